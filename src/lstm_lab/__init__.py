@@ -1,0 +1,1 @@
+"""A stateful LSTM learns to draw one curve from another, by truncated backpropagation through time."""

@@ -1,0 +1,226 @@
+"""What a valid config is: its keys, types and ranges, and what is said of a fault.
+
+A config has one group for each part of a run. A group that comes in kinds (model, data, optimizer) is told apart by
+one key; each kind is a class here, a file in conf/, and a line in the table of the module that builds it.
+Nothing here has a default: values live in conf/.
+"""
+
+import difflib
+import re
+import types
+import typing
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+class ConfigError(ValueError):
+    """The config cannot be used; the message names each fault, the value given and what is allowed."""
+
+
+class Group(BaseModel):
+    """One group of settings: unknown keys, wrong types and non-finite numbers are faults."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Model(Group):
+    cell_size: Count
+    hidden_stddev: NonNegative
+    hidden_bias: float
+
+
+class LSTM(Model):
+    cell: Literal["lstm"]
+    forget_bias: float
+
+
+class GRU(Model):
+    cell: Literal["gru"]
+
+
+class SimpleRNN(Model):
+    cell: Literal["simple_rnn"]
+
+
+class Data(Group):
+    batch_size: Count
+    time_steps: Count
+    sample_spacing: Positive
+
+
+class SineToCosine(Data):
+    curve: Literal["sine_to_cosine"]
+
+
+class NoisySinesToDerivative(Data):
+    curve: Literal["noisy_sines_to_derivative"]
+    amplitudes: Annotated[list[float], Field(min_length=1)]
+    frequencies: Annotated[list[Positive], Field(min_length=1)]
+    noise_stddev: NonNegative
+    noise_seed: Seed
+
+    @model_validator(mode="after")
+    def one_frequency_for_each_amplitude(self) -> typing.Self:
+        """Each sine needs both."""
+        if len(self.amplitudes) != len(self.frequencies):
+            raise ValueError(
+                f"amplitudes and frequencies must have the same length, got {self.amplitudes} and {self.frequencies}"
+            )
+        return self
+
+
+class Optimizer(Group):
+    learning_rate: Positive
+    clipnorm: Positive | None
+
+
+class Adam(Optimizer):
+    name: Literal["adam"]
+    beta_1: Fraction
+    beta_2: Fraction
+    epsilon: Positive
+
+
+class SGD(Optimizer):
+    name: Literal["sgd"]
+    momentum: Fraction
+    nesterov: bool
+
+
+class RMSprop(Optimizer):
+    name: Literal["rmsprop"]
+    rho: Fraction
+    momentum: Fraction
+    epsilon: Positive
+
+
+class Training(Group):
+    steps: Count
+    seed: Seed
+    carry_state: bool
+    report_every: Count
+    frames: Count
+    chunk_steps: Count
+    jit_compile: bool
+    threads: Count
+    live: bool
+
+
+def not_mlflows_default(name: str) -> str:
+    """Refuses the experiment 'Default': made by the UI first, it has an artifact folder no client can write."""
+    if name == "Default":
+        raise ValueError("must be another name than 'Default', which belongs to MLflow")
+    return name
+
+
+class Tracking(Group):
+    experiment: Annotated[str, Field(min_length=1, max_length=200), AfterValidator(not_mlflows_default)]
+    run_name: Annotated[str, Field(min_length=1, max_length=200)] | None
+    metric_points: Count
+    animation: bool
+    model: bool
+    tensorboard: bool
+
+
+class Config(Group):
+    """Everything that decides what one run does."""
+
+    model: Annotated[LSTM | GRU | SimpleRNN, Field(discriminator="cell")]
+    data: Annotated[SineToCosine | NoisySinesToDerivative, Field(discriminator="curve")]
+    optimizer: Annotated[Adam | SGD | RMSprop, Field(discriminator="name")]
+    training: Training
+    tracking: Tracking
+
+
+def check(values: object) -> Config:
+    """Checks plain values (nested dicts) against the types above; raises ConfigError with a line for every fault."""
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError("\n".join(describe_fault(fault) for fault in error.errors())) from None
+
+
+def describe_fault(fault: Any) -> str:
+    """One line for one fault that pydantic found: the key, the value given, what is allowed."""
+    # pydantic puts the kind ('lstm') of a group that comes in kinds into the key's path: model.lstm.cell_size
+    kinds = {kind for group in Config.model_fields for kind in kinds_of(group)}
+    key = ".".join(str(part) for i, part in enumerate(fault["loc"]) if not (i == 1 and part in kinds))
+    given = fault["input"]
+    if fault["type"] == "extra_forbidden":
+        return describe_unknown_key(key)
+    if fault["type"] == "missing":
+        return f"{key} is missing"
+    allowed = fault["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    if fault["type"] == "union_tag_invalid":
+        key += f".{fault['ctx']['discriminator'].strip(chr(39))}"
+        given, allowed = fault["ctx"]["tag"], f"must be one of {fault['ctx']['expected_tags']}"
+    if isinstance(given, dict | BaseModel):  # a fault of the group as a whole: the message has the values
+        return f"{key}: {allowed}"
+    return f"{key}={given!r}: {allowed}"
+
+
+def describe_unknown_key(key: str) -> str:
+    """Says that there is no such key, and which right one is nearest."""
+    return f"{key}: there is no such setting{suggest(key, all_keys())}"
+
+
+def suggest(name: str, names: Iterable[str]) -> str:
+    """The end of a message: the nearest right names, or all of them when few enough."""
+    names = sorted(names)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    if near:
+        return f"; did you mean '{near[0]}'?"
+    same_leaf = [known for known in names if known.split(".")[-1] == name.split(".")[-1]]
+    if same_leaf:
+        return f"; did you mean '{same_leaf[0]}'?"
+    siblings = [known for known in names if known.startswith(name.rpartition(".")[0] + ".")] or names
+    shown = siblings if len(siblings) <= 12 else sorted({known.split(".")[0] for known in names})
+    return f"; allowed: {', '.join(shown)}"
+
+
+def kinds_of(group: str) -> dict[str, type[Group]]:
+    """The kinds a group comes in, by the value of the key that tells them apart; {} for a plain group."""
+    field = Config.model_fields[group]
+    if not field.discriminator:
+        return {}
+    classes = typing.get_args(field.annotation)
+    return {typing.get_args(c.model_fields[field.discriminator].annotation)[0]: c for c in classes}
+
+
+def all_keys() -> set[str]:
+    """Every dotted key that a config of some kind can have."""
+    keys = set()
+    for group, field in Config.model_fields.items():
+        for kind in kinds_of(group).values() or [field.annotation]:
+            keys |= {f"{group}.{key}" for key in kind.model_fields}
+    return keys
+
+
+def flatten(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted keys and values of a nested config."""
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def explain_composition(message: str, options: Iterable[str] | None = None) -> str:
+    """Rewrites what Hydra says of a faulty command line, with the nearest right name.
+
+    `options` are the files of the group when Hydra knows that one of them was meant.
+    """
+    if missing := re.search(r"Could not find '(.+?)/([^/']+)'", message):
+        group, choice = missing.groups()
+        return f"{group}={choice}: there is no such choice{suggest(choice, options or [])}"
+    if unknown := re.search(r"Could not override '(.+?)'", message):
+        return describe_unknown_key(unknown.group(1).split("@")[0])
+    return re.sub(r"\n+See https\S+.*", "", message, flags=re.S).strip()

@@ -1,0 +1,97 @@
+"""The curves, and the batches cut from them.
+
+Sample n of a curve sits at x = n * sample_spacing. Batch k has `batch_size` rows of `time_steps` consecutive samples;
+its row b starts at sample time_steps * (k + b). So row b of batch k + 1 goes on where row b of batch k ended, which
+is what makes carrying the state from batch to batch exact, and neighbouring batches share all rows but one.
+
+Every function here is a pure function of the sample number: there is no cursor, and nothing is ever loaded whole.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+NOISE_BLOCK = 4096  # samples drawn from one random stream
+
+
+def sine_to_cosine(n: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The tutorial's pair: sin(x) in, cos(x) out."""
+    return np.sin(x), np.cos(x)
+
+
+def noisy_sines_to_derivative(
+    n: np.ndarray,
+    x: np.ndarray,
+    *,
+    amplitudes: Sequence[float],
+    frequencies: Sequence[float],
+    noise_stddev: float,
+    noise_seed: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """A sum of a*sin(f*x) under Gaussian noise in, its exact derivative, the sum of a*f*cos(f*x), out."""
+    a, f = np.array(amplitudes)[:, None], np.array(frequencies)[:, None]
+    clean = (a * np.sin(f * x)).sum(axis=0)
+    derivative = (a * f * np.cos(f * x)).sum(axis=0)
+    return clean + noise_stddev * gaussian_noise(n, noise_seed), derivative
+
+
+def gaussian_noise(n: np.ndarray, seed: int) -> np.ndarray:
+    """Standard normal noise for consecutive sample numbers `n`: sample i gets the same value in every batch.
+
+    The samples are drawn in blocks, each from a counter-based stream of its own (Philox; Salmon et al., 2011).
+    """
+    blocks = range(int(n[0]) // NOISE_BLOCK, int(n[-1]) // NOISE_BLOCK + 1)
+    drawn = [np.random.Generator(np.random.Philox(key=[seed, block])).standard_normal(NOISE_BLOCK) for block in blocks]
+    return np.concatenate(drawn)[n - blocks[0] * NOISE_BLOCK]
+
+
+# A curve maps consecutive sample numbers [samples] and their positions x [samples] to (input, target), each [samples].
+CURVES: dict[str, Callable[..., tuple[np.ndarray, np.ndarray]]] = {
+    "sine_to_cosine": sine_to_cosine,
+    "noisy_sines_to_derivative": noisy_sines_to_derivative,
+}
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Consecutive rows of samples: `x` is [rows, time_steps], `inputs` and `targets` [rows, time_steps, 1]."""
+
+    x: np.ndarray
+    inputs: np.ndarray
+    targets: np.ndarray
+
+
+class Batches:
+    """The batches of one curve.
+
+    `sample_spacing` is the distance in x between two samples; `curve` is a name of `CURVES`, and what else that
+    function takes goes into `parameters`.
+    """
+
+    def __init__(self, curve: str, batch_size: int, time_steps: int, sample_spacing: float, **parameters: Any) -> None:
+        self.curve, self.parameters = CURVES[curve], parameters
+        self.batch_size, self.time_steps, self.sample_spacing = batch_size, time_steps, sample_spacing
+
+    def rows(self, first: int, count: int) -> Rows:
+        """Rows `first` to `first + count - 1` of the curve, computed in float64 and rounded to float32 once.
+
+        Batch k is `rows(k, batch_size)`; the n batches from k on are the windows of `rows(k, n + batch_size - 1)`.
+        """
+        n = np.arange(first * self.time_steps, (first + count) * self.time_steps)
+        x = n * self.sample_spacing
+        inputs, targets = self.curve(n, x, **self.parameters)
+        shape = (count, self.time_steps, 1)
+        return Rows(
+            x.reshape(shape[:2]), inputs.astype(np.float32).reshape(shape), targets.astype(np.float32).reshape(shape)
+        )
+
+    def digest(self, steps: int) -> str:
+        """SHA-256 of the first and the last batch of `steps`, inputs and targets."""
+        sha = hashlib.sha256()
+        for k in (0, steps - 1):
+            rows = self.rows(k, self.batch_size)
+            sha.update(rows.inputs.tobytes() + rows.targets.tobytes())
+        return sha.hexdigest()

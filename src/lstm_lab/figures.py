@@ -1,0 +1,149 @@
+"""The pictures of a run: cost curve, fitted curve, the fit as an animation. Arrays in, matplotlib figures out."""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+TARGET = {"color": "tab:red", "linestyle": "-", "linewidth": 2.0, "label": "target"}
+PREDICTION = {"color": "tab:blue", "linestyle": "--", "linewidth": 2.0, "label": "prediction"}
+
+
+def new_figure(rows: int = 1, height_ratios: Sequence[float] | None = None, size: float = 6.4) -> tuple[Figure, list]:
+    """A figure close to square, which is the shape MLflow's pages show best, with `rows` axes below one another."""
+    figure = Figure(figsize=(size, 0.86 * size), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(rows, 1, height_ratios=height_ratios, squeeze=False)[:, 0]
+    for ax in axes:
+        ax.grid(alpha=0.25)
+        ax.spines[["top", "right"]].set_visible(False)
+    return figure, list(axes)
+
+
+def cost_figure(costs: np.ndarray, title: str) -> Figure:
+    """The cost [steps] of every step on a log scale, with its running mean over 20 steps."""
+    figure, [ax] = new_figure()
+    steps = np.arange(len(costs))
+    draw_costs(ax, steps, costs)
+    if len(costs) > 40:
+        mean = np.convolve(costs, np.full(20, 1 / 20), mode="valid")
+        ax.plot(steps[19:], mean, color="tab:orange", linewidth=2, label="mean of 20 steps")
+    ax.legend(frameon=False)
+    ax.set_title(title)
+    return figure
+
+
+def draw_costs(ax: Axes, steps: np.ndarray, costs: np.ndarray, **style: object) -> None:
+    """The cost of each step on a log scale; a curve of more than 5,000 points is thinned evenly."""
+    every = max(1, len(costs) // 5000)
+    ax.plot(steps[::every], costs[::every], **{"color": "tab:blue", "linewidth": 1, "label": "cost", **style})
+    if np.nanmin(costs, initial=np.inf) > 0:
+        ax.set_yscale("log")
+    ax.set(xlabel="step", ylabel="cost (summed squared error / batch size)")
+
+
+def fit_figure(
+    x: np.ndarray, target: np.ndarray, prediction: np.ndarray, *, window: int, note: str, title: str
+) -> Figure:
+    """Target and prediction [samples] over x [samples]; ticks on top mark where a window of `window` samples starts."""
+    figure, [ax] = new_figure()
+    draw_fit(ax, x, target, prediction)
+    starts = ax.secondary_xaxis("top")
+    starts.set_xticks(x[::window], labels=[])
+    starts.tick_params(direction="in", length=5, color="gray")
+    starts.set_xlabel(note, color="gray")
+    ax.set_title(title)
+    figure.legend(loc="outside lower center", frameon=False, ncols=2)
+    return figure
+
+
+def draw_fit(ax: Axes, x: np.ndarray, target: np.ndarray, prediction: np.ndarray) -> None:
+    """The tutorial's picture: target solid red, prediction dashed blue, a fifth of room above and below."""
+    ax.plot(x, target, **TARGET)
+    ax.plot(x, prediction, **PREDICTION)
+    limit = 1.2 * float(np.abs(target).max())
+    ax.set(xlabel="x", ylim=(-limit, limit), xlim=(x[0], x[-1]))
+
+
+def fit_animation(
+    path: Path,
+    *,
+    x: np.ndarray,
+    targets: Sequence[np.ndarray],
+    predictions: Sequence[np.ndarray],
+    steps: Sequence[int],
+    costs: np.ndarray,
+    milliseconds: int = 120,
+) -> None:
+    """Writes a GIF: one picture for each of `steps`, its target and prediction [samples] above the cost so far.
+
+    Axes and labels are drawn once and only the lines for each picture: forty pictures take a fraction of a second.
+    """
+    from PIL import Image
+
+    figure, [top, bottom] = new_figure(2, height_ratios=[2.2, 1], size=5.6)
+    draw_fit(top, x, targets[0], predictions[0])
+    top.set_xlabel("x, from the start of the window shown")
+    draw_costs(bottom, np.arange(len(costs)), costs, color="lightgray")
+    bottom.set_ylabel("cost")
+    target_line, prediction_line = top.lines
+    [cost_line] = bottom.plot([], [], color="tab:blue", linewidth=1)
+    [dot] = bottom.plot([], [], "o", color="tab:blue", markersize=5)
+    text = top.text(0, 1.03, "", transform=top.transAxes, fontweight="bold")
+    top.legend(loc="lower right", bbox_to_anchor=(1.01, 0.98), frameon=False, ncols=2)
+    moving = [target_line, prediction_line, cost_line, dot, text]
+    for artist in moving:
+        artist.set_animated(True)
+    canvas = figure.canvas
+    canvas.draw()
+    background = canvas.copy_from_bbox(figure.bbox)
+    pictures = []
+    for target, prediction, step in zip(targets, predictions, steps, strict=True):
+        canvas.restore_region(background)
+        target_line.set_ydata(target)
+        prediction_line.set_ydata(prediction)
+        every = max(1, step // 1000)
+        cost_line.set_data(np.arange(0, step, every), costs[:step:every])
+        dot.set_data([step - 1], [costs[step - 1]])
+        text.set_text(f"step {step:,}   cost {costs[step - 1]:.3g}")
+        for artist in moving:
+            artist.axes.draw_artist(artist)
+        pictures.append(Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB"))
+    palette = pictures[-1].quantize(32)
+    pictures = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
+    durations = [milliseconds] * (len(pictures) - 1) + [2500]  # the last picture stays
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=durations, loop=0, optimize=False)
+
+
+def align(target: np.ndarray, model: np.ndarray) -> int:
+    """Where in `target` [samples] the stretch lies that is most like `model` [fewer samples] (least squares)."""
+    windows = np.lib.stride_tricks.sliding_window_view(target, len(model))
+    return int(np.argmin(((windows - model) ** 2).sum(axis=1)))
+
+
+def missing_for_live() -> str | None:
+    """What a live window lacks on this machine, in a sentence; None when one can be opened."""
+    if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        return (
+            "there is no display (neither DISPLAY nor WAYLAND_DISPLAY is set): run it in a desktop session, through "
+            "`ssh -X`, or under `xvfb-run`"
+        )
+    from matplotlib import pyplot
+
+    try:
+        pyplot.switch_backend(os.environ.get("MPLBACKEND") or pyplot.rcParams._get("backend"))
+        pyplot.figure()
+        pyplot.close("all")
+    except Exception as error:  # whatever the toolkit raises: ImportError, TclError, ...
+        return f"matplotlib cannot open a window ({error})"
+    if pyplot.get_backend().lower() == "agg":
+        return (
+            "matplotlib found no toolkit to open a window with: install Debian's python3-tk, "
+            "or `.venv/bin/python -m pip install PySide6-Essentials`"
+        )
+    return None

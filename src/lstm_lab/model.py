@@ -1,0 +1,80 @@
+"""The model: in_hidden, a recurrent cell, out_hidden. (x, initial state) goes in, (prediction, final state) comes out.
+
+It is a functional Keras model of standard layers. The state is an input and an output, never hidden in a layer, so
+the saved model loads anywhere without this code, and equal calls give equal answers.
+"""
+
+import math
+
+import keras
+import numpy as np
+
+# Each cell: Keras's layer, how many matrices of width `cell_size` its kernel stacks side by side, the names of its
+# state tensors in Keras's order. To add a cell: a line here, its class in config.py, its file in conf/model/.
+CELLS = {
+    "lstm": (keras.layers.LSTM, 4, ("h", "c")),
+    "gru": (keras.layers.GRU, 3, ("h",)),
+    "simple_rnn": (keras.layers.SimpleRNN, 1, ("h",)),
+}
+LAYER_NAMES = {"lstm": "LSTM_cell", "gru": "GRU_cell", "simple_rnn": "RNN_cell"}
+
+
+def build_model(
+    cell: str,
+    cell_size: int,
+    hidden_stddev: float,
+    hidden_bias: float,
+    seed: int,
+    forget_bias: float | None = None,
+) -> keras.Model:
+    """Builds the model with fresh weights; `seed` alone decides them.
+
+    Inputs: x [batch, time, 1] and each tensor of the initial state [batch, cell_size]. Outputs: the prediction
+    [batch, time, 1] and each tensor of the final state [batch, cell_size]; an LSTM's state is h and c, the others' h.
+
+    `hidden_stddev` and `hidden_bias` are the initial values of in_hidden and out_hidden. The cell's weights are
+    Glorot-uniform (Glorot and Bengio, 2010) over input and recurrent rows stacked into one kernel, as TensorFlow 1
+    drew them. `forget_bias` (LSTM only; Jozefowicz et al., 2015) is kept in the cell's bias.
+    """
+    layer_class, kernels, state_names = CELLS[cell]
+    in_seed, kernel_seed, recurrent_seed, out_seed = spawn_seeds(seed, 4)
+    limit = math.sqrt(6 / (2 * cell_size + kernels * cell_size))
+
+    def hidden(units: int, seed: int, name: str) -> keras.layers.Dense:
+        return keras.layers.Dense(
+            units,
+            kernel_initializer=keras.initializers.RandomNormal(stddev=hidden_stddev, seed=seed),
+            bias_initializer=keras.initializers.Constant(hidden_bias),
+            name=name,
+        )
+
+    x = keras.Input((None, 1), name="x")
+    initial_state = [keras.Input((cell_size,), name=name) for name in state_names]
+    recurrent = layer_class(
+        cell_size,
+        kernel_initializer=keras.initializers.RandomUniform(-limit, limit, seed=kernel_seed),
+        recurrent_initializer=keras.initializers.RandomUniform(-limit, limit, seed=recurrent_seed),
+        return_sequences=True,
+        return_state=True,
+        name=LAYER_NAMES[cell],
+        **({"unit_forget_bias": False} if forget_bias is not None else {}),
+    )
+    hidden_sequence, *final_state = recurrent(
+        hidden(cell_size, in_seed, "in_hidden")(x), initial_state=initial_state
+    )
+    prediction = hidden(1, out_seed, "out_hidden")(hidden_sequence)
+    if forget_bias is not None:
+        bias = np.zeros(4 * cell_size, np.float32)
+        bias[cell_size : 2 * cell_size] = forget_bias  # Keras orders the gates i, f, g, o
+        recurrent.cell.bias.assign(bias)
+    return keras.Model([x, *initial_state], [prediction, *final_state], name=f"{cell}_{cell_size}")
+
+
+def zero_state(model: keras.Model, batch_size: int) -> list[np.ndarray]:
+    """The state before the first step: zeros [batch_size, cell_size], one for each state tensor of the model."""
+    return [np.zeros((batch_size, tensor.shape[-1]), np.float32) for tensor in model.inputs[1:]]
+
+
+def spawn_seeds(seed: int, count: int) -> list[int]:
+    """Independent seeds, so that no two layers draw the same numbers."""
+    return [int(word >> 1) for word in np.random.SeedSequence(seed).generate_state(count)]

@@ -1,0 +1,269 @@
+"""One tracked run: a checked config in, a finished run in MLflow out."""
+
+import contextlib
+import functools
+import hashlib
+import json
+import math
+import signal
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from lstm_lab import provenance, runtime, tracking
+from lstm_lab.config import Config, ConfigError
+
+if TYPE_CHECKING:  # both import TensorFlow, and a refused config must not wait for it
+    from lstm_lab.observers import Frames, Observer, Record
+    from lstm_lab.training import Progress
+
+LAST = 20  # steps over which the cost at the end is averaged
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which ends a run the way Ctrl-C does."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a run ended: MLflow's status, the reason if it is not FINISHED, the cost of every step done."""
+
+    run_id: str
+    status: str
+    reason: str
+    costs: np.ndarray
+
+
+def run(config: Config, console: Console, verbose: bool = False) -> Result:
+    """Trains as `config` says and tracks it; returns however the training ended.
+
+    Raises ConfigError or StoreError, before anything is written, if the run cannot start.
+    """
+    tracking.check_store()
+    if config.training.live:
+        check_display()
+    console.print(describe(config))
+    with sigterm_as_interrupt():
+        with console.status("starting TensorFlow and MLflow") if console.is_terminal else contextlib.nullcontext():
+            runtime.start_tensorflow(config.training.threads, verbose)
+            client = tracking.open_store(verbose)
+            tracked = tracking.TrackedRun(client, config)
+        try:
+            return train_and_log(config, tracked, console)
+        except BaseException as error:
+            tracked.end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+            raise
+
+
+def train_and_log(config: Config, tracked: tracking.TrackedRun, console: Console) -> Result:
+    """The run itself: data and model, the training with its observers, and what is kept of it."""
+    from lstm_lab import observers, training
+    from lstm_lab.data import Batches
+    from lstm_lab.model import build_model, zero_state
+
+    settings = config.training
+    batches = Batches(**config.data.model_dump())
+    model = build_model(**config.model.model_dump(), seed=settings.seed)
+    optimizer = training.build_optimizer(**config.optimizer.model_dump())
+    tracked.log_inputs(batches.digest(settings.steps), weights_digest(model.get_weights()))
+    chunk = training.compile_chunk(
+        model,
+        optimizer,
+        batch_size=batches.batch_size,
+        carry_state=settings.carry_state,
+        jit_compile=settings.jit_compile,
+    )
+    state = zero_state(model, batches.batch_size)
+    chunk_steps = min(settings.chunk_steps, math.ceil(settings.steps / settings.frames))
+    progress = training.train(chunk, batches, state, steps=settings.steps, chunk_steps=chunk_steps)
+
+    record = observers.Record()
+    frames = observers.Frames(settings.steps, settings.frames)
+    watchers: list[Observer] = [record, tracked, frames]
+    watchers.append(observers.Terminal(console, record, settings.steps, settings.report_every))
+    if config.tracking.tensorboard:
+        rows = batches.rows(0, chunk_steps + batches.batch_size - 1)
+        graph = functools.partial(training.step_graph, chunk, rows.inputs, rows.targets, state)
+        folder = provenance.ROOT / "mlruns/tensorboard" / tracked.name
+        watchers.append(observers.TensorBoard(folder, settings.steps, config.tracking.metric_points, graph))
+    if settings.live:
+        watchers.append(observers.LiveFigure())
+    with observers.watching(*watchers) as watch:
+        status, reason = follow(progress, watch, record, config)
+
+    result = Result(tracked.run_id, status, reason, record.costs)
+    metrics = summarize(result.costs, record.steps_per_second)
+    tracked.log_summary(metrics, {"reason": reason} if reason else {}, tell(config, result, metrics))
+    with tempfile.TemporaryDirectory() as folder:
+        write_files(Path(folder), config, result, record, frames)
+        tracked.log_files(Path(folder))
+    if config.tracking.model and len(result.costs) and np.isfinite(result.costs[-1]):
+        tracked.log_model(model)
+    tracked.end(status)
+    report(console, tracked, result, metrics)
+    return result
+
+
+def follow(
+    progress: "Iterator[Progress]", watch: "Callable[[Progress], None]", record: "Record", config: Config
+) -> tuple[str, str]:
+    """Lets the training run under its observers; returns MLflow's status and, unless FINISHED, the reason."""
+    from lstm_lab.training import DivergedError
+
+    try:
+        for made in progress:
+            watch(made)
+    except DivergedError as error:
+        return "FAILED", f"{error}: {likely_cause(config)}"
+    except KeyboardInterrupt as signalled:
+        by = "SIGTERM" if isinstance(signalled, Terminated) else "Ctrl-C"
+        return "KILLED", f"stopped by {by} after {len(record.costs):,} of {config.training.steps:,} steps"
+    return "FINISHED", ""
+
+
+def likely_cause(config: Config) -> str:
+    """Why a cost stops being finite: nearly always too long a step."""
+    optimizer = config.optimizer
+    cure = f"try {optimizer.learning_rate / 10:g}" + ("" if optimizer.clipnorm else " or optimizer.clipnorm=1")
+    return f"optimizer.learning_rate={optimizer.learning_rate:g} is likely too high ({cure})"
+
+
+def summarize(costs: np.ndarray, steps_per_second: float | None) -> dict[str, float]:
+    """The metrics that stand for a whole run. MLflow's bars show two decimals, hence the logarithm beside the mean."""
+    metrics = {}
+    if len(costs):
+        mean = float(costs[-LAST:].mean(dtype=np.float64))
+        metrics = {"final_cost": float(costs[-1]), f"mean_last_{LAST}_cost": mean}
+        if mean > 0 and math.isfinite(mean):
+            metrics[f"log10_mean_last_{LAST}_cost"] = math.log10(mean)
+    if steps_per_second:
+        metrics["steps_per_second"] = steps_per_second
+    return metrics
+
+
+def tell(config: Config, result: Result, metrics: dict[str, float]) -> str:
+    """Two sentences for the run's page: what the run was, and how it went."""
+    model, data, optimizer, training = config.model, config.data, config.optimizer, config.training
+    what = (
+        f"A {model.cell} of cell size {model.cell_size} on {data.curve} (batches of {data.batch_size} x "
+        f"{data.time_steps} time steps, state {'carried' if training.carry_state else 'reset'}), {training.steps:,} "
+        f"steps of {optimizer.name} at learning rate {optimizer.learning_rate:g}, seed {training.seed}."
+    )
+    if not len(result.costs):
+        return f"{what} It was {result.reason}."
+    how = f"cost fell from {result.costs[0]:.3g} to {result.costs[-1]:.3g}"
+    if result.costs[-1] > result.costs[0]:
+        how = f"cost rose from {result.costs[0]:.3g} to {result.costs[-1]:.3g}"
+    mean = f"{metrics[f'mean_last_{LAST}_cost']:.3g}"
+    if result.status == "FINISHED":
+        return f"{what} Its {how} (mean of the last {LAST}: {mean})."
+    return f"{what} It is {result.status}: {result.reason}; until then its {how}."
+
+
+def write_files(folder: Path, config: Config, result: Result, record: "Record", frames: "Frames") -> None:
+    """Writes the run's artifacts into `folder`: config, provenance, cost curve, figures."""
+    (folder / "config.yaml").write_text(yaml.safe_dump(config.model_dump(), sort_keys=False))
+    write_provenance(folder / "provenance", config)
+    np.save(folder / "cost.npy", result.costs)
+    if record.last:
+        (folder / "figures").mkdir()
+        draw_figures(folder / "figures", config, result, record.last, frames)
+
+
+def write_provenance(folder: Path, config: Config) -> None:
+    """Writes everything that made the run beside its config."""
+    folder.mkdir()
+    commit = provenance.read_commit()
+    facts = {
+        "commit": commit.hash if commit else None,
+        "branch": commit.branch if commit else None,
+        "dirty": bool(commit.diff) if commit else None,
+        "seed": config.training.seed,
+        "threads": config.training.threads,
+        **provenance.machine(),
+    }
+    (folder / "provenance.json").write_text(json.dumps(facts, indent=2) + "\n")
+    (folder / "packages.txt").write_text("".join(f"{k}=={v}\n" for k, v in provenance.packages().items()))
+    if commit and commit.diff:
+        (folder / "uncommitted.diff").write_bytes(commit.diff)
+
+
+def draw_figures(folder: Path, config: Config, result: Result, last: "Progress", frames: "Frames") -> None:
+    """Draws cost curve, fitted curve and, if asked for, the animation of the fit."""
+    from lstm_lab import figures
+    from lstm_lab.observers import shown_curve
+
+    model = f"{config.model.cell}, cell size {config.model.cell_size}"
+    title = f"{model}: cost {result.costs[-1]:.3g} after {last.step:,} steps"
+    figures.cost_figure(result.costs, title).savefig(folder / "cost_curve.png", dpi=120)
+    carried = "carried from one to the next" if config.training.carry_state else "reset before each"
+    figures.fit_figure(
+        *shown_curve(last),
+        window=config.data.time_steps,
+        note=f"windows of {config.data.time_steps} time steps, the state {carried}",
+        title=title,
+    ).savefig(folder / "fitted_curve.png", dpi=120)
+    if config.tracking.animation:
+        figures.fit_animation(
+            folder / "fit.gif",
+            x=frames.x,
+            targets=frames.targets,
+            predictions=frames.predictions,
+            steps=frames.steps,
+            costs=result.costs,
+        )
+
+
+def weights_digest(weights: Sequence[np.ndarray]) -> str:
+    """SHA-256 of the weights' bytes, in the model's order."""
+    return hashlib.sha256(b"".join(w.tobytes() for w in weights)).hexdigest()
+
+
+def check_display() -> None:
+    """Raises ConfigError if training.live=true cannot open a window here."""
+    from lstm_lab.figures import missing_for_live
+
+    if missing := missing_for_live():
+        raise ConfigError(f"training.live=True: {missing}")
+
+
+def describe(config: Config) -> Table:
+    """What is about to run, one line a group: its kind, then its settings."""
+    table = Table.grid(padding=(0, 2))
+    for group, settings in config.model_dump().items():
+        kind = Config.model_fields[group].discriminator
+        values = [f"{key} {value}" for key, value in settings.items() if key != kind and value is not None]
+        table.add_row(f"[bold]{group}", ("[cyan]" + settings[kind] + "[/]: " if kind else "") + ", ".join(values))
+    return table
+
+
+def report(console: Console, tracked: tracking.TrackedRun, result: Result, metrics: dict[str, float]) -> None:
+    """The end of the run in the terminal: how it went, where it is, how to look at it."""
+    if result.reason:
+        console.print(f"[bold red]{result.status}[/]: {result.reason}", highlight=False, soft_wrap=True)
+    if metrics:
+        console.print("   ".join(f"{key} {value:.4g}" for key, value in metrics.items()), highlight=False)
+    console.print(f"run {tracked.name} ({result.run_id})", highlight=False, soft_wrap=True)
+    look = "" if tracking.tracking_uri().startswith("http") else "`make ui`, then "
+    console.print(f"look at it: {look}{tracked.url()}", highlight=False, soft_wrap=True)
+
+
+@contextlib.contextmanager
+def sigterm_as_interrupt() -> Iterator[None]:
+    """Lets SIGTERM end a run as Ctrl-C does: everything up to there is kept, and the run is not left RUNNING."""
+
+    def terminate(signal_number: int, frame: Any) -> None:
+        raise Terminated
+
+    previous = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)

@@ -1,0 +1,65 @@
+"""TensorFlow as this repo runs it: quiet, on a set number of threads, refusing random ops without a seed."""
+
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+
+# Environment variables that change numbers or the order of floating-point operations; recorded with every run.
+NUMERIC_ENVIRONMENT = (
+    "CUDA_VISIBLE_DEVICES",
+    "DNNL_MAX_CPU_ISA",
+    "KERAS_BACKEND",
+    "MKL_NUM_THREADS",
+    "NPY_DISABLE_CPU_FEATURES",
+    "OMP_NUM_THREADS",
+    "ONEDNN_MAX_CPU_ISA",
+    "OPENBLAS_NUM_THREADS",
+    "PYTHONHASHSEED",
+    "TENSORFLOW_USE_CUSTOM_CONTRACTION_KERNEL",
+    "TF_DETERMINISTIC_OPS",
+    "TF_ENABLE_ONEDNN_OPTS",
+    "TF_NUM_INTEROP_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+    "TF_XLA_FLAGS",
+    "XLA_FLAGS",
+)
+
+
+def start_tensorflow(threads: int, verbose: bool = False) -> None:
+    """Imports TensorFlow and fixes what the bits of a run depend on: threads, backend and precision.
+
+    Once per process: TensorFlow takes its number of threads only before the first operation. RuntimeError if a later
+    call asks for another number.
+    """
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever ~/.keras/keras.json says
+    if not verbose:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with contextlib.nullcontext() if verbose else hidden_stderr():
+        import keras
+        import tensorflow as tf
+
+    keras.config.set_floatx("float32")
+    if tf.config.threading.get_intra_op_parallelism_threads() != threads:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
+    tf.config.experimental.enable_op_determinism()
+
+
+@contextlib.contextmanager
+def hidden_stderr() -> Iterator[None]:
+    """Holds back what C++ libraries print while they load (no setting silences it); shown if loading fails."""
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(saved, held.read())
+            raise
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)

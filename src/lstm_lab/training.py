@@ -1,0 +1,146 @@
+"""The cost, the training step, the carry of the state; and the loop, which yields its progress chunk by chunk."""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from lstm_lab.data import Batches
+
+State = list[tf.Tensor]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a chunk of steps leaves behind.
+
+    `step` counts the steps done; `costs` [steps of this chunk] are the last of them. `x` [batch, time], `target` and
+    `prediction` [batch, time, 1] belong to the last step's batch, the prediction made before that step's update.
+    """
+
+    step: int
+    costs: np.ndarray
+    x: np.ndarray
+    target: np.ndarray
+    prediction: np.ndarray
+
+
+class DivergedError(ArithmeticError):
+    """The cost became NaN or infinite at `step` (counted from 0)."""
+
+    def __init__(self, step: int, cost: float) -> None:
+        super().__init__(f"the cost became {cost} at step {step}")
+        self.step, self.cost = step, cost
+
+
+def build_optimizer(name: str, **hyperparameters: Any) -> keras.Optimizer:
+    """Builds one of Keras's optimizers by its name in Keras's registry, such as 'adam'."""
+    return keras.optimizers.get({"class_name": name, "config": hyperparameters})
+
+
+def cost_of(prediction: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
+    """Sum of squared errors over the whole batch [batch, time, 1], divided by the batch size."""
+    return tf.reduce_sum(tf.square(prediction - target)) / float(target.shape[0])
+
+
+def train_step(
+    model: keras.Model, optimizer: keras.Optimizer, x: tf.Tensor, target: tf.Tensor, state: State
+) -> tuple[tf.Tensor, tf.Tensor, State]:
+    """One update of the weights. Returns the cost and the prediction before it, and the final state.
+
+    The state enters as a plain tensor, so no gradient flows into the batch before: that is the truncation of the
+    backpropagation through time, at `time_steps` steps.
+    """
+    with tf.GradientTape() as tape:
+        prediction, *final_state = model([x, *state])
+        with tf.name_scope("cost"):
+            cost = cost_of(prediction, target)
+    with tf.name_scope("train"):
+        gradients = tape.gradient(cost, model.trainable_variables)
+        optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
+    return cost, prediction, final_state
+
+
+def compile_chunk(
+    model: keras.Model, optimizer: keras.Optimizer, *, batch_size: int, carry_state: bool, jit_compile: bool
+) -> Callable[..., tuple[tf.Tensor, tf.Tensor, State]]:
+    """Compiles `chunk(inputs, targets, count, state)`: `count` training steps in one call.
+
+    `inputs` and `targets` [rows, time, 1] hold rows for rows - batch_size + 1 batches, one row apart; `count` is
+    at most that many. Returns the costs [batches] (zero from `count` on), the last prediction and the final state.
+    Weights, optimizer slots and learning rate are variables: assigning to them needs no new compilation.
+    """
+    optimizer.build(model.trainable_variables)
+
+    @tf.function(jit_compile=jit_compile, autograph=False)
+    def chunk(inputs: tf.Tensor, targets: tf.Tensor, count: tf.Tensor, state: State):
+        batches = inputs.shape[0] - batch_size + 1
+        first_state = state
+
+        def body(k, costs, _, state):
+            with tf.name_scope("inputs"):
+                x, target = (tf.slice(rows, [k, 0, 0], [batch_size, -1, -1]) for rows in (inputs, targets))
+            cost, prediction, final_state = train_step(model, optimizer, x, target, state)
+            # The carry: the final state of batch k is the initial state of batch k + 1.
+            return k + 1, costs.write(k, cost), prediction, final_state if carry_state else first_state
+
+        costs = tf.TensorArray(tf.float32, batches, element_shape=[])
+        start = (tf.constant(0), costs, tf.zeros_like(targets[:batch_size]), state)
+        _, costs, prediction, state = tf.while_loop(lambda k, *_: k < count, body, start)
+        return costs.stack(), prediction, state
+
+    return chunk
+
+
+def step_graph(chunk: Any, inputs: np.ndarray, targets: np.ndarray, state: State) -> tf.compat.v1.GraphDef:
+    """The graph of one training step, under the tutorial's scopes, out of a `chunk` compiled for these arguments.
+
+    For the eye alone (TensorBoard): the loop's body as TensorFlow traced it, without the loop around it.
+    """
+    traced = chunk.get_concrete_function(inputs, targets, tf.constant(0), state).graph.as_graph_def()
+    body = next(f for f in traced.library.function if any(node.name == "while/cost/Sum" for node in f.node_def))
+
+    def scoped(name: str) -> str:
+        name = re.sub(r"^gradient_tape/", "train/gradient/", name)
+        name = re.sub(r"(^|/)while/(\w+_\d+_\d+/)?(?=inputs|in_hidden|\w+_cell|out_hidden|cost|train)", r"\1", name)
+        return re.sub(r"(in_hidden|out_hidden|[A-Z]\w+_cell)_\d+", r"\1", name)
+
+    graph = tf.compat.v1.GraphDef(versions=traced.versions)
+    known = {node.name for node in body.node_def}
+    for node in body.node_def:
+        copy = graph.node.add(name=scoped(node.name), op=node.op)
+        for source in node.input:  # a function's node says 'node:output:0' where a graph's says 'node:0'
+            source_name = source.lstrip("^").split(":")[0]
+            if source_name in known:
+                copy.input.append(("^" if source.startswith("^") else "") + scoped(source_name))
+    return graph
+
+
+def train(
+    chunk: Callable[..., tuple[tf.Tensor, tf.Tensor, State]],
+    batches: Batches,
+    initial_state: Sequence[np.ndarray],
+    *,
+    steps: int,
+    chunk_steps: int,
+) -> Iterator[Progress]:
+    """Trains the weights that `chunk` was compiled for, yielding after step 1 and then every `chunk_steps` steps.
+
+    Raises DivergedError after yielding the chunk in which the cost stopped being finite.
+    """
+    state, step = list(initial_state), 0
+    while step < steps:
+        end = min(steps, (step // chunk_steps + 1) * chunk_steps) if step else 1
+        rows = batches.rows(step, chunk_steps + batches.batch_size - 1)
+        costs, prediction, state = chunk(rows.inputs, rows.targets, tf.constant(end - step), state)
+        costs = costs.numpy()[: end - step]
+        last = slice(end - step - 1, end - step - 1 + batches.batch_size)
+        yield Progress(end, costs, rows.x[last], rows.targets[last], prediction.numpy())
+        if not np.isfinite(costs).all():
+            bad = int(np.argmin(np.isfinite(costs)))
+            raise DivergedError(step + bad, float(costs[bad]))
+        step = end

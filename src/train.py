@@ -1,0 +1,58 @@
+"""Composes a config, checks it, trains it: `python src/train.py --help`."""
+
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+try:
+    import hydra
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.errors import HydraException, MissingConfigException
+    from omegaconf import DictConfig, OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from rich.console import Console
+
+    from lstm_lab import config, run, tracking
+except ModuleNotFoundError as missing:
+    sys.exit(f"{missing.name} is not installed here: run `make train`, or `. .venv/bin/activate` after it")
+
+EXIT_CODES = {"FINISHED": 0, "FAILED": 1, "KILLED": 130}
+
+
+@hydra.main(version_base="1.3", config_path="../conf", config_name="train")
+def launch(composed: DictConfig) -> None:
+    """Runs what Hydra composed."""
+    checked = config.check(OmegaConf.to_container(composed, resolve=True))
+    verbose = bool(HydraConfig.get().verbose)
+    result = run.run(checked, Console(), verbose)
+    if result.status != "FINISHED":
+        sys.exit(EXIT_CODES[result.status])
+
+
+def main() -> None:
+    """Ends in one clear message and exit code 2 whatever is wrong with the command line or the store."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would otherwise print and exit with
+    try:
+        if any("_target_" in word for word in sys.argv[1:]):
+            raise config.ConfigError("_target_ is not allowed: names are mapped to classes in code, never by a config")
+        launch()
+    except MissingConfigException as error:
+        fail(config.explain_composition(str(error), error.options))
+    except (HydraException, OmegaConfBaseException) as error:
+        fail(config.explain_composition(str(error)))
+    except (config.ConfigError, tracking.StoreError) as error:
+        fail(str(error))
+    except KeyboardInterrupt:
+        sys.exit(EXIT_CODES["KILLED"])
+
+
+def fail(message: str) -> None:
+    """Prints each line of the message as an error and exits with 2."""
+    Console(stderr=True).print(message, style="red", markup=False, highlight=False, soft_wrap=True)
+    sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()
