@@ -1,7 +1,9 @@
 """Composes a config, checks it, trains it: `python src/train.py --help`."""
 
+import contextlib
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -15,6 +17,7 @@ try:
     from rich.console import Console
 
     from lstm_lab import config, run, tracking
+    from lstm_lab.provenance import ROOT
 except ModuleNotFoundError as missing:
     sys.exit(f"{missing.name} is not installed here: run `make train`, or `. .venv/bin/activate` after it")
 
@@ -24,20 +27,18 @@ EXIT_CODES = {"FINISHED": 0, "FAILED": 1, "KILLED": 130}
 @hydra.main(version_base="1.3", config_path="../conf", config_name="train")
 def launch(composed: DictConfig) -> None:
     """Runs what Hydra composed."""
-    checked = config.check(OmegaConf.to_container(composed, resolve=True))
-    verbose = bool(HydraConfig.get().verbose)
-    result = run.run(checked, Console(), verbose)
+    with clear_faults():  # here already: Hydra prints a line of its own about whatever leaves this function
+        checked = config.check(OmegaConf.to_container(composed, resolve=True))
+        result = run.run(checked, Console(), verbose=bool(HydraConfig.get().verbose))
     if result.status != "FINISHED":
         sys.exit(EXIT_CODES[result.status])
 
 
-def main() -> None:
+@contextlib.contextmanager
+def clear_faults() -> Iterator[None]:
     """Ends in one clear message and exit code 2 whatever is wrong with the command line or the store."""
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would otherwise print and exit with
     try:
-        if any("_target_" in word for word in sys.argv[1:]):
-            raise config.ConfigError("_target_ is not allowed: names are mapped to classes in code, never by a config")
-        launch()
+        yield
     except MissingConfigException as error:
         fail(config.explain_composition(str(error), error.options))
     except (HydraException, OmegaConfBaseException) as error:
@@ -49,9 +50,20 @@ def main() -> None:
 
 
 def fail(message: str) -> None:
-    """Prints each line of the message as an error and exits with 2."""
+    """Prints the message in red and exits with 2."""
     Console(stderr=True).print(message, style="red", markup=False, highlight=False, soft_wrap=True)
     sys.exit(2)
+
+
+def main() -> None:
+    """The command line: `python src/train.py [GROUP=CHOICE ...] [KEY=VALUE ...]`."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would otherwise print and exit with
+    OmegaConf.register_new_resolver("choices", lambda: config.describe_choices(ROOT / "conf"))
+    OmegaConf.register_new_resolver("root", lambda: str(ROOT))
+    with clear_faults():
+        if any("_target_" in word for word in sys.argv[1:]):
+            raise config.ConfigError("_target_ is not allowed: names are mapped to classes in code, never by a config")
+        launch()
 
 
 if __name__ == "__main__":

@@ -7,9 +7,9 @@ Nothing here has a default: values live in conf/.
 
 import difflib
 import re
-import types
 import typing
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -158,7 +158,7 @@ def describe_fault(fault: Any) -> str:
         return describe_unknown_key(key)
     if fault["type"] == "missing":
         return f"{key} is missing"
-    allowed = fault["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    allowed = re.sub(r"^(Input|String|List) should", "must", fault["msg"].removeprefix("Value error, "))
     if fault["type"] == "union_tag_invalid":
         key += f".{fault['ctx']['discriminator'].strip(chr(39))}"
         given, allowed = fault["ctx"]["tag"], f"must be one of {fault['ctx']['expected_tags']}"
@@ -168,22 +168,29 @@ def describe_fault(fault: Any) -> str:
 
 
 def describe_unknown_key(key: str) -> str:
-    """Says that there is no such key, and which right one is nearest."""
-    return f"{key}: there is no such setting{suggest(key, all_keys())}"
+    """Says that there is no such key, and which right one is nearest or which kind it belongs to."""
+    group = key.split(".")[0]
+    if group == "hydra":
+        return f"{key}: Hydra has no such setting; `python src/train.py --hydra-help` tells more"
+    if key in all_keys():
+        owners = [kind for kind, c in kinds_of(group).items() if key.removeprefix(f"{group}.") in c.model_fields]
+        return f"{key}: not a setting of the chosen {group}; it belongs to {' and '.join(owners)}"
+    return f"{key}: there is no such setting{suggest(key, {*all_keys(), *Config.model_fields, 'experiment'})}"
 
 
 def suggest(name: str, names: Iterable[str]) -> str:
-    """The end of a message: the nearest right names, or all of them when few enough."""
+    """The end of a message: the nearest right name; without one, the names of the same group, or the groups."""
     names = sorted(names)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    if near:
-        return f"; did you mean '{near[0]}'?"
-    same_leaf = [known for known in names if known.split(".")[-1] == name.split(".")[-1]]
-    if same_leaf:
+    group, _, leaf = name.rpartition(".")
+    leaves = {known.rpartition(".")[2]: known for known in names if known.startswith(f"{group}.")} if group else {}
+    # A name of the same group first: model.cel_size is model.cell_size, whatever other group has one like it.
+    if near := difflib.get_close_matches(leaf, leaves, n=1):
+        return f"; did you mean '{leaves[near[0]]}'?"
+    if same_leaf := [known for known in names if known.rpartition(".")[2] == leaf]:
         return f"; did you mean '{same_leaf[0]}'?"
-    siblings = [known for known in names if known.startswith(name.rpartition(".")[0] + ".")] or names
-    shown = siblings if len(siblings) <= 12 else sorted({known.split(".")[0] for known in names})
-    return f"; allowed: {', '.join(shown)}"
+    if not group and (near := difflib.get_close_matches(name, names, n=1)):
+        return f"; did you mean '{near[0]}'?"
+    return f"; allowed: {', '.join(leaves.values() or [known for known in names if '.' not in known])}"
 
 
 def kinds_of(group: str) -> dict[str, type[Group]]:
@@ -223,4 +230,19 @@ def explain_composition(message: str, options: Iterable[str] | None = None) -> s
         return f"{group}={choice}: there is no such choice{suggest(choice, options or [])}"
     if unknown := re.search(r"Could not override '(.+?)'", message):
         return describe_unknown_key(unknown.group(1).split("@")[0])
-    return re.sub(r"\n+See https\S+.*", "", message, flags=re.S).strip()
+    if unreadable := re.search(r"Error parsing override '(.*?)'\n(.*)", message):
+        word, why = unreadable.groups()
+        return f"{word}: cannot be read as KEY=VALUE ({why})"
+    return "cannot compose the config: " + re.sub(r"\s*See https\S+.*", "", message, flags=re.S).strip()
+
+
+def describe_choices(conf: Path) -> str:
+    """Every file of the config groups with the sentence its comment opens with, for --help."""
+    lines = []
+    for group in ("model", "data", "optimizer", "training", "tracking", "experiment"):
+        lines.append(f"{group}=")
+        for file in sorted((conf / group).glob("*.yaml")):
+            comment = [line[2:] for line in file.read_text().splitlines() if re.match(r"# (?!@package|python )", line)]
+            sentence = re.split(r"(?<=[.:])\s", " ".join(comment))[0].rstrip(".:")
+            lines.append(f"  {file.stem:<27} {sentence}")
+    return "\n".join(lines)

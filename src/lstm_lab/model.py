@@ -59,9 +59,7 @@ def build_model(
         name=LAYER_NAMES[cell],
         **({"unit_forget_bias": False} if forget_bias is not None else {}),
     )
-    hidden_sequence, *final_state = recurrent(
-        hidden(cell_size, in_seed, "in_hidden")(x), initial_state=initial_state
-    )
+    hidden_sequence, *final_state = recurrent(hidden(cell_size, in_seed, "in_hidden")(x), initial_state=initial_state)
     prediction = hidden(1, out_seed, "out_hidden")(hidden_sequence)
     if forget_bias is not None:
         bias = np.zeros(4 * cell_size, np.float32)

@@ -52,8 +52,8 @@ def run(config: Config, console: Console, verbose: bool = False) -> Result:
     console.print(describe(config))
     with sigterm_as_interrupt():
         with console.status("starting TensorFlow and MLflow") if console.is_terminal else contextlib.nullcontext():
+            client = tracking.open_store(verbose)  # first, so that a store at fault is known soonest
             runtime.start_tensorflow(config.training.threads, verbose)
-            client = tracking.open_store(verbose)
             tracked = tracking.TrackedRun(client, config)
         try:
             return train_and_log(config, tracked, console)
@@ -237,7 +237,7 @@ def check_display() -> None:
 def describe(config: Config) -> Table:
     """What is about to run, one line a group: its kind, then its settings."""
     table = Table.grid(padding=(0, 2))
-    for group, settings in config.model_dump().items():
+    for group, settings in config.model_dump(exclude={"tracking"}).items():
         kind = Config.model_fields[group].discriminator
         values = [f"{key} {value}" for key, value in settings.items() if key != kind and value is not None]
         table.add_row(f"[bold]{group}", ("[cyan]" + settings[kind] + "[/]: " if kind else "") + ", ".join(values))

@@ -78,16 +78,15 @@ def open_store(verbose: bool = False) -> "MlflowClient":
         os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
         logging.getLogger("alembic").setLevel(logging.ERROR)
     import mlflow
-    from mlflow.exceptions import MlflowException
 
-    mlflow.set_tracking_uri(tracking_uri())
-    client = mlflow.MlflowClient()
     try:
+        mlflow.set_tracking_uri(tracking_uri())
+        client = mlflow.MlflowClient()
         with store_lock() if is_local_store() else contextlib.nullcontext():
             client.search_experiments(max_results=1)
             if is_local_store():
                 adopt_moved_store(ROOT / "mlflow.db")
-    except (MlflowException, OSError, sqlite3.Error) as error:
+    except Exception as error:  # whatever MLflow, its database driver or the file system raises
         raise StoreError(f"{tracking_uri()} cannot be opened: {first_line(error)}") from error
     return client
 
@@ -279,4 +278,3 @@ def source_tags() -> dict[str, str]:
 def first_line(error: BaseException) -> str:
     """The first line of an error's message: the rest is detail for --verbose."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
-

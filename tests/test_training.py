@@ -1,0 +1,170 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from lstm_lab.data import Batches
+from lstm_lab.model import build_model, zero_state
+from lstm_lab.training import DivergedError, build_optimizer, compile_chunk, cost_of, step_graph, train
+
+REFERENCE = Path(__file__).parent / "reference/tutorial_seed0.npz"
+ADAM = {"name": "adam", "learning_rate": 0.006, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-8}
+
+
+def tutorial_model(cell_size=10, seed=0):
+    return build_model("lstm", cell_size, hidden_stddev=1.0, hidden_bias=0.1, seed=seed, forget_bias=1.0)
+
+
+def tutorial_batches(batch_size=50, time_steps=20):
+    return Batches("sine_to_cosine", batch_size, time_steps, sample_spacing=1 / (10 * np.pi))
+
+
+def fit(model, *, steps, chunk_steps=50, carry_state=True, jit_compile=False, batches=None, optimizer=ADAM):
+    batches = batches or tutorial_batches()
+    chunk = compile_chunk(
+        model,
+        build_optimizer(**optimizer),
+        batch_size=batches.batch_size,
+        carry_state=carry_state,
+        jit_compile=jit_compile,
+    )
+    yield from train(chunk, batches, zero_state(model, batches.batch_size), steps=steps, chunk_steps=chunk_steps)
+
+
+def all_costs(progress):
+    return np.concatenate([made.costs for made in progress])
+
+
+def keras_weights(trace, when):
+    """The trace's weights in Keras's layout: gates i, f, g, o instead of i, j, f, o, the forget bias in the bias."""
+
+    def reorder(kernel):
+        i, j, f, o = np.split(kernel, 4, axis=-1)
+        return np.concatenate([i, f, j, o], axis=-1)
+
+    w_in, b_in, kernel, bias, w_out, b_out = (
+        trace[f"{when}_{name}"] for name in ("w_in", "b_in", "lstm_kernel", "lstm_bias", "w_out", "b_out")
+    )
+    inputs, cell_size = w_in.shape[1], len(bias) // 4
+    bias = reorder(bias)
+    bias[cell_size : 2 * cell_size] += 1.0
+    return [w_in, b_in, reorder(kernel)[:inputs], reorder(kernel)[inputs:], bias, w_out, b_out]
+
+
+@pytest.mark.parametrize("jit_compile", [False, True], ids=["plain", "xla"])
+def test_follows_the_tutorials_own_run(jit_compile):
+    """The tutorial's script under TensorFlow 2.15's v1 graph mode; TUTORIAL_TRACE names another trace to follow."""
+    trace = np.load(os.environ.get("TUTORIAL_TRACE", REFERENCE), allow_pickle=False)
+    model = tutorial_model()
+    model.set_weights(keras_weights(trace, "initial"))
+    batches = tutorial_batches()
+    chunk = compile_chunk(model, build_optimizer(**ADAM), batch_size=50, carry_state=True, jit_compile=jit_compile)
+
+    first = batches.rows(0, 50)
+    prediction, h, c = model([first.inputs, *zero_state(model, 50)])
+    np.testing.assert_allclose(prediction[..., 0], trace["first_prediction"], atol=1e-5)
+    np.testing.assert_allclose(h, trace["first_state_h"], atol=1e-5)
+    np.testing.assert_allclose(c, trace["first_state_c"], atol=1e-5)
+
+    progress = list(train(chunk, batches, zero_state(model, 50), steps=len(trace["cost"]), chunk_steps=5))
+    np.testing.assert_allclose(progress[0].prediction[..., 0], trace["first_prediction"], atol=1e-5)
+    costs = all_costs(progress)
+    np.testing.assert_allclose(costs[:50], trace["cost"][:50], rtol=1e-4)
+    np.testing.assert_allclose(costs, trace["cost"], rtol=5e-2)
+
+
+def test_cost_is_the_summed_squared_error_over_the_batch_size():
+    prediction = np.array([[[1.0], [2.0]], [[3.0], [4.0]]], np.float32)
+    target = np.array([[[0.0], [2.0]], [[5.0], [1.0]]], np.float32)
+    assert float(cost_of(tf.constant(prediction), tf.constant(target))) == (1 + 0 + 4 + 9) / 2
+
+
+def test_carrying_the_state_shows_at_the_first_sample_of_each_window():
+    """With no memory of the window before, cos(x) at a window's first sample has to be guessed: error about 1/2."""
+    error = {}
+    for carry in (True, False):
+        last = list(fit(tutorial_model(), steps=400, carry_state=carry, jit_compile=True))[-1]
+        error[carry] = float(((last.prediction - last.target)[:, 0] ** 2).mean())
+    assert error[True] < 0.01
+    assert 0.3 < error[False] < 0.7
+
+
+def test_the_loop_is_steps_done_by_hand_with_the_state_carried():
+    by_hand, optimizer, batches = tutorial_model(), build_optimizer(**ADAM), tutorial_batches()
+    state = [tf.constant(tensor) for tensor in zero_state(by_hand, 50)]
+    expected = []
+    for k in range(4):
+        rows = batches.rows(k, 50)
+        with tf.GradientTape() as tape:
+            prediction, *state = by_hand([tf.constant(rows.inputs), *state])
+            cost = tf.reduce_sum((prediction - rows.targets) ** 2) / 50
+        optimizer.apply(tape.gradient(cost, by_hand.trainable_variables), by_hand.trainable_variables)
+        expected.append(float(cost))
+    np.testing.assert_allclose(all_costs(fit(tutorial_model(), steps=4, chunk_steps=2)), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True], ids=["plain", "xla"])
+def test_equal_seeds_give_equal_bits_whatever_the_chunks(jit_compile):
+    costs = {
+        (seed, chunk_steps): all_costs(
+            fit(tutorial_model(seed=seed), steps=33, chunk_steps=chunk_steps, jit_compile=jit_compile)
+        )
+        for seed, chunk_steps in ((0, 7), (0, 33), (1, 7))
+    }
+    np.testing.assert_array_equal(costs[0, 7], costs[0, 33])
+    assert not np.array_equal(costs[0, 7], costs[1, 7])
+
+
+def test_progress_comes_after_the_first_step_and_then_chunk_by_chunk():
+    batches = tutorial_batches(batch_size=3, time_steps=4)
+    made = list(fit(tutorial_model(), steps=11, chunk_steps=4, batches=batches))
+    assert [progress.step for progress in made] == [1, 4, 8, 11]
+    assert [len(progress.costs) for progress in made] == [1, 3, 4, 3]
+    for progress in made:
+        np.testing.assert_array_equal(progress.x, batches.rows(progress.step - 1, 3).x)
+        np.testing.assert_array_equal(progress.target, batches.rows(progress.step - 1, 3).targets)
+        cost = ((progress.prediction - progress.target) ** 2).sum() / 3
+        np.testing.assert_allclose(progress.costs[-1], cost, rtol=1e-6)
+
+
+def test_a_diverging_run_yields_what_it_has_and_names_the_step():
+    made = []
+    diverging = fit(tutorial_model(), steps=400, optimizer={"name": "sgd", "learning_rate": 1e6})
+    with pytest.raises(DivergedError) as raised:
+        made.extend(diverging)
+    costs = all_costs(made)
+    assert not np.isfinite(costs[raised.value.step])
+    assert np.isfinite(costs[: raised.value.step]).all()
+
+
+def test_new_weights_and_learning_rate_need_no_new_compilation():
+    model, optimizer, batches = tutorial_model(), build_optimizer(**ADAM), tutorial_batches()
+    chunk = compile_chunk(model, optimizer, batch_size=50, carry_state=True, jit_compile=False)
+    for seed in range(3):
+        model.set_weights(tutorial_model(seed=seed).get_weights())
+        optimizer.learning_rate = 0.001 * (seed + 1)
+        list(train(chunk, batches, zero_state(model, 50), steps=6, chunk_steps=3))
+    assert chunk.experimental_get_tracing_count() == 1
+
+
+def test_a_clipped_gradient_moves_no_weight_tensor_further_than_its_norm():
+    model = tutorial_model()
+    before = model.get_weights()
+    list(fit(model, steps=1, optimizer={"name": "sgd", "learning_rate": 1.0, "clipnorm": 0.5}))
+    moved = [np.linalg.norm(new - old) for new, old in zip(model.get_weights(), before, strict=True)]
+    assert max(moved) == pytest.approx(0.5, rel=1e-4)
+
+
+def test_step_graph_has_the_tutorials_scopes():
+    model, batches = tutorial_model(), tutorial_batches()
+    chunk = compile_chunk(model, build_optimizer(**ADAM), batch_size=50, carry_state=True, jit_compile=False)
+    rows, state = batches.rows(0, 54), zero_state(model, 50)
+    list(train(chunk, batches, state, steps=5, chunk_steps=5))
+    graph = step_graph(chunk, rows.inputs, rows.targets, state)
+    scopes = {node.name.split("/")[0] for node in graph.node if "/" in node.name}
+    assert {"inputs", "in_hidden", "LSTM_cell", "out_hidden", "cost", "train"} <= scopes
+    names = {node.name for node in graph.node}
+    assert all(source.lstrip("^") in names for node in graph.node for source in node.input)
+    assert chunk.experimental_get_tracing_count() == 1
