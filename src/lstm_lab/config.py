@@ -233,16 +233,7 @@ def explain_composition(message: str, options: Iterable[str] | None = None) -> s
     if unreadable := re.search(r"Error parsing override '(.*?)'\n(.*)", message):
         word, why = unreadable.groups()
         return f"{word}: cannot be read as KEY=VALUE ({why})"
+    if keyed := re.search(r"(.*)\n\s*full_key: (\S+)", message):
+        why, key = keyed.groups()
+        return f"{key}: {why}"
     return "cannot compose the config: " + re.sub(r"\s*See https\S+.*", "", message, flags=re.S).strip()
-
-
-def describe_choices(conf: Path) -> str:
-    """Every file of the config groups with the sentence its comment opens with, for --help."""
-    lines = []
-    for group in ("model", "data", "optimizer", "training", "tracking", "experiment"):
-        lines.append(f"{group}=")
-        for file in sorted((conf / group).glob("*.yaml")):
-            comment = [line[2:] for line in file.read_text().splitlines() if re.match(r"# (?!@package|python )", line)]
-            sentence = re.split(r"(?<=[.:])\s", " ".join(comment))[0].rstrip(".:")
-            lines.append(f"  {file.stem:<27} {sentence}")
-    return "\n".join(lines)

@@ -114,7 +114,7 @@ def fit_animation(
         for artist in moving:
             artist.axes.draw_artist(artist)
         pictures.append(Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB"))
-    palette = pictures[-1].quantize(32)
+    palette = pictures[-1].quantize(32, method=Image.Quantize.MAXCOVERAGE)  # keeps white white
     pictures = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
     durations = [milliseconds] * (len(pictures) - 1) + [2500]  # the last picture stays
     pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=durations, loop=0, optimize=False)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:  # mlflow takes a second or two to import, and a refused confi
 
     from lstm_lab.training import Progress
 
+LOCAL_URI = f"sqlite:///{ROOT}/mlflow.db"
 ARTIFACTS = "/mlruns/artifacts"
 BATCH = 1000  # metrics that MLflow takes in one call
 FLUSH_SECONDS = 3.0
@@ -43,12 +44,12 @@ class StoreError(RuntimeError):
 
 def tracking_uri() -> str:
     """MLFLOW_TRACKING_URI if set, else the SQLite database at the repo's root."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{ROOT}/mlflow.db"
+    return os.environ.get("MLFLOW_TRACKING_URI") or LOCAL_URI
 
 
 def is_local_store() -> bool:
-    """Whether runs go to the repo's own mlflow.db."""
-    return not os.environ.get("MLFLOW_TRACKING_URI")
+    """Whether runs go to the repo's own mlflow.db (MLflow itself sets MLFLOW_TRACKING_URI, so it may be set to that)."""
+    return tracking_uri() == LOCAL_URI
 
 
 def check_store() -> None:
@@ -80,9 +81,9 @@ def open_store(verbose: bool = False) -> "MlflowClient":
     import mlflow
 
     try:
-        mlflow.set_tracking_uri(tracking_uri())
-        client = mlflow.MlflowClient()
         with store_lock() if is_local_store() else contextlib.nullcontext():
+            mlflow.set_tracking_uri(tracking_uri())
+            client = mlflow.MlflowClient()  # creates the tables of a new database
             client.search_experiments(max_results=1)
             if is_local_store():
                 adopt_moved_store(ROOT / "mlflow.db")
@@ -164,7 +165,11 @@ class TrackedRun:
         self.experiment_id = find_or_create_experiment(client, config.tracking.experiment)
         self.name = config.tracking.run_name or default_run_name(config)
         self.run_id = client.create_run(self.experiment_id, run_name=self.name, tags=source_tags()).info.run_id
-        self.every = math.ceil(config.training.steps / config.tracking.metric_points)
+        self.start_sending(config.training.steps, config.tracking.metric_points)
+
+    def start_sending(self, steps: int, points: int) -> None:
+        """Prepares to send the cost of every step, or of every n-th so that `steps` become about `points`."""
+        self.last_step, self.every = steps - 1, math.ceil(steps / points)
         self.buffer: list[Metric] = []
         self.flushed = time.monotonic()
         self.sender = ThreadPoolExecutor(1)
@@ -194,7 +199,7 @@ class TrackedRun:
         now = int(time.time() * 1000)
         first = progress.step - len(progress.costs)
         for step in range(first, progress.step):
-            if step % self.every == 0 or step == self.config.training.steps - 1:
+            if step % self.every == 0 or step == self.last_step:
                 self.buffer.append(Metric("cost", float(progress.costs[step - first]), now, step))
         if len(self.buffer) >= BATCH or time.monotonic() - self.flushed > FLUSH_SECONDS:
             self.flush()
@@ -253,7 +258,12 @@ class TrackedRun:
 
     def end(self, status: str) -> None:
         """Sets the status: FINISHED, FAILED or KILLED."""
-        self.client.set_terminated(self.run_id, status)
+        import mlflow
+
+        if mlflow.active_run():  # a model was logged; left active, MLflow would call the run FINISHED at exit
+            mlflow.end_run(status)
+        else:
+            self.client.set_terminated(self.run_id, status)
 
     def url(self) -> str:
         """The run's page, in the web page that `mlflow ui` or the tracking server serves."""

@@ -1,0 +1,149 @@
+from pathlib import Path
+
+import pytest
+import yaml
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from lstm_lab import config
+
+CONF = Path(__file__).resolve().parents[1] / "conf"
+
+
+def composed(*overrides: str) -> dict:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return OmegaConf.to_container(compose("train", list(overrides)), resolve=True)
+
+
+def test_the_default_config_is_the_tutorials_recipe():
+    recipe = composed()
+    assert recipe["model"] == {
+        "cell": "lstm",
+        "cell_size": 10,
+        "forget_bias": 1.0,
+        "hidden_stddev": 1.0,
+        "hidden_bias": 0.1,
+    }
+    assert recipe["data"] == {
+        "curve": "sine_to_cosine",
+        "batch_size": 50,
+        "time_steps": 20,
+        "sample_spacing": 1 / (10 * 3.141592653589793),
+    }
+    assert recipe["optimizer"] == {
+        "name": "adam",
+        "learning_rate": 0.006,
+        "beta_1": 0.9,
+        "beta_2": 0.999,
+        "epsilon": 1e-8,
+        "clipnorm": None,
+    }
+    training = {key: recipe["training"][key] for key in ("steps", "report_every", "carry_state")}
+    assert training == {"steps": 200, "report_every": 20, "carry_state": True}
+
+
+@pytest.mark.parametrize("file", sorted(CONF.glob("*/*.yaml")), ids=lambda file: f"{file.parent.name}={file.stem}")
+def test_every_choice_is_valid_and_opens_with_a_comment_and_its_command(file):
+    config.check(composed(f"{file.parent.name}={file.stem}"))
+    comment = [line for line in file.read_text().splitlines() if line.startswith("# ")]
+    assert file.read_text().startswith(comment[0])
+    assert any(line.startswith("# python src/train.py") for line in comment)
+
+
+FAULTS = {
+    "model.cell_size=0": "model.cell_size=0: must be greater than or equal to 1",
+    "model.cell_size=-3": "model.cell_size=-3: must be greater than or equal to 1",
+    "model.cell_size=abc": "model.cell_size='abc': must be a valid integer",
+    "model.cell_size=2.5": "model.cell_size=2.5: must be a valid integer",
+    "model.cell_size=true": "model.cell_size=True: must be a valid integer",
+    "model.cell_size=null": "model.cell_size=None: must be a valid integer",
+    "optimizer.learning_rate=nan": "optimizer.learning_rate=nan: must be a finite number",
+    "optimizer.learning_rate=inf": "optimizer.learning_rate=inf: must be a finite number",
+    "optimizer.learning_rate=0": "optimizer.learning_rate=0: must be greater than 0",
+    "optimizer.learning_rate=-1": "optimizer.learning_rate=-1: must be greater than 0",
+    "optimizer.beta_1=1": "optimizer.beta_1=1: must be less than 1",
+    "training.steps=0": "training.steps=0: must be greater than or equal to 1",
+    "training.carry_state=maybe": "training.carry_state='maybe': must be a valid boolean",
+    "tracking.experiment=Default": "tracking.experiment='Default': must be another name than 'Default', which belongs",
+    "tracking.run_name=''": "tracking.run_name='': must have at least 1 character",
+    "optimizer.name=adamw": "optimizer.name='adamw': must be one of 'adam', 'sgd', 'rmsprop'",
+    "model.cell=gru": "model.forget_bias: not a setting of the chosen model; it belongs to lstm",
+    "~model.cell_size": "model.cell_size is missing",
+    "+model.cel_size=3": "model.cel_size: there is no such setting; did you mean 'model.cell_size'?",
+    "+optimizer._target_=os.system": "optimizer._target_: there is no such setting; allowed: optimizer.beta_1",
+}
+
+
+@pytest.mark.parametrize("override", FAULTS)
+def test_a_fault_is_named_with_the_value_given_and_what_is_allowed(override):
+    with pytest.raises(config.ConfigError) as refused:
+        config.check(composed(override))
+    assert str(refused.value).startswith(FAULTS[override])
+    assert "\n" not in str(refused.value)
+
+
+def test_every_fault_gets_a_line():
+    with pytest.raises(config.ConfigError) as refused:
+        config.check(composed("model.cell_size=0", "training.steps=x", "data.time_steps=abc"))
+    assert [line.split("=")[0] for line in str(refused.value).splitlines()] == [
+        "model.cell_size",
+        "data.time_steps",
+        "training.steps",
+    ]
+
+
+def test_each_sine_needs_amplitude_and_frequency():
+    with pytest.raises(
+        config.ConfigError, match=r"data: amplitudes and frequencies must have the same length, got \[1"
+    ):
+        config.check(composed("data=noisy_sines_to_derivative", "data.amplitudes=[1.0]"))
+
+
+@pytest.mark.parametrize(
+    ("message", "options", "explained"),
+    [
+        ("Could not override 'model.cel_size'.\nTo append", None, "did you mean 'model.cell_size'?"),
+        ("Could not override 'cell_size'.\nTo append", None, "did you mean 'model.cell_size'?"),
+        ("Could not override 'modle'.\nTo append", None, "did you mean 'model'?"),
+        (
+            "Could not override 'optimizer.lr'.",
+            None,
+            "optimizer.lr: there is no such setting; allowed: optimizer.beta_1",
+        ),
+        ("Could not override 'data.amplitudes'.", None, "it belongs to noisy_sines_to_derivative"),
+        (
+            "In 'train': Could not find 'model/lstmm'\n\nAvail",
+            ["gru", "lstm"],
+            "model=lstmm: there is no such choice; did you mean 'lstm'?",
+        ),
+        (
+            "In 'train': Could not find 'model/x'\n\nAvail",
+            ["gru", "lstm"],
+            "model=x: there is no such choice; allowed: gru, lstm",
+        ),
+        (
+            "Error parsing override 'training.steps'\nmissing EQUAL at '<EOF>'\nSee",
+            None,
+            "training.steps: cannot be read as KEY=VALUE (missing EQUAL",
+        ),
+    ],
+)
+def test_what_hydra_says_becomes_one_line(message, options, explained):
+    line = config.explain_composition(message, options)
+    assert explained in line
+    assert "\n" not in line
+
+
+def test_a_checked_config_survives_the_round_trip_through_yaml():
+    checked = config.check(composed("model=gru", "data=noisy_sines_to_derivative", "optimizer=sgd"))
+    assert config.check(yaml.safe_load(yaml.safe_dump(checked.model_dump()))) == checked
+
+
+def test_flatten_gives_dotted_keys():
+    assert dict(config.flatten({"a": {"b": 1, "c": {"d": None}}, "e": [2]})) == {"a.b": 1, "a.c.d": None, "e": [2]}
+
+
+def test_help_lists_every_choice():
+    text = config.describe_choices(CONF)
+    assert all(file.stem in text for file in CONF.glob("*/*.yaml"))
+    assert "gru                         A gated recurrent unit in the LSTM's place" in text
