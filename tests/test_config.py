@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -10,7 +11,7 @@ from lstm_lab import config
 CONF = Path(__file__).resolve().parents[1] / "conf"
 
 
-def composed(*overrides: str) -> dict:
+def composed(*overrides: str) -> Any:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return OmegaConf.to_container(compose("train", list(overrides)), resolve=True)
 

@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import keras
 import numpy as np
@@ -7,7 +8,7 @@ import tensorflow as tf
 
 from lstm_lab.model import build_model, spawn_seeds, zero_state
 
-RECIPE = {"cell": "lstm", "cell_size": 10, "hidden_stddev": 1.0, "hidden_bias": 0.1, "forget_bias": 1.0}
+RECIPE: dict[str, Any] = {"cell": "lstm", "cell_size": 10, "hidden_stddev": 1.0, "hidden_bias": 0.1, "forget_bias": 1.0}
 
 
 def build(cell="lstm", seed=0, **changes) -> keras.Model:

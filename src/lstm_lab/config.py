@@ -206,8 +206,8 @@ def all_keys() -> set[str]:
     """Every dotted key that a config of some kind can have."""
     keys = set()
     for group, field in Config.model_fields.items():
-        for kind in kinds_of(group).values() or [field.annotation]:
-            keys |= {f"{group}.{key}" for key in kind.model_fields}
+        kinds = kinds_of(group).values() or [typing.cast(type[Group], field.annotation)]
+        keys |= {f"{group}.{key}" for kind in kinds for key in kind.model_fields}
     return keys
 
 
@@ -237,3 +237,15 @@ def explain_composition(message: str, options: Iterable[str] | None = None) -> s
         why, key = keyed.groups()
         return f"{key}: {why}"
     return "cannot compose the config: " + re.sub(r"\s*See https\S+.*", "", message, flags=re.S).strip()
+
+
+def describe_choices(conf: Path) -> str:
+    """Every file of the config groups with the sentence its comment opens with, for --help."""
+    lines = []
+    for group in ("model", "data", "optimizer", "training", "tracking", "experiment"):
+        lines.append(f"{group}=")
+        for file in sorted((conf / group).glob("*.yaml")):
+            comment = [line[2:] for line in file.read_text().splitlines() if re.match(r"# (?!@package|python )", line)]
+            sentence = re.split(r"(?<=[.:])\s", " ".join(comment))[0].rstrip(".:")
+            lines.append(f"  {file.stem:<27} {sentence}")
+    return "\n".join(lines)

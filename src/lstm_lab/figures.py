@@ -4,20 +4,20 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-TARGET = {"color": "tab:red", "linestyle": "-", "linewidth": 2.0, "label": "target"}
-PREDICTION = {"color": "tab:blue", "linestyle": "--", "linewidth": 2.0, "label": "prediction"}
+TARGET: dict[str, Any] = {"color": "tab:red", "linestyle": "-", "linewidth": 2.0, "label": "target"}
+PREDICTION: dict[str, Any] = {"color": "tab:blue", "linestyle": "--", "linewidth": 2.0, "label": "prediction"}
 
 
 def new_figure(rows: int = 1, height_ratios: Sequence[float] | None = None, size: float = 6.4) -> tuple[Figure, list]:
     """A figure close to square, which is the shape MLflow's pages show best, with `rows` axes below one another."""
     figure = Figure(figsize=(size, 0.86 * size), layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.subplots(rows, 1, height_ratios=height_ratios, squeeze=False)[:, 0]
     for ax in axes:
         ax.grid(alpha=0.25)
@@ -38,10 +38,11 @@ def cost_figure(costs: np.ndarray, title: str) -> Figure:
     return figure
 
 
-def draw_costs(ax: Axes, steps: np.ndarray, costs: np.ndarray, **style: object) -> None:
+def draw_costs(ax: Axes, steps: np.ndarray, costs: np.ndarray, **style: Any) -> None:
     """The cost of each step on a log scale; a curve of more than 5,000 points is thinned evenly."""
     every = max(1, len(costs) // 5000)
-    ax.plot(steps[::every], costs[::every], **{"color": "tab:blue", "linewidth": 1, "label": "cost", **style})
+    line: dict[str, Any] = {"color": "tab:blue", "linewidth": 1, "label": "cost"}
+    ax.plot(steps[::every], costs[::every], **line | style)
     if np.nanmin(costs, initial=np.inf) > 0:
         ax.set_yscale("log")
     ax.set(xlabel="step", ylabel="cost (summed squared error / batch size)")
@@ -99,7 +100,7 @@ def fit_animation(
     moving = [target_line, prediction_line, cost_line, dot, text]
     for artist in moving:
         artist.set_animated(True)
-    canvas = figure.canvas
+    canvas = FigureCanvasAgg(figure)
     canvas.draw()
     background = canvas.copy_from_bbox(figure.bbox)
     pictures = []

@@ -27,7 +27,7 @@ class Observer(Protocol):
 
 def shown_curve(progress: Progress) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """x, target and prediction [samples] over the batch's first few rows, which are consecutive windows."""
-    rows = math.ceil(SHOWN_SAMPLES / progress.x.shape[1])
+    rows = max(3, math.ceil(SHOWN_SAMPLES / progress.x.shape[1]))
     return progress.x[:rows].ravel(), progress.target[:rows].ravel(), progress.prediction[:rows].ravel()
 
 
@@ -98,21 +98,21 @@ class Frames:
         self.steps: list[int] = []
         self.targets: list[np.ndarray] = []
         self.predictions: list[np.ndarray] = []
-        self.x: np.ndarray | None = None
+        self.x = np.zeros(0)
 
     def __call__(self, progress: Progress) -> None:
         if self.steps and progress.step < len(self.steps) * self.every:
             return
-        x, target, prediction = (a.ravel() for a in (progress.x, progress.target, progress.prediction))
-        if self.x is None:
+        x, target, prediction = (
+            a.ravel()[: 4 * SHOWN_SAMPLES] for a in (progress.x, progress.target, progress.prediction)
+        )
+        if not self.steps:
             self.x = x[: len(x) - len(x) // 4][:SHOWN_SAMPLES] - x[0]
-            self.targets.append(target[: len(self.x)])
         # A batch lies further along the curve than the one before: show the stretch of it that looks like the first
         # picture's target, so that the target stands still and the prediction is seen to move.
-        start = figures.align(target, self.targets[0])
+        start = figures.align(target, self.targets[0] if self.targets else target[: len(self.x)])
         shown = slice(start, start + len(self.x))
-        if self.steps:
-            self.targets.append(target[shown])
+        self.targets.append(target[shown])
         self.predictions.append(prediction[shown])
         self.steps.append(progress.step)
 

@@ -91,8 +91,8 @@ def train_and_log(config: Config, tracked: tracking.TrackedRun, console: Console
     if config.tracking.tensorboard:
         rows = batches.rows(0, chunk_steps + batches.batch_size - 1)
         graph = functools.partial(training.step_graph, chunk, rows.inputs, rows.targets, state)
-        folder = provenance.ROOT / "mlruns/tensorboard" / tracked.name
-        watchers.append(observers.TensorBoard(folder, settings.steps, config.tracking.metric_points, graph))
+        events = provenance.ROOT / "mlruns/tensorboard" / tracked.name
+        watchers.append(observers.TensorBoard(events, settings.steps, config.tracking.metric_points, graph))
     if settings.live:
         watchers.append(observers.LiveFigure())
     with observers.watching(*watchers) as watch:

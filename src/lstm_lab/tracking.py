@@ -48,8 +48,8 @@ def tracking_uri() -> str:
 
 
 def is_local_store() -> bool:
-    """Whether runs go to the repo's own mlflow.db (MLflow itself sets MLFLOW_TRACKING_URI, so it may be set to that)."""
-    return tracking_uri() == LOCAL_URI
+    """Whether runs go to the repo's own mlflow.db."""
+    return tracking_uri() == LOCAL_URI  # not 'is the variable unset': MLflow sets it for its child processes
 
 
 def check_store() -> None:

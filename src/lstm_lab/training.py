@@ -77,11 +77,13 @@ def compile_chunk(
     optimizer.build(model.trainable_variables)
 
     @tf.function(jit_compile=jit_compile, autograph=False)
-    def chunk(inputs: tf.Tensor, targets: tf.Tensor, count: tf.Tensor, state: State):
+    def chunk(
+        inputs: tf.Tensor, targets: tf.Tensor, count: tf.Tensor, state: State
+    ) -> tuple[tf.Tensor, tf.Tensor, State]:
         batches = inputs.shape[0] - batch_size + 1
         first_state = state
 
-        def body(k, costs, _, state):
+        def body(k: tf.Tensor, costs: tf.TensorArray, _: tf.Tensor, state: State) -> tuple[Any, ...]:
             with tf.name_scope("inputs"):
                 x, target = (tf.slice(rows, [k, 0, 0], [batch_size, -1, -1]) for rows in (inputs, targets))
             cost, prediction, final_state = train_step(model, optimizer, x, target, state)
