@@ -75,7 +75,7 @@ def test_the_run_says_what_made_it(default_run):
     assert "tensorflow==" in (folder / "packages.txt").read_text()
     assert {"python", "os", "processor", "environment", "command_line", "seed", "threads"} <= facts.keys()
     sentences = run.data.tags["mlflow.note.content"]
-    assert sentences.startswith("A lstm of cell size 10 on sine_to_cosine")
+    assert sentences.startswith("An LSTM of cell size 10 on sine_to_cosine")
     assert sentences.count(". ") == 1
     [dataset] = run.inputs.dataset_inputs
     assert dataset.dataset.name == "sine_to_cosine"

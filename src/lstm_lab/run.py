@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 import yaml
@@ -24,11 +24,31 @@ if TYPE_CHECKING:  # both import TensorFlow, and a refused config must not wait 
     from lstm_lab.observers import Frames, Observer, Record
     from lstm_lab.training import Progress
 
+CELL_NAMES = {"lstm": "An LSTM", "gru": "A GRU", "simple_rnn": "A simple RNN"}
 LAST = 20  # steps over which the cost at the end is averaged
 
 
-class Terminated(KeyboardInterrupt):
-    """SIGTERM, which ends a run the way Ctrl-C does."""
+class StopSignal:
+    """Ctrl-C or SIGTERM, seen to between two chunks so that no observer is cut short; a second one acts at once."""
+
+    NAMES: ClassVar = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
+
+    def __init__(self) -> None:
+        self.received: str | None = None
+
+    def __enter__(self) -> Self:
+        self.previous = {number: signal.signal(number, self.receive) for number in self.NAMES}
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self.previous.items():
+            signal.signal(number, handler)
+
+    def receive(self, number: int, frame: object) -> None:
+        """Notes the first signal; a second one is an ordinary KeyboardInterrupt."""
+        if self.received:
+            raise KeyboardInterrupt
+        self.received = self.NAMES[signal.Signals(number)]
 
 
 @dataclass(frozen=True)
@@ -50,19 +70,21 @@ def run(config: Config, console: Console, verbose: bool = False) -> Result:
     if config.training.live:
         check_display()
     console.print(describe(config))
-    with sigterm_as_interrupt():
+    with StopSignal() as stop:
         with console.status("starting TensorFlow and MLflow") if console.is_terminal else contextlib.nullcontext():
             client = tracking.open_store(verbose)  # first, so that a store at fault is known soonest
             runtime.start_tensorflow(config.training.threads, verbose)
+            if stop.received:
+                raise KeyboardInterrupt
             tracked = tracking.TrackedRun(client, config)
         try:
-            return train_and_log(config, tracked, console)
+            return train_and_log(config, tracked, console, stop)
         except BaseException as error:
             tracked.end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
             raise
 
 
-def train_and_log(config: Config, tracked: tracking.TrackedRun, console: Console) -> Result:
+def train_and_log(config: Config, tracked: tracking.TrackedRun, console: Console, stop: StopSignal) -> Result:
     """The run itself: data and model, the training with its observers, and what is kept of it."""
     from lstm_lab import observers, training
     from lstm_lab.data import Batches
@@ -96,7 +118,7 @@ def train_and_log(config: Config, tracked: tracking.TrackedRun, console: Console
     if settings.live:
         watchers.append(observers.LiveFigure())
     with observers.watching(*watchers) as watch:
-        status, reason = follow(progress, watch, record, config)
+        status, reason = follow(progress, watch, config, stop)
 
     result = Result(tracked.run_id, status, reason, record.costs)
     metrics = summarize(result.costs, record.steps_per_second)
@@ -112,7 +134,7 @@ def train_and_log(config: Config, tracked: tracking.TrackedRun, console: Console
 
 
 def follow(
-    progress: "Iterator[Progress]", watch: "Callable[[Progress], None]", record: "Record", config: Config
+    progress: "Iterator[Progress]", watch: "Callable[[Progress], None]", config: Config, stop: StopSignal
 ) -> tuple[str, str]:
     """Lets the training run under its observers; returns MLflow's status and, unless FINISHED, the reason."""
     from lstm_lab.training import DivergedError
@@ -120,11 +142,11 @@ def follow(
     try:
         for made in progress:
             watch(made)
+            if stop.received and made.step < config.training.steps:
+                done = f"{made.step:,} of {config.training.steps:,} steps"
+                return "KILLED", f"stopped by {stop.received} after {done}"
     except DivergedError as error:
         return "FAILED", f"{error}: {likely_cause(config)}"
-    except KeyboardInterrupt as signalled:
-        by = "SIGTERM" if isinstance(signalled, Terminated) else "Ctrl-C"
-        return "KILLED", f"stopped by {by} after {len(record.costs):,} of {config.training.steps:,} steps"
     return "FINISHED", ""
 
 
@@ -152,12 +174,10 @@ def tell(config: Config, result: Result, metrics: dict[str, float]) -> str:
     """Two sentences for the run's page: what the run was, and how it went."""
     model, data, optimizer, training = config.model, config.data, config.optimizer, config.training
     what = (
-        f"A {model.cell} of cell size {model.cell_size} on {data.curve} (batches of {data.batch_size} x "
+        f"{CELL_NAMES[model.cell]} of cell size {model.cell_size} on {data.curve} (batches of {data.batch_size} x "
         f"{data.time_steps} time steps, state {'carried' if training.carry_state else 'reset'}), {training.steps:,} "
         f"steps of {optimizer.name} at learning rate {optimizer.learning_rate:g}, seed {training.seed}."
     )
-    if not len(result.costs):
-        return f"{what} It was {result.reason}."
     how = f"cost fell from {result.costs[0]:.3g} to {result.costs[-1]:.3g}"
     if result.costs[-1] > result.costs[0]:
         how = f"cost rose from {result.costs[0]:.3g} to {result.costs[-1]:.3g}"
@@ -253,17 +273,3 @@ def report(console: Console, tracked: tracking.TrackedRun, result: Result, metri
     console.print(f"run {tracked.name} ({result.run_id})", highlight=False, soft_wrap=True)
     look = "" if tracking.tracking_uri().startswith("http") else "`make ui`, then "
     console.print(f"look at it: {look}{tracked.url()}", highlight=False, soft_wrap=True)
-
-
-@contextlib.contextmanager
-def sigterm_as_interrupt() -> Iterator[None]:
-    """Lets SIGTERM end a run as Ctrl-C does: everything up to there is kept, and the run is not left RUNNING."""
-
-    def terminate(signal_number: int, frame: Any) -> None:
-        raise Terminated
-
-    previous = signal.signal(signal.SIGTERM, terminate)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
