@@ -5,18 +5,22 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 try:
     import hydra
+    from hydra.core.config_store import ConfigStore
     from hydra.core.hydra_config import HydraConfig
     from hydra.errors import HydraException, MissingConfigException
+    from hydra.types import RunMode
     from omegaconf import DictConfig, OmegaConf
     from omegaconf.errors import OmegaConfBaseException
     from rich.console import Console
 
-    from lstm_lab import config, run, tracking
+    from lstm_lab import config, run
+    from lstm_lab.config import CannotRunError
     from lstm_lab.provenance import ROOT
 except ModuleNotFoundError as missing:
     sys.exit(f"{missing.name} is not installed here: run `make train`, or `. .venv/bin/activate` after it")
@@ -27,11 +31,18 @@ EXIT_CODES = {"FINISHED": 0, "FAILED": 1, "KILLED": 130}
 @hydra.main(version_base="1.3", config_path="../conf", config_name="train")
 def launch(composed: DictConfig) -> None:
     """Runs what Hydra composed."""
+    hydra_config = HydraConfig.get()
     with clear_faults():  # here already: Hydra prints a line of its own about whatever leaves this function
         checked = config.check(OmegaConf.to_container(composed, resolve=True))
-        result = run.run(checked, Console(), verbose=bool(HydraConfig.get().verbose))
+        if hydra_config.mode == RunMode.MULTIRUN:
+            from lstm_lab import sweep
+
+            settings: Any = OmegaConf.to_container(hydra_config.sweeper, resolve=True)
+            return sweep.run_trial(checked, settings, hydra_config.job.num, Path(hydra_config.runtime.output_dir))
+        result = run.run(checked, Console(), verbose=bool(hydra_config.verbose))
     if result.status != "FINISHED":
         sys.exit(EXIT_CODES[result.status])
+    return None
 
 
 @contextlib.contextmanager
@@ -43,7 +54,7 @@ def clear_faults() -> Iterator[None]:
         fail(config.explain_composition(str(error), error.options))
     except (HydraException, OmegaConfBaseException) as error:
         fail(config.explain_composition(str(error)))
-    except (config.ConfigError, tracking.StoreError) as error:
+    except CannotRunError as error:
         fail(str(error))
     except KeyboardInterrupt:
         sys.exit(EXIT_CODES["KILLED"])
@@ -55,11 +66,20 @@ def fail(message: str) -> None:
     sys.exit(2)
 
 
+def add_studies() -> None:
+    """Makes the files of sweeps/ choices of the config group `sweeps`, wherever the command is typed."""
+    for file in sorted((ROOT / "sweeps").glob("*.yaml")):
+        ConfigStore.instance().store(group="sweeps", name=file.stem, node=OmegaConf.load(file), package="_global_")
+
+
 def main() -> None:
     """The command line: `python src/train.py [GROUP=CHOICE ...] [KEY=VALUE ...]`."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would otherwise print and exit with
     OmegaConf.register_new_resolver("choices", lambda: config.describe_choices(ROOT / "conf"))
     OmegaConf.register_new_resolver("root", lambda: str(ROOT))
+    add_studies()
+    if {"-m", "--multirun"} & set(sys.argv):  # Hydra wants a value: the bare word means the default study
+        sys.argv = ["sweeps=default" if word == "sweeps" else word for word in sys.argv]
     with clear_faults():
         if any("_target_" in word for word in sys.argv[1:]):
             raise config.ConfigError("_target_ is not allowed: names are mapped to classes in code, never by a config")

@@ -21,7 +21,11 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
-class ConfigError(ValueError):
+class CannotRunError(Exception):
+    """Something that the user can mend keeps this from running; the message is all there is to say."""
+
+
+class ConfigError(CannotRunError):
     """The config cannot be used; the message names each fault, the value given and what is allowed."""
 
 
@@ -125,6 +129,7 @@ class Tracking(Group):
     experiment: Annotated[str, Field(min_length=1, max_length=200), AfterValidator(not_mlflows_default)]
     run_name: Annotated[str, Field(min_length=1, max_length=200)] | None
     metric_points: Count
+    figures: bool
     animation: bool
     model: bool
     tensorboard: bool

@@ -1,5 +1,6 @@
 """What made a run: commit, uncommitted diff, packages, machine, environment, command line. Nothing of MLflow here."""
 
+import functools
 import importlib.metadata
 import os
 import platform
@@ -26,10 +27,12 @@ class Commit:
     diff: bytes
 
 
+@functools.cache
 def read_commit(root: Path = ROOT) -> Commit | None:
     """The state of the git checkout at `root`; None if it is none or git is not installed.
 
-    The diff covers changed and new files alike, so that `git apply` on the commit gives exactly this code.
+    Read once per process, when the code that runs was read too. The diff covers changed and new files alike, so that
+    `git apply` on the commit gives exactly this code.
     """
     if not shutil.which("git") or not (root / ".git").exists():
         return None
@@ -54,6 +57,7 @@ def read_commit(root: Path = ROOT) -> Commit | None:
         return None
 
 
+@functools.cache
 def packages() -> dict[str, str]:
     """Every installed package and its version."""
     found = {(d.metadata["Name"] or "?").lower(): d.version for d in importlib.metadata.distributions()}
@@ -95,3 +99,19 @@ def machine() -> dict[str, Any]:
         "command_line": command_line(),
         "directory": os.getcwd(),
     }
+
+
+def process_started(pid: int) -> str | None:
+    """When the process started, in a form to compare with; None if there is no such process.
+
+    Process ids are used again, so a process is known by its id and its start together.
+    """
+    if Path("/proc/self/stat").exists():
+        try:
+            # the 22nd field, counted from behind the command, which may hold spaces and brackets
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return None
+        return None if fields[0] == "Z" else fields[19]
+    done = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True)
+    return done.stdout.strip() or None

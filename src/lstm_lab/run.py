@@ -22,10 +22,11 @@ from lstm_lab.config import Config, ConfigError
 
 if TYPE_CHECKING:  # both import TensorFlow, and a refused config must not wait for it
     from lstm_lab.observers import Frames, Observer, Record
-    from lstm_lab.training import Progress
+    from lstm_lab.training import Program, Progress
 
 CELL_NAMES = {"lstm": "An LSTM", "gru": "A GRU", "simple_rnn": "A simple RNN"}
 LAST = 20  # steps over which the cost at the end is averaged
+METRICS = ("final_cost", "mean_last_20_cost", "log10_mean_last_20_cost", "steps_per_second")
 
 
 class StopSignal:
@@ -51,17 +52,33 @@ class StopSignal:
         self.received = self.NAMES[signal.Signals(number)]
 
 
+class Pruned(Exception):  # noqa: N818 (the field's word for it)
+    """Raised by an observer to end a run early; the message says why."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A run's part in a sweep: what it is called, who watches it, whether to keep its model, where its files go."""
+
+    name: str
+    tags: dict[str, str]
+    watch: "Observer"
+    keep: "Callable[[dict[str, float]], bool]"
+    folder: Path
+
+
 @dataclass(frozen=True)
 class Result:
-    """How a run ended: MLflow's status, the reason if it is not FINISHED, the cost of every step done."""
+    """How a run ended: FINISHED, FAILED, KILLED or PRUNED; the reason if not FINISHED; metrics and all costs."""
 
     run_id: str
     status: str
     reason: str
+    metrics: dict[str, float]
     costs: np.ndarray
 
 
-def run(config: Config, console: Console, verbose: bool = False) -> Result:
+def run(config: Config, console: Console, verbose: bool = False, part: Part | None = None) -> Result:
     """Trains as `config` says and tracks it; returns however the training ended.
 
     Raises ConfigError or StoreError, before anything is written, if the run cannot start.
@@ -76,15 +93,18 @@ def run(config: Config, console: Console, verbose: bool = False) -> Result:
             runtime.start_tensorflow(config.training.threads, verbose)
             if stop.received:
                 raise KeyboardInterrupt
-            tracked = tracking.TrackedRun(client, config)
+            name, tags = (part.name, part.tags) if part else (None, {})
+            tracked = tracking.TrackedRun(client, config, name, tags)
         try:
-            return train_and_log(config, tracked, console, stop)
+            return train_and_log(config, tracked, console, stop, part)
         except BaseException as error:
             tracked.end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
             raise
 
 
-def train_and_log(config: Config, tracked: tracking.TrackedRun, console: Console, stop: StopSignal) -> Result:
+def train_and_log(
+    config: Config, tracked: tracking.TrackedRun, console: Console, stop: StopSignal, part: Part | None
+) -> Result:
     """The run itself: data and model, the training with its observers, and what is kept of it."""
     from lstm_lab import observers, training
     from lstm_lab.data import Batches
@@ -92,45 +112,96 @@ def train_and_log(config: Config, tracked: tracking.TrackedRun, console: Console
 
     settings = config.training
     batches = Batches(**config.data.model_dump())
-    model = build_model(**config.model.model_dump(), seed=settings.seed)
-    optimizer = training.build_optimizer(**config.optimizer.model_dump())
-    tracked.log_inputs(batches.digest(settings.steps), weights_digest(model.get_weights()))
-    chunk = training.compile_chunk(
-        model,
-        optimizer,
-        batch_size=batches.batch_size,
-        carry_state=settings.carry_state,
-        jit_compile=settings.jit_compile,
-    )
-    state = zero_state(model, batches.batch_size)
+    weights = build_model(**config.model.model_dump(), seed=settings.seed).get_weights()
+    tracked.log_inputs(batches.digest(settings.steps), weights_digest(weights))
+    program = program_for(config)
+    program.restart(weights, config.optimizer.learning_rate)
+    state = zero_state(program.model, batches.batch_size)
     chunk_steps = min(settings.chunk_steps, math.ceil(settings.steps / settings.frames))
-    progress = training.train(chunk, batches, state, steps=settings.steps, chunk_steps=chunk_steps)
+    progress = training.train(program.chunk, batches, state, steps=settings.steps, chunk_steps=chunk_steps)
 
     record = observers.Record()
     frames = observers.Frames(settings.steps, settings.frames)
-    watchers: list[Observer] = [record, tracked, frames]
+    watchers: list[Observer] = [record, tracked]
+    if config.tracking.animation:
+        watchers.append(frames)
     watchers.append(observers.Terminal(console, record, settings.steps, settings.report_every))
     if config.tracking.tensorboard:
         rows = batches.rows(0, chunk_steps + batches.batch_size - 1)
-        graph = functools.partial(training.step_graph, chunk, rows.inputs, rows.targets, state)
+        graph = functools.partial(training.step_graph, program.chunk, rows.inputs, rows.targets, state)
         events = provenance.ROOT / "mlruns/tensorboard" / tracked.name
         watchers.append(observers.TensorBoard(events, settings.steps, config.tracking.metric_points, graph))
     if settings.live:
         watchers.append(observers.LiveFigure())
+    if part:
+        watchers.append(part.watch)
     with observers.watching(*watchers) as watch:
         status, reason = follow(progress, watch, config, stop)
 
-    result = Result(tracked.run_id, status, reason, record.costs)
-    metrics = summarize(result.costs, record.steps_per_second)
-    tracked.log_summary(metrics, {"reason": reason} if reason else {}, tell(config, result, metrics))
-    with tempfile.TemporaryDirectory() as folder:
-        write_files(Path(folder), config, result, record, frames)
-        tracked.log_files(Path(folder))
-    if config.tracking.model and len(result.costs) and np.isfinite(result.costs[-1]):
-        tracked.log_model(model)
-    tracked.end(status)
-    report(console, tracked, result, metrics)
+    metrics = summarize(record.costs, record.steps_per_second)
+    result = Result(tracked.run_id, status, reason, metrics, record.costs)
+    keep = part is not None and status == "FINISHED" and part.keep(metrics)
+    tracked.log_summary(metrics, {"reason": reason} if reason else {}, tell(config, result))
+    with output_folder(part) as folder:
+        write_files(folder, config, result)
+        if config.tracking.figures or keep:
+            draw_figures(folder / "figures", config, result, record, frames)
+        tracked.log_files(folder)
+    if (config.tracking.model or keep) and np.isfinite(result.costs[-1]):
+        tracked.log_model(program.model)
+    tracked.end("KILLED" if status == "PRUNED" else status)
+    report(console, tracked, result)
     return result
+
+
+@functools.cache
+def programs() -> "dict[object, Program]":
+    """The programs compiled in this process."""
+    return {}
+
+
+def program_for(config: Config) -> "Program":
+    """The compiled program for this config's shapes: the one of an earlier run in this process, if there was one.
+
+    Learning rate, seed, initial weights and data are no shapes: runs that differ in them compile nothing.
+    """
+    from lstm_lab import training
+    from lstm_lab.model import build_model
+
+    optimizer = config.optimizer.model_copy(update={"learning_rate": 1.0})
+    shape = (
+        config.model.cell,
+        config.model.cell_size,
+        optimizer,
+        config.data.batch_size,
+        config.data.time_steps,
+        config.training.carry_state,
+        config.training.jit_compile,
+    )
+    if shape not in programs():
+        programs()[shape] = training.Program(
+            build_model(**config.model.model_dump(), seed=config.training.seed),
+            training.build_optimizer(**optimizer.model_dump()),
+            batch_size=config.data.batch_size,
+            carry_state=config.training.carry_state,
+            jit_compile=config.training.jit_compile,
+        )
+    return programs()[shape]
+
+
+def output_folder(part: Part | None) -> contextlib.AbstractContextManager[Path]:
+    """Where artifacts are written before they are logged: a trial's own folder, or one that goes with the run."""
+    if part:
+        part.folder.mkdir(parents=True, exist_ok=True)
+        return contextlib.nullcontext(part.folder)
+    return temporary_folder()
+
+
+@contextlib.contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A folder that is removed at the end."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
 
 
 def follow(
@@ -145,6 +216,8 @@ def follow(
             if stop.received and made.step < config.training.steps:
                 done = f"{made.step:,} of {config.training.steps:,} steps"
                 return "KILLED", f"stopped by {stop.received} after {done}"
+    except Pruned as error:
+        return "PRUNED", str(error)
     except DivergedError as error:
         return "FAILED", f"{error}: {likely_cause(config)}"
     return "FINISHED", ""
@@ -159,18 +232,16 @@ def likely_cause(config: Config) -> str:
 
 def summarize(costs: np.ndarray, steps_per_second: float | None) -> dict[str, float]:
     """The metrics that stand for a whole run. MLflow's bars show two decimals, hence the logarithm beside the mean."""
-    metrics = {}
-    if len(costs):
-        mean = float(costs[-LAST:].mean(dtype=np.float64))
-        metrics = {"final_cost": float(costs[-1]), f"mean_last_{LAST}_cost": mean}
-        if mean > 0 and math.isfinite(mean):
-            metrics[f"log10_mean_last_{LAST}_cost"] = math.log10(mean)
+    mean = float(costs[-LAST:].mean(dtype=np.float64))
+    metrics = {"final_cost": float(costs[-1]), "mean_last_20_cost": mean}
+    if mean > 0 and math.isfinite(mean):
+        metrics["log10_mean_last_20_cost"] = math.log10(mean)
     if steps_per_second:
         metrics["steps_per_second"] = steps_per_second
     return metrics
 
 
-def tell(config: Config, result: Result, metrics: dict[str, float]) -> str:
+def tell(config: Config, result: Result) -> str:
     """Two sentences for the run's page: what the run was, and how it went."""
     model, data, optimizer, training = config.model, config.data, config.optimizer, config.training
     what = (
@@ -181,25 +252,22 @@ def tell(config: Config, result: Result, metrics: dict[str, float]) -> str:
     how = f"cost fell from {result.costs[0]:.3g} to {result.costs[-1]:.3g}"
     if result.costs[-1] > result.costs[0]:
         how = f"cost rose from {result.costs[0]:.3g} to {result.costs[-1]:.3g}"
-    mean = f"{metrics[f'mean_last_{LAST}_cost']:.3g}"
+    mean = f"{result.metrics['mean_last_20_cost']:.3g}"
     if result.status == "FINISHED":
         return f"{what} Its {how} (mean of the last {LAST}: {mean})."
     return f"{what} It is {result.status}: {result.reason}; until then its {how}."
 
 
-def write_files(folder: Path, config: Config, result: Result, record: "Record", frames: "Frames") -> None:
-    """Writes the run's artifacts into `folder`: config, provenance, cost curve, figures."""
+def write_files(folder: Path, config: Config, result: Result) -> None:
+    """Writes config, provenance and cost curve into `folder`."""
     (folder / "config.yaml").write_text(yaml.safe_dump(config.model_dump(), sort_keys=False))
     write_provenance(folder / "provenance", config)
     np.save(folder / "cost.npy", result.costs)
-    if record.last:
-        (folder / "figures").mkdir()
-        draw_figures(folder / "figures", config, result, record.last, frames)
 
 
 def write_provenance(folder: Path, config: Config) -> None:
     """Writes everything that made the run beside its config."""
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     commit = provenance.read_commit()
     facts = {
         "commit": commit.hash if commit else None,
@@ -215,17 +283,19 @@ def write_provenance(folder: Path, config: Config) -> None:
         (folder / "uncommitted.diff").write_bytes(commit.diff)
 
 
-def draw_figures(folder: Path, config: Config, result: Result, last: "Progress", frames: "Frames") -> None:
+def draw_figures(folder: Path, config: Config, result: Result, record: "Record", frames: "Frames") -> None:
     """Draws cost curve, fitted curve and, if asked for, the animation of the fit."""
     from lstm_lab import figures
     from lstm_lab.observers import shown_curve
 
+    assert record.last is not None
+    folder.mkdir(exist_ok=True)
     model = f"{config.model.cell}, cell size {config.model.cell_size}"
-    title = f"{model}: cost {result.costs[-1]:.3g} after {last.step:,} steps"
+    title = f"{model}: cost {result.costs[-1]:.3g} after {record.last.step:,} steps"
     figures.cost_figure(result.costs, title).savefig(folder / "cost_curve.png", dpi=120)
     carried = "carried from one to the next" if config.training.carry_state else "reset before each"
     figures.fit_figure(
-        *shown_curve(last),
+        *shown_curve(record.last),
         window=config.data.time_steps,
         note=f"windows of {config.data.time_steps} time steps, the state {carried}",
         title=title,
@@ -264,12 +334,12 @@ def describe(config: Config) -> Table:
     return table
 
 
-def report(console: Console, tracked: tracking.TrackedRun, result: Result, metrics: dict[str, float]) -> None:
+def report(console: Console, tracked: tracking.TrackedRun, result: Result) -> None:
     """The end of the run in the terminal: how it went, where it is, how to look at it."""
     if result.reason:
         console.print(f"[bold red]{result.status}[/]: {result.reason}", highlight=False, soft_wrap=True)
-    if metrics:
-        console.print("   ".join(f"{key} {value:.4g}" for key, value in metrics.items()), highlight=False)
+    figures = "   ".join(f"{key} {value:.4g}" for key, value in result.metrics.items())
+    console.print(figures, highlight=False, soft_wrap=True)
     console.print(f"run {tracked.name} ({result.run_id})", highlight=False, soft_wrap=True)
     look = "" if tracking.tracking_uri().startswith("http") else "`make ui`, then "
     console.print(f"look at it: {look}{tracked.url()}", highlight=False, soft_wrap=True)

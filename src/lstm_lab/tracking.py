@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lstm_lab import provenance
-from lstm_lab.config import Config, flatten
+from lstm_lab.config import CannotRunError, Config, flatten
 from lstm_lab.provenance import ROOT
 
 if TYPE_CHECKING:  # mlflow takes a second or two to import, and a refused config must not wait for it
@@ -39,7 +39,7 @@ BATCH = 1000  # metrics that MLflow takes in one call
 FLUSH_SECONDS = 3.0
 
 
-class StoreError(RuntimeError):
+class StoreError(CannotRunError):
     """Runs cannot be tracked; the message says where, why and what to do."""
 
 
@@ -75,6 +75,7 @@ def check_store() -> None:
 def open_store(verbose: bool = False) -> "MlflowClient":
     """A client of the store; makes the repo's own database if it is missing, one process at a time."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     if not verbose:
         os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
@@ -159,20 +160,26 @@ def default_run_name(config: Config) -> str:
     return f"{who}-{time.strftime('%m%d-%H%M%S')}-{config.data.curve}"
 
 
-def run_color(run_id: str) -> str:
-    """A colour of the run's own; those that MLflow gives by itself collide."""
-    red, green, blue = colorsys.hls_to_rgb(int(run_id[:8], 16) / 16**8, 0.45, 0.7)
+def color(hue: float) -> str:
+    """A strong colour of that hue (0 to 1), for MLflow's charts: the colours it gives by itself collide."""
+    red, green, blue = colorsys.hls_to_rgb(hue, 0.45, 0.7)
     return f"#{int(red * 255):02x}{int(green * 255):02x}{int(blue * 255):02x}"
 
 
 class TrackedRun:
     """One run in MLflow. As an observer it sends the cost curve, in batches, from a thread of its own."""
 
-    def __init__(self, client: "MlflowClient", config: Config) -> None:
+    def __init__(
+        self, client: "MlflowClient", config: Config, name: str | None = None, tags: dict[str, str] | None = None
+    ) -> None:
         self.client, self.config = client, config
         self.experiment_id = find_or_create_experiment(client, config.tracking.experiment)
-        self.name = config.tracking.run_name or default_run_name(config)
-        self.run_id = client.create_run(self.experiment_id, run_name=self.name, tags=source_tags()).info.run_id
+        self.name = name or config.tracking.run_name or default_run_name(config)
+        tags = {**source_tags(), **(tags or {})}
+        run = client.create_run(self.experiment_id, run_name=self.name, tags=tags)
+        self.run_id = run.info.run_id
+        if "mlflow.runColor" not in tags:
+            client.set_tag(self.run_id, "mlflow.runColor", color(int(self.run_id[:8], 16) / 16**8))
         self.start_sending(config.training.steps, config.tracking.metric_points)
 
     def start_sending(self, steps: int, points: int) -> None:
@@ -190,7 +197,6 @@ class TrackedRun:
         values = self.config.model_dump()
         params = [Param(key, json.dumps(v) if isinstance(v, list) else str(v)) for key, v in flatten(values)]
         tags = {"data.sha256": data_digest, "initial_weights.sha256": weights_digest}
-        tags["mlflow.runColor"] = run_color(self.run_id)
         self.client.log_batch(self.run_id, params=params, tags=[RunTag(*tag) for tag in tags.items()])
         dataset = Dataset(
             name=self.config.data.curve,

@@ -122,6 +122,32 @@ def step_graph(chunk: Any, inputs: np.ndarray, targets: np.ndarray, state: State
     return graph
 
 
+class Program:
+    """A model, its optimizer and the chunk compiled for them; trains any weights of these shapes, compiling once."""
+
+    def __init__(
+        self,
+        model: keras.Model,
+        optimizer: keras.Optimizer,
+        *,
+        batch_size: int,
+        carry_state: bool,
+        jit_compile: bool,
+    ) -> None:
+        self.model, self.optimizer = model, optimizer
+        self.chunk = compile_chunk(
+            model, optimizer, batch_size=batch_size, carry_state=carry_state, jit_compile=jit_compile
+        )
+        self.fresh_slots = [variable.numpy() for variable in optimizer.variables]
+
+    def restart(self, weights: Sequence[np.ndarray], learning_rate: float) -> None:
+        """Sets everything as it is before the first step of a run."""
+        self.model.set_weights(weights)
+        for variable, value in zip(self.optimizer.variables, self.fresh_slots, strict=True):
+            variable.assign(value)
+        self.optimizer.learning_rate = learning_rate
+
+
 def train(
     chunk: Callable[..., tuple[tf.Tensor, tf.Tensor, State]],
     batches: Batches,

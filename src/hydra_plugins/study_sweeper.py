@@ -1,0 +1,46 @@
+"""Hydra's `-m`: every sweep is an Optuna study. Hydra imports this file at every command, so it imports little."""
+
+from typing import Any
+
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf, read_write
+
+
+class StudySweeper(Sweeper):
+    """Takes trials from a study and launches each as a job of Hydra, until the declared total is reached."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.settings: Any = OmegaConf.to_container(OmegaConf.create(settings), resolve=True)
+
+    hydra_context: HydraContext
+    config: DictConfig
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Called by Hydra before `sweep`."""
+        from hydra.core.plugins import Plugins
+
+        self.hydra_context, self.config = hydra_context, config
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> None:
+        """Runs the study; `arguments` are the command line's overrides."""
+        from lstm_lab import sweep
+
+        fixed = [word for word in arguments if not sweep.is_sweep(word)]
+        composed = self.hydra_context.config_loader.load_sweep_config(self.config, fixed)
+        base: Any = OmegaConf.to_container(composed, resolve=False)
+        del base["hydra"]
+        name_given = any(word.startswith("hydra.sweeper.study_name=") for word in self.config.hydra.overrides.hydra)
+        declared = sweep.declare(self.settings, base, arguments, name_given)
+        with read_write(self.config):
+            self.config.hydra.sweeper.study_name = declared.name  # the sweep's folder is named after it
+        sweep.run_sweep(self.settings, declared, base["tracking"]["experiment"], fixed, self.launch)
+
+    def launch(self, overrides: list[str], number: int) -> Any:
+        """Runs one trial as the job of its number; raises what the job raised."""
+        assert self.launcher is not None
+        [job] = self.launcher.launch([overrides], initial_job_idx=number)
+        return job.return_value

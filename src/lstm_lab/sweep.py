@@ -1,0 +1,435 @@
+"""A sweep: a study's trials run as jobs, seen in MLflow as one parent run with a child for each trial."""
+
+import contextlib
+import functools
+import json
+import shlex
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import optuna
+import rich.progress
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from optuna.trial import FrozenTrial, Trial, TrialState
+from rich.console import Console
+
+from lstm_lab import config, run, study, tracking
+from lstm_lab.config import ConfigError
+from lstm_lab.provenance import ROOT
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+    from lstm_lab.training import Progress
+
+FIGURE_SECONDS = 60  # between two redraws of the parent's figures
+MLFLOW_STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED", "KILLED": "KILLED"}
+
+
+def parse(words: Sequence[str]) -> list[Override]:
+    """The overrides in Hydra's own terms."""
+    return list(OverridesParser.create().parse_overrides(list(words)))
+
+
+def is_sweep(word: str) -> bool:
+    """Whether an override names several values."""
+    return parse([word])[0].is_sweep_override()
+
+
+def declare(
+    settings: Mapping[str, Any], base: dict[str, Any], words: Sequence[str], name_given: bool
+) -> study.Declared:
+    """What the study is, from the sweeper's settings, the composed run config and the command line's overrides.
+
+    An override that names one value takes its parameter out of the search, one that names several replaces its range.
+    Without a study in the settings the several values on the command line make a plain grid. ConfigError if anything
+    in it cannot work, before any trial starts.
+    """
+    overrides = {override.get_key_element(): override for override in parse(words)}
+    space = {key: parse([f"{key}={text}"])[0] for key, text in settings["params"].items() if key not in overrides}
+    space |= {key: override for key, override in overrides.items() if override.is_sweep_override()}
+    if not space:
+        raise ConfigError(
+            "there is nothing to sweep: name a study, as in `-m sweeps`, or several values, as in `-m a=1,2`"
+        )
+    distributions = {key: study.to_distribution(override) for key, override in space.items()}
+    check_space(distributions, base)
+    checked = config.check(base).model_dump(exclude={"tracking"})
+    sampler, pruner, total = settings["sampler"], settings["pruner"], settings["n_trials"]
+    name = settings["study_name"]
+    if name is None:
+        sampler, pruner, name = {"name": "grid"}, {"name": "none"}, f"grid-{time.strftime('%m%d-%H%M%S')}"
+    elif not name_given:  # the same file with other overrides is another study
+        name = " ".join([name, *sorted(w for w in words if not w.startswith(("sweeps=", "tracking.")))])
+    if sampler["name"] == "grid":
+        points = len(study.grid_points(distributions))
+        total = points if total is None else min(total, points)
+    if not isinstance(total, int) or isinstance(total, bool) or total < 1:
+        raise ConfigError(f"hydra.sweeper.n_trials={total}: must be a whole number, 1 or more")
+    if settings["direction"] not in ("minimize", "maximize"):
+        raise ConfigError(f"hydra.sweeper.direction={settings['direction']!r}: must be minimize or maximize")
+    if settings["objective"] not in run.METRICS:
+        raise ConfigError(f"hydra.sweeper.objective={settings['objective']!r}: must be one of {', '.join(run.METRICS)}")
+    study.make_sampler(sampler, 0, 0), study.make_pruner(pruner, checked["training"]["steps"])
+    swept = set(distributions)
+    fixed = {key: value for key, value in config.flatten(checked) if key not in swept}
+    return study.Declared(
+        name,
+        distributions,
+        settings["direction"],
+        settings["objective"],
+        sampler,
+        pruner,
+        settings["seed"],
+        fixed,
+        total,
+    )
+
+
+def check_space(space: Mapping[str, Any], base: dict[str, Any]) -> None:
+    """Raises ConfigError if a parameter is unknown, or if the run config would refuse a value at its range's ends."""
+    for key, distribution in space.items():
+        if key in config.Config.model_fields or key == "experiment":
+            files = {file.stem for file in (ROOT / "conf" / key).glob("*.yaml")}
+            for choice in study.corner_values(distribution):
+                if choice not in files:
+                    raise ConfigError(f"{key}={choice}: there is no such choice{config.suggest(str(choice), files)}")
+            continue
+        if key not in config.all_keys():
+            raise ConfigError(config.describe_unknown_key(key))
+        for value in study.corner_values(distribution):
+            trial = deepcopy(base)
+            group, _, leaf = key.partition(".")
+            trial[group][leaf] = value
+            config.check(trial)
+
+
+def run_sweep(
+    settings: Mapping[str, Any],
+    declared: study.Declared,
+    tracking_experiment: str,
+    fixed: Sequence[str],
+    launch: Callable[[list[str], int], Any],
+) -> None:
+    """Works on the study until its declared total is reached, alone or beside other workers.
+
+    `fixed` are the overrides that every trial shares, `launch(overrides, number)` runs one trial as a job.
+    """
+    tracking.check_store()
+    console = Console()
+    storage = study.open_storage(**settings["storage"])
+    with study.study_lock(storage):
+        opened = study.open_study(storage, declared)
+        client = tracking.open_store()
+        page = ParentPage(client, opened, declared, tracking_experiment, fixed)
+    page.reconcile()
+    before = study.counts(opened)
+    console.print(f"study {declared.name}: {summary(before)} of {declared.total}", highlight=False)
+    with trials_bar(console, declared.total) as bar:
+        while True:
+            bar(study.counts(opened))
+            trial = study.take_trial(opened, storage, declared)
+            if trial is None:
+                if not study.counts(opened)["RUNNING"]:
+                    break
+                time.sleep(1)  # another worker is at the last trials, and might die over one
+                continue
+            params = [f"{key}={quoted(value)}" for key, value in trial.params.items()]
+            launch([*fixed, *params, f"hydra.sweeper.study_name={quoted(declared.name)}"], trial.number)
+            ended = opened.get_trials(deepcopy=False)[trial.number]
+            console.print(trial_line(opened, ended), highlight=False, soft_wrap=True)
+            page.refresh()
+            row = study.failures_in_a_row(opened)
+            if len(row) >= settings["max_failures"]:
+                page.end("FAILED")
+                raise study.StudyError(
+                    f"study {declared.name}: the last {len(row)} trials failed, the newest for this reason: "
+                    f"{row[0].user_attrs['reason']}. Mend the search space, or raise hydra.sweeper.max_failures"
+                )
+    page.end("FINISHED")
+    report(console, opened, declared, fixed, page)
+
+
+def run_trial(checked: config.Config, settings: Mapping[str, Any], number: int, folder: Path) -> None:
+    """One trial, in whatever process the launcher started for it: trains, tells the study what came of it."""
+    storage, opened = open_for_trial(settings["study_name"], **settings["storage"])
+    trial = study.running_trial(opened, number)
+    opened.pruner = study.make_pruner(settings["pruner"], checked.training.steps)
+    part = run.Part(
+        name=f"trial {number:>2}  {short(trial.params)}",
+        tags={
+            "mlflow.parentRunId": opened.user_attrs["parent_run"],
+            "study": settings["study_name"],
+            "trial": str(number),
+            "mlflow.runColor": tracking.color(number * 0.618033988749895 % 1),  # neighbours far apart
+        },
+        watch=PruneWatch(trial, settings["prune_every"]),
+        keep=lambda metrics: study.is_better(opened, metrics[settings["objective"]]),
+        folder=folder,
+    )
+    try:
+        with study.heartbeat(storage, trial):
+            result = run.run(checked, Console(quiet=True), part=part)
+    except Exception as error:
+        fail(opened, trial, f"{type(error).__name__}: {tracking.first_line(error)}")
+        return
+    if result.status == "KILLED":  # by Ctrl-C or SIGTERM: its parameters are tried again when the sweep goes on
+        opened.tell(trial, state=TrialState.FAIL)
+        study.try_again(opened, opened.get_trials(deepcopy=False)[number])
+        raise KeyboardInterrupt
+    if result.status == "PRUNED":
+        opened.tell(trial, state=TrialState.PRUNED)
+    elif result.status == "FAILED":
+        fail(opened, trial, result.reason)
+    else:
+        opened.tell(trial, result.metrics[settings["objective"]])
+
+
+def fail(opened: optuna.Study, trial: Trial, reason: str) -> None:
+    """Ends a trial as FAIL; the reason tells it from one whose worker was killed."""
+    trial.set_user_attr("reason", reason)
+    opened.tell(trial, state=TrialState.FAIL)
+
+
+@functools.lru_cache(maxsize=1)
+def open_for_trial(name: str, **storage_settings: Any) -> tuple[optuna.storages.RDBStorage, optuna.Study]:
+    """The study as its trials see it; opened once per process."""
+    storage = study.open_storage(**storage_settings)
+    return storage, optuna.load_study(study_name=name, storage=storage)
+
+
+class PruneWatch:
+    """Reports the mean cost of the last steps to the study, and ends the run if the pruner says so."""
+
+    def __init__(self, trial: Trial, every: int) -> None:
+        self.trial, self.every, self.next = trial, every, every
+        self.costs: list[float] = []
+
+    def __call__(self, progress: "Progress") -> None:
+        self.costs = [*self.costs, *progress.costs.tolist()][-run.LAST :]
+        if progress.step < self.next:
+            return
+        self.next = progress.step + self.every
+        mean = sum(self.costs) / len(self.costs)
+        self.trial.report(mean, progress.step)
+        if self.trial.should_prune():
+            raise run.Pruned(f"pruned at step {progress.step:,}: cost {mean:.3g}")
+
+    def close(self) -> None:
+        pass
+
+
+class ParentPage:
+    """The parent run in MLflow: what is searched, how it stands, the best trial, the figures."""
+
+    def __init__(
+        self,
+        client: "MlflowClient",
+        opened: optuna.Study,
+        declared: study.Declared,
+        experiment: str,
+        fixed: Sequence[str],
+    ) -> None:
+        self.client, self.opened, self.declared, self.fixed = client, opened, declared, fixed
+        self.experiment_id = tracking.find_or_create_experiment(client, experiment)
+        self.run_id = self.find() or self.create()
+        self.drawn = time.monotonic()
+
+    def find(self) -> str | None:
+        """The run that an earlier worker made, if MLflow still has it."""
+        from mlflow.exceptions import MlflowException
+
+        run_id = self.opened.user_attrs.get("parent_run")
+        if run_id:
+            with contextlib.suppress(MlflowException):
+                return self.client.get_run(run_id).info.run_id
+        return None
+
+    def create(self) -> str:
+        """Makes the parent run, with the search space as its parameters."""
+        from mlflow.entities import Param
+
+        tags = {**tracking.source_tags(), "study": self.declared.name, "sweep": "parent"}
+        run_id = self.client.create_run(
+            self.experiment_id, run_name=f"study {self.declared.name}", tags=tags
+        ).info.run_id
+        params = {f"search.{key}": describe_distribution(d) for key, d in self.declared.space.items()}
+        params |= {"objective": self.declared.objective, "direction": self.declared.direction}
+        params |= {"sampler": self.declared.sampler["name"], "pruner": self.declared.pruner["name"]}
+        self.client.log_batch(run_id, params=[Param(key, value) for key, value in params.items()])
+        self.opened.set_user_attr("parent_run", run_id)
+        return run_id
+
+    def children(self) -> Iterator[Any]:
+        """The trials' runs."""
+        token = None
+        while True:
+            found = self.client.search_runs(
+                [self.experiment_id], f"tags.`mlflow.parentRunId` = '{self.run_id}'", page_token=token
+            )
+            yield from found
+            token = found.token
+            if not token:
+                return
+
+    def reconcile(self) -> None:
+        """Gives every trial's run the status that the study knows: a killed worker leaves it RUNNING."""
+        trials = self.opened.get_trials(deepcopy=False)
+        for child in self.children():
+            trial = trials[int(child.data.tags["trial"])]
+            if trial.state.is_finished():
+                self.settle(child, "KILLED" if study.was_killed(trial) else trial.state.name)
+
+    def settle(self, child: Any, state: str) -> None:
+        """Sets a trial's final state on its run, where it shows: status, tag and name."""
+        if child.data.tags.get("trial.state") == state:
+            return
+        if child.info.status != MLFLOW_STATUS[state]:
+            self.client.set_terminated(child.info.run_id, MLFLOW_STATUS[state])
+        self.client.set_tag(child.info.run_id, "trial.state", state)
+        if state != "COMPLETE":
+            self.client.set_tag(child.info.run_id, "mlflow.runName", f"{child.info.run_name}  {state}")
+
+    def refresh(self, final: bool = False) -> None:
+        """Counts by state and the best trial after every trial; figures once a minute and at the end."""
+        from mlflow.entities import Metric, RunTag
+
+        now, counts = int(time.time() * 1000), study.counts(self.opened)
+        done = counts["COMPLETE"] + counts["PRUNED"] + counts["FAIL"]
+        metrics = [Metric(f"trials_{state.lower()}", count, now, done) for state, count in counts.items()]
+        tags = {"trials": f"{summary(counts)} of {self.declared.total}"}
+        if best := study.best_trial(self.opened):
+            metrics.append(Metric("best_value", best.value or 0.0, now, done))
+            tags |= {"best_trial": str(best.number), "best_params": json.dumps(best.params)}
+        self.client.log_batch(self.run_id, metrics=metrics, tags=[RunTag(key, value) for key, value in tags.items()])
+        if final or time.monotonic() - self.drawn > FIGURE_SECONDS:
+            with tempfile.TemporaryDirectory() as folder:
+                draw_study(self.opened, self.declared, Path(folder))
+                self.client.log_artifacts(self.run_id, folder, "figures")
+            self.drawn = time.monotonic()
+
+    def end(self, status: str) -> None:
+        """Leaves the page complete: every trial's state, the figures, and the best trial's config, model and fit."""
+        self.reconcile()
+        self.refresh(final=True)
+        best = study.best_trial(self.opened)
+        if best:
+            child = next(c for c in self.children() if c.data.tags["trial"] == str(best.number))
+            self.copy_best(child.info.run_id)
+            self.client.set_tag(self.run_id, "mlflow.note.content", self.describe(best, child.info.run_id))
+        self.client.set_terminated(self.run_id, status)
+
+    def copy_best(self, run_id: str) -> None:
+        """Copies config, cost curve, figures and model of the best trial to the parent."""
+        import mlflow
+
+        if self.client.get_run(self.run_id).data.tags.get("best_run") == run_id:
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            for path in ("config.yaml", "cost.npy", "figures"):
+                with contextlib.suppress(Exception):  # a trial that was never the best so far has no figures
+                    self.client.download_artifacts(run_id, path, folder)
+            with contextlib.suppress(Exception):
+                mlflow.artifacts.download_artifacts(f"runs:/{run_id}/model", dst_path=str(Path(folder, "model")))
+            self.client.log_artifacts(self.run_id, folder, "best")
+        self.client.set_tag(self.run_id, "best_run", run_id)
+
+    def describe(self, best: FrozenTrial, run_id: str) -> str:
+        """What the study was and how it went, with the links, for the parent's page."""
+        return (
+            f"{self.declared.sampler['name']} over {', '.join(self.declared.space)}: "
+            f"{summary(study.counts(self.opened))}. Best is [trial {best.number}]"
+            f"(#/experiments/{self.experiment_id}/runs/{run_id}) with {self.declared.objective} {best.value:.4g} at "
+            f"{short(best.params)}; [compare the trials' curves]({self.compare_url('')})."
+        )
+
+    def compare_url(self, base: str) -> str:
+        """The chart view of this study's runs."""
+        return f"{base}#/experiments/{self.experiment_id}/runs?workflowType=machine_learning&compareRunsMode=CHART"
+
+
+def describe_distribution(distribution: Any) -> str:
+    """The range in Hydra's words."""
+    if isinstance(distribution, optuna.distributions.CategoricalDistribution):
+        return f"choice({', '.join(map(str, distribution.choices))})"
+    if distribution.step and not isinstance(distribution, optuna.distributions.IntDistribution):
+        return f"range({distribution.low}, {distribution.high}, {distribution.step})"
+    return f"{'log ' if distribution.log else ''}interval({distribution.low}, {distribution.high})"
+
+
+def draw_study(opened: optuna.Study, declared: study.Declared, folder: Path) -> None:
+    """Draws what Optuna knows of the study; a figure that needs more trials than there are is left out."""
+    from lstm_lab import figures
+
+    figures.study_figures(opened, declared.objective, folder)
+
+
+def summary(counts: Mapping[str, int]) -> str:
+    """The counts that are not zero, in words."""
+    return ", ".join(f"{count} {state}" for state, count in counts.items() if count) or "no trial yet"
+
+
+def short(params: Mapping[str, Any]) -> str:
+    """Parameters by the last part of their key."""
+    values = {key.rpartition(".")[2]: value for key, value in params.items()}
+    return " ".join(
+        f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}" for key, value in values.items()
+    )
+
+
+def quoted(value: Any) -> str:
+    """A value as Hydra's grammar reads it back."""
+    if not isinstance(value, str) or value.isidentifier():
+        return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def trial_line(opened: optuna.Study, trial: FrozenTrial) -> str:
+    """One line for one finished trial: number, parameters, value, state, the best so far."""
+    state = "KILLED" if study.was_killed(trial) else trial.state.name
+    value = f"{trial.value:.4g}" if trial.value is not None else trial.user_attrs.get("reason", "")
+    best = study.best_trial(opened)
+    so_far = f"best {best.value:.4g} (trial {best.number})" if best else ""
+    return f"trial {trial.number:>3}  {short(trial.params)}  {state} {value}  {so_far}"
+
+
+@contextlib.contextmanager
+def trials_bar(console: Console, total: int) -> Iterator[Callable[[Mapping[str, int]], None]]:
+    """A bar with the finished trials, the total and the time left; nothing when the output is no terminal."""
+    columns = (
+        rich.progress.TextColumn("trials"),
+        rich.progress.BarColumn(),
+        rich.progress.MofNCompleteColumn(),
+        rich.progress.TimeRemainingColumn(),
+    )
+    with rich.progress.Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=total)
+
+        def show(counts: Mapping[str, int]) -> None:
+            bar.update(task, completed=counts["COMPLETE"] + counts["PRUNED"] + counts["FAIL"])
+
+        yield show
+
+
+def report(
+    console: Console, opened: optuna.Study, declared: study.Declared, fixed: Sequence[str], page: ParentPage
+) -> None:
+    """The end of the sweep in the terminal: counts, the best, the command that trains it again, where to look."""
+
+    def say(text: str) -> None:
+        console.print(text, highlight=False, soft_wrap=True)
+
+    say(f"study {declared.name} is done: {summary(study.counts(opened))}")
+    if best := study.best_trial(opened):
+        say(f"best: trial {best.number}, {declared.objective} {best.value:.6g} at {short(best.params)}")
+        words = [w for w in fixed if not w.startswith(("sweeps=", "tracking."))]
+        words += [f"{key}={quoted(value)}" for key, value in best.params.items()]
+        say(f"train it again: python src/train.py {shlex.join(words)}")
+    base = tracking.tracking_uri() if tracking.tracking_uri().startswith("http") else "http://127.0.0.1:5000"
+    say(f"the study: {base}/#/experiments/{page.experiment_id}/runs/{page.run_id}")
+    say(f"its trials' curves: {page.compare_url(base + '/')}")
