@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import optuna
 import rich.progress
@@ -161,10 +162,11 @@ def run_trial(checked: config.Config, settings: Mapping[str, Any], number: int, 
     trial = study.running_trial(opened, number)
     opened.pruner = study.make_pruner(settings["pruner"], checked.training.steps)
     part = run.Part(
-        name=f"trial {number:>2}  {short(trial.params)}",
+        name=f"trial {number}: {short(trial.params)}",
         tags={
             "mlflow.parentRunId": opened.user_attrs["parent_run"],
             "study": settings["study_name"],
+            "sweep": "trial",
             "trial": str(number),
             "mlflow.runColor": tracking.color(number * 0.618033988749895 % 1),  # neighbours far apart
         },
@@ -293,7 +295,8 @@ class ParentPage:
             self.client.set_terminated(child.info.run_id, MLFLOW_STATUS[state])
         self.client.set_tag(child.info.run_id, "trial.state", state)
         if state != "COMPLETE":
-            self.client.set_tag(child.info.run_id, "mlflow.runName", f"{child.info.run_name}  {state}")
+            name = child.info.run_name.replace(":", f" {state}:", 1)
+            self.client.set_tag(child.info.run_id, "mlflow.runName", name)
 
     def refresh(self, final: bool = False) -> None:
         """Counts by state and the best trial after every trial; figures once a minute and at the end."""
@@ -301,7 +304,9 @@ class ParentPage:
 
         now, counts = int(time.time() * 1000), study.counts(self.opened)
         done = counts["COMPLETE"] + counts["PRUNED"] + counts["FAIL"]
-        metrics = [Metric(f"trials_{state.lower()}", count, now, done) for state, count in counts.items()]
+        metrics = [
+            Metric(f"trials_{state.lower()}", counts[state], now, done) for state in ("COMPLETE", "PRUNED", "FAIL")
+        ]
         tags = {"trials": f"{summary(counts)} of {self.declared.total}"}
         if best := study.best_trial(self.opened):
             metrics.append(Metric("best_value", best.value or 0.0, now, done))
@@ -349,8 +354,10 @@ class ParentPage:
         )
 
     def compare_url(self, base: str) -> str:
-        """The chart view of this study's runs."""
-        return f"{base}#/experiments/{self.experiment_id}/runs?workflowType=machine_learning&compareRunsMode=CHART"
+        """The chart view of this study's trials, side by side: without the filter they are folded into the parent."""
+        trials = quote(f"tags.study = '{self.declared.name}' and tags.sweep = 'trial'")
+        view = "workflowType=machine_learning&compareRunsMode=CHART"
+        return f"{base}#/experiments/{self.experiment_id}/runs?searchFilter={trials}&{view}"
 
 
 def describe_distribution(distribution: Any) -> str:
