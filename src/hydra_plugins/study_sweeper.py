@@ -30,14 +30,24 @@ class StudySweeper(Sweeper):
         from lstm_lab import sweep
 
         fixed = [word for word in arguments if not sweep.is_sweep(word)]
-        composed = self.hydra_context.config_loader.load_sweep_config(self.config, fixed)
-        base: Any = OmegaConf.to_container(composed, resolve=False)
-        del base["hydra"]
+        base = self.compose(fixed)
         name_given = any(word.startswith("hydra.sweeper.study_name=") for word in self.config.hydra.overrides.hydra)
         declared = sweep.declare(self.settings, base, arguments, name_given)
         with read_write(self.config):
             self.config.hydra.sweeper.study_name = declared.name  # the sweep's folder is named after it
-        sweep.run_sweep(self.settings, declared, base["tracking"]["experiment"], fixed, self.launch)
+
+        def command(params: dict[str, Any]) -> str:
+            words = [f"{key}={sweep.quoted(value)}" for key, value in params.items()]
+            return sweep.training_command(self.compose([*fixed, *words]), self.compose)
+
+        sweep.run_sweep(self.settings, declared, base["tracking"]["experiment"], fixed, self.launch, command)
+
+    def compose(self, overrides: list[str]) -> dict[str, Any]:
+        """The run config that these overrides of the task alone give."""
+        composed: Any = OmegaConf.to_container(
+            self.hydra_context.config_loader.load_sweep_config(self.config, overrides), resolve=False
+        )
+        return {group: values for group, values in composed.items() if group != "hydra"}
 
     def launch(self, overrides: list[str], number: int) -> Any:
         """Runs one trial as the job of its number; raises what the job raised."""

@@ -116,10 +116,12 @@ def run_sweep(
     tracking_experiment: str,
     fixed: Sequence[str],
     launch: Callable[[list[str], int], Any],
+    command: Callable[[dict[str, Any]], str],
 ) -> None:
     """Works on the study until its declared total is reached, alone or beside other workers.
 
-    `fixed` are the overrides that every trial shares, `launch(overrides, number)` runs one trial as a job.
+    `fixed` are the overrides that every trial shares, `launch(overrides, number)` runs one trial as a job, and
+    `command(params)` is the command that trains with those parameters.
     """
     tracking.check_store()
     console = Console()
@@ -153,7 +155,7 @@ def run_sweep(
                     f"{row[0].user_attrs['reason']}. Mend the search space, or raise hydra.sweeper.max_failures"
                 )
     page.end("FINISHED")
-    report(console, opened, declared, fixed, page)
+    report(console, opened, declared, page, command)
 
 
 def run_trial(checked: config.Config, settings: Mapping[str, Any], number: int, folder: Path) -> None:
@@ -166,7 +168,6 @@ def run_trial(checked: config.Config, settings: Mapping[str, Any], number: int, 
         tags={
             "mlflow.parentRunId": opened.user_attrs["parent_run"],
             "study": settings["study_name"],
-            "sweep": "trial",
             "trial": str(number),
             "mlflow.runColor": tracking.color(number * 0.618033988749895 % 1),  # neighbours far apart
         },
@@ -355,7 +356,7 @@ class ParentPage:
 
     def compare_url(self, base: str) -> str:
         """The chart view of this study's trials, side by side: without the filter they are folded into the parent."""
-        trials = quote(f"tags.study = '{self.declared.name}' and tags.sweep = 'trial'")
+        trials = quote(f"tags.`mlflow.parentRunId` = '{self.run_id}'")
         view = "workflowType=machine_learning&compareRunsMode=CHART"
         return f"{base}#/experiments/{self.experiment_id}/runs?searchFilter={trials}&{view}"
 
@@ -424,7 +425,7 @@ def trials_bar(console: Console, total: int) -> Iterator[Callable[[Mapping[str, 
 
 
 def report(
-    console: Console, opened: optuna.Study, declared: study.Declared, fixed: Sequence[str], page: ParentPage
+    console: Console, opened: optuna.Study, declared: study.Declared, page: ParentPage, command: Callable[[dict], str]
 ) -> None:
     """The end of the sweep in the terminal: counts, the best, the command that trains it again, where to look."""
 
@@ -434,9 +435,24 @@ def report(
     say(f"study {declared.name} is done: {summary(study.counts(opened))}")
     if best := study.best_trial(opened):
         say(f"best: trial {best.number}, {declared.objective} {best.value:.6g} at {short(best.params)}")
-        words = [w for w in fixed if not w.startswith(("sweeps=", "tracking."))]
-        words += [f"{key}={quoted(value)}" for key, value in best.params.items()]
-        say(f"train it again: python src/train.py {shlex.join(words)}")
+        say(f"train it again: {command(best.params)}")
     base = tracking.tracking_uri() if tracking.tracking_uri().startswith("http") else "http://127.0.0.1:5000"
     say(f"the study: {base}/#/experiments/{page.experiment_id}/runs/{page.run_id}")
     say(f"its trials' curves: {page.compare_url(base + '/')}")
+
+
+def training_command(composed: dict[str, Any], compose: Callable[[list[str]], dict[str, Any]]) -> str:
+    """The command that trains exactly as `composed` says, in as few overrides as that takes.
+
+    `compose(overrides)` composes a run config. The choices of groups come first, then every value that still differs.
+    """
+    default, words = compose([]), []
+    for group in ("model", "data", "optimizer"):
+        kind = config.Config.model_fields[group].discriminator
+        if composed[group][kind] != default[group][kind]:
+            words.append(f"{group}={composed[group][kind]}")
+    left = dict(config.flatten(compose(words)))
+    for key, value in config.flatten(composed):
+        if not key.startswith("tracking.") and left.get(key) != value:
+            words.append(f"{key}={quoted(value)}")
+    return f"python src/train.py {shlex.join(words)}"

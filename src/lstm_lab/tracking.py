@@ -7,6 +7,7 @@ typed there shows the runs. MLFLOW_TRACKING_URI sends everything elsewhere.
 import colorsys
 import contextlib
 import fcntl
+import functools
 import json
 import logging
 import math
@@ -72,8 +73,9 @@ def check_store() -> None:
                 raise StoreError(f"{path} cannot be written by this user: runs are kept there; mend its permissions")
 
 
+@functools.cache
 def open_store(verbose: bool = False) -> "MlflowClient":
-    """A client of the store; makes the repo's own database if it is missing, one process at a time."""
+    """A client of the store, opened once per process; makes the repo's own database if it is missing."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
