@@ -2,8 +2,12 @@
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
+import time
+import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -48,3 +52,61 @@ def default_run(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     done = train(checkout, cwd=tmp_path_factory.mktemp("elsewhere"))
     assert done.returncode == 0, done.stderr
     return SimpleNamespace(checkout=checkout, stdout=done.stdout, stderr=done.stderr)
+
+
+@pytest.fixture(scope="session")
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a real PostgreSQL on loopback, from Debian's packages; skips without one, unless CI wants it."""
+    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    if not programs:
+        message = "PostgreSQL is not installed: `apt-get install postgresql`"
+        pytest.fail(message) if os.environ.get("REQUIRE_POSTGRESQL") else pytest.skip(message)
+    folder = tmp_path_factory.mktemp("postgresql")
+    folder.chmod(0o755)
+    data = f"/tmp/lstm-lab-postgresql-{os.getpid()}"
+
+    def as_postgres(command: str) -> None:
+        words = ["sh", "-c", command]
+        if os.geteuid() == 0:  # it refuses to run as root
+            words = ["su", "postgres", "-s", "/bin/sh", "-c", command]
+        subprocess.run(words, check=True, cwd="/tmp", stdout=subprocess.DEVNULL)
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    program = programs[-1]
+    as_postgres(f"{program}/initdb -D {data} -U lab --auth=trust -N >/dev/null")
+    try:
+        options = f"-c listen_addresses=127.0.0.1 -c unix_socket_directories={data} -c fsync=off"
+        as_postgres(f"{program}/pg_ctl -D {data} -w -l {data}/log -o '-p {port} {options}' start")
+        as_postgres(f"{program}/createdb -h 127.0.0.1 -p {port} -U lab lab")
+        yield f"postgresql+psycopg://lab@127.0.0.1:{port}/lab"
+    finally:
+        as_postgres(f"{program}/pg_ctl -D {data} -m immediate stop || true; rm -rf {data}")
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real MLflow tracking server on loopback."""
+    tmp_path = tmp_path_factory.mktemp("server")
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", "5077"]
+    command += [
+        "--backend-store-uri",
+        f"sqlite:///{tmp_path}/server.db",
+        "--artifacts-destination",
+        f"{tmp_path}/stored",
+    ]
+    with open(tmp_path / "server.log", "w") as log:
+        process = subprocess.Popen([*command, "--workers", "1"], stdout=log, stderr=log, cwd=tmp_path)
+    try:
+        for _ in range(240):
+            try:
+                urllib.request.urlopen("http://127.0.0.1:5077/health").close()
+                break
+            except OSError:
+                assert process.poll() is None, (tmp_path / "server.log").read_text()
+                time.sleep(0.5)
+        yield "http://127.0.0.1:5077"
+    finally:
+        process.terminate()
+        process.wait()

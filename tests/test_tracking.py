@@ -1,8 +1,4 @@
 import sqlite3
-import subprocess
-import sys
-import time
-import urllib.request
 from types import SimpleNamespace
 
 import numpy as np
@@ -95,32 +91,6 @@ def test_what_could_not_be_sent_is_not_passed_over():
     run(progress(0, np.ones(10)))
     with pytest.raises(ConnectionError, match="gone"):
         run.close()
-
-
-@pytest.fixture
-def server(tmp_path):
-    """A real MLflow tracking server on loopback."""
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", "5077"]
-    command += [
-        "--backend-store-uri",
-        f"sqlite:///{tmp_path}/server.db",
-        "--artifacts-destination",
-        f"{tmp_path}/stored",
-    ]
-    with open(tmp_path / "server.log", "w") as log:
-        process = subprocess.Popen([*command, "--workers", "1"], stdout=log, stderr=log, cwd=tmp_path)
-    try:
-        for _ in range(240):
-            try:
-                urllib.request.urlopen("http://127.0.0.1:5077/health").close()
-                break
-            except OSError:
-                assert process.poll() is None, (tmp_path / "server.log").read_text()
-                time.sleep(0.5)
-        yield "http://127.0.0.1:5077"
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def test_a_tracking_server_gets_the_whole_run(server, tmp_path_factory, monkeypatch):

@@ -9,12 +9,14 @@ import fcntl
 import json
 import math
 import os
+import re
 import socket
 import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -27,6 +29,15 @@ from lstm_lab.config import CannotRunError, ConfigError
 from lstm_lab.provenance import ROOT, process_started
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+
+
+@contextlib.contextmanager
+def experimental() -> Iterator[None]:
+    """Hushes Optuna's word that a feature is experimental, and that only `Study.optimize` would keep heartbeats."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        warnings.filterwarnings("ignore", "Heartbeat of storage")
+        yield
 
 
 class StudyError(CannotRunError):
@@ -117,7 +128,6 @@ def grid_points(space: Mapping[str, BaseDistribution]) -> list[dict[str, Any]]:
 def make_sampler(settings: Mapping[str, Any], seed: int, number: int) -> optuna.samplers.BaseSampler:
     """The sampler for one trial: seeded by its number, so that a sweep may stop and go on between any two trials."""
     name, options = settings["name"], {key: value for key, value in settings.items() if key != "name"}
-    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     if name == "tpe":
         return optuna.samplers.TPESampler(seed=seed + number, **options)
     if name == "cmaes":
@@ -150,31 +160,39 @@ def make_pruner(settings: Mapping[str, Any], steps: int) -> optuna.pruners.BaseP
 
 def open_storage(url: str | None, heartbeat: int, grace: int) -> optuna.storages.RDBStorage:
     """Opens the study's database, creating its tables if need be; StudyError if it cannot be reached."""
-    if url is None:
-        (ROOT / "mlruns").mkdir(exist_ok=True)
-        url = f"sqlite:///{ROOT}/mlruns/optuna.db"
+    (ROOT / "mlruns").mkdir(exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     options: dict[str, Any] = {
         "heartbeat_interval": heartbeat,
         "grace_period": grace,
         "heartbeat_stale_trial_callback": try_again,
     }
-    if url.startswith("sqlite"):
-        options["engine_kwargs"] = {"connect_args": {"timeout": 60}}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    with experimental():
         try:
             with file_lock():
+                url = url or create_database(ROOT / "mlruns/optuna.db")
+                if url.startswith("sqlite"):
+                    options["engine_kwargs"] = {"connect_args": {"timeout": 60}}
                 return optuna.storages.RDBStorage(url, **options)
         except (sqlalchemy.exc.IntegrityError, sqlalchemy.exc.ProgrammingError):
             # Another machine created the tables in this very moment: now they are there.
-            return optuna.storages.RDBStorage(url, **options)
+            return optuna.storages.RDBStorage(str(url), **options)
         except (ImportError, sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
             why = str(error).strip().splitlines()[0]
             if isinstance(error, ImportError | sqlalchemy.exc.NoSuchModuleError):
                 why = f"its driver is not installed ({why}); for PostgreSQL: `pip install 'psycopg[binary]'`"
-            shown = sqlalchemy.engine.make_url(url).render_as_string() if "://" in url else url
+            shown = re.sub(r":[^:@/]*@", ":***@", str(url))
             raise StudyError(f"hydra.sweeper.storage.url={shown}: {why}") from None
+
+
+def create_database(database: Path) -> str:
+    """The address of the SQLite database; made whole or, if the process is killed meanwhile, not at all."""
+    if not database.exists():
+        unfinished = database.with_suffix(".db.new")
+        unfinished.unlink(missing_ok=True)
+        optuna.storages.RDBStorage(f"sqlite:///{unfinished}").engine.dispose()
+        unfinished.rename(database)
+    return f"sqlite:///{database}"
 
 
 @contextlib.contextmanager
@@ -280,16 +298,14 @@ def failures_in_a_row(study: optuna.Study) -> list[FrozenTrial]:
 
 def take_trial(study: optuna.Study, storage: optuna.storages.RDBStorage, declared: Declared) -> Trial | None:
     """The next trial, signed by this worker; None when the declared total is running or done."""
-    with study_lock(storage):
+    with study_lock(storage), experimental():
         release_dead_trials(study)
         now = counts(study)
         if now["COMPLETE"] + now["PRUNED"] + now["FAIL"] + now["RUNNING"] >= declared.total:
             return None
         number = len(study.get_trials(deepcopy=False))
         study.sampler = make_sampler(declared.sampler, declared.seed, number)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Heartbeat of storage")  # `heartbeat` below sees to it
-            trial = study.ask(declared.space)
+        trial = study.ask(declared.space)
         trial.set_user_attr("worker", this_worker())
         storage.record_heartbeat(trial._trial_id)
         return trial

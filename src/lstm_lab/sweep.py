@@ -76,7 +76,9 @@ def declare(
         raise ConfigError(f"hydra.sweeper.direction={settings['direction']!r}: must be minimize or maximize")
     if settings["objective"] not in run.METRICS:
         raise ConfigError(f"hydra.sweeper.objective={settings['objective']!r}: must be one of {', '.join(run.METRICS)}")
-    study.make_sampler(sampler, 0, 0), study.make_pruner(pruner, checked["training"]["steps"])
+    with study.experimental():  # built once here, so that a fault in their settings shows before any trial
+        study.make_sampler(sampler, 0, 0)
+        study.make_pruner(pruner, checked["training"]["steps"])
     swept = set(distributions)
     fixed = {key: value for key, value in config.flatten(checked) if key not in swept}
     return study.Declared(

@@ -86,11 +86,12 @@ def open_store(verbose: bool = False) -> "MlflowClient":
 
     try:
         with store_lock() if is_local_store() else contextlib.nullcontext():
-            mlflow.set_tracking_uri(tracking_uri())
-            client = mlflow.MlflowClient()  # creates the tables of a new database
-            client.search_experiments(max_results=1)
             if is_local_store():
+                create_database(ROOT / "mlflow.db")
                 adopt_moved_store(ROOT / "mlflow.db")
+            mlflow.set_tracking_uri(tracking_uri())
+            client = mlflow.MlflowClient()
+            client.search_experiments(max_results=1)
     except Exception as error:  # whatever MLflow, its database driver or the file system raises
         raise StoreError(f"{tracking_uri()} cannot be opened: {first_line(error)}") from error
     return client
@@ -103,6 +104,17 @@ def store_lock() -> Iterator[None]:
     with open(ROOT / "mlruns/.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def create_database(database: Path) -> None:
+    """Creates the database if it is missing: whole or, if the process is killed meanwhile, not at all."""
+    from mlflow import MlflowClient
+
+    if not database.exists():
+        unfinished = database.with_suffix(".db.new")
+        unfinished.unlink(missing_ok=True)
+        MlflowClient(f"sqlite:///{unfinished}")
+        unfinished.rename(database)
 
 
 def adopt_moved_store(database: Path) -> None:

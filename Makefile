@@ -1,0 +1,61 @@
+# Every target sets itself up: bootstrap/setup.sh makes .venv from a lock, and is done at once if .venv is as it says.
+# `make PYTHON=python3.12 train` names the Python to make it from.
+
+# pip's released wheel, in the repo since a bare Debian has no pip, nor a venv module that could bring one
+PIP_WHEEL := bootstrap/pip-26.3-py3-none-any.whl
+PIP_WHEEL_SHA256 := f3b60b20ffaadd4415ed7957212a38ac63fa4c5fa375bd0f4a797777940fad13
+UV_RELEASE := uv==0.13.9
+
+setup := sh bootstrap/setup.sh $(PIP_WHEEL) $(PIP_WHEEL_SHA256)
+python := .venv/bin/python
+
+# They belong to another environment, whose packages must not mix with .venv's
+unexport PYTHONHOME PYTHONPATH
+
+.PHONY: help train test lint ui tensorboard lock clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+
+train: ## Train a model and track the run: make train ARGS="model=gru data.time_steps=40"
+	@$(setup) venv requirements.lock
+	@$(python) src/train.py $(ARGS)
+
+test: ## Run the tests: make test ARGS="-k data"
+	@$(setup) venv requirements-test.lock
+	@$(python) -m pytest $(ARGS)
+
+lint: ## Check style, layout and types: ruff and mypy
+	@$(setup) venv requirements-test.lock
+	@$(python) -m ruff check src tests
+	@$(python) -m ruff format --check src tests
+	@$(python) -m mypy src tests
+
+# Said before the server starts: MLflow would say so in the midst of much else, and TensorBoard likewise
+free_port = $(python) -c "import socket; socket.create_server(('127.0.0.1', $(PORT)))" 2>/dev/null || \
+  { echo "port $(PORT) cannot be had, maybe another program has it; choose one: make $@ PORT=..." >&2; exit 1; }
+
+ui: PORT ?= 5000
+ui: ## Browse the tracked runs in MLflow: make ui PORT=5001
+	@case "$$MLFLOW_TRACKING_URI" in http*) \
+	  echo "MLFLOW_TRACKING_URI is set: runs are on $$MLFLOW_TRACKING_URI instead; unset it to browse mlflow.db"; \
+	  exit ;; esac; \
+	$(setup) venv requirements.lock && $(free_port) && echo "MLflow: http://127.0.0.1:$(PORT) (Ctrl-C ends it)" && \
+	exec env MLFLOW_DISABLE_TELEMETRY=true MLFLOW_WORKERS=1 MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false \
+	  $(python) -m mlflow ui --host 127.0.0.1 --port $(PORT) \
+	  --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}"
+
+tensorboard: PORT ?= 6006
+tensorboard: ## Browse graphs and costs in TensorBoard: make tensorboard PORT=6007
+	@test -n "$$(ls mlruns/tensorboard 2>/dev/null)" || { echo "no run yet: make train leaves one" >&2; exit 1; }
+	@$(setup) venv requirements.lock
+	@$(free_port)
+	@echo "TensorBoard: http://127.0.0.1:$(PORT) (Ctrl-C ends it)"
+	@TF_CPP_MIN_LOG_LEVEL=3 $(python) -m tensorboard.main --logdir mlruns/tensorboard --host 127.0.0.1 --port $(PORT)
+
+lock: ## Make both locks anew from pyproject.toml, pins kept: make lock ARGS=--upgrade
+	@$(setup) locks $(UV_RELEASE) $(ARGS)
+
+clean: ## Remove .venv and all caches, never mlruns/ or mlflow.db
+	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache
+	@find src tests -name __pycache__ -prune -exec rm -rf {} +
