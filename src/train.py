@@ -76,7 +76,9 @@ def main() -> None:
     """The command line: `python src/train.py [GROUP=CHOICE ...] [KEY=VALUE ...]`."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would otherwise print and exit with
     OmegaConf.register_new_resolver("choices", lambda: config.describe_choices(ROOT / "conf"))
-    OmegaConf.register_new_resolver("root", lambda: str(ROOT))
+    os.environ["PYTHONPATH"] = os.pathsep.join(
+        [str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]
+    )  # of launched jobs
     add_studies()
     if {"-m", "--multirun"} & set(sys.argv):  # Hydra wants a value: the bare word means the default study
         sys.argv = ["sweeps=default" if word == "sweeps" else word for word in sys.argv]

@@ -15,6 +15,7 @@ import pytest
 from conftest import copy_project, train
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from mlflow import MlflowClient
+from sqlalchemy.pool import NullPool
 
 from lstm_lab import study, sweep
 
@@ -23,8 +24,9 @@ SHORT = ("training.steps=40", "hydra.sweeper.prune_every=10")
 
 def study_of(checkout, name=None, url=None):
     url = url or f"sqlite:///{checkout}/mlruns/optuna.db"
-    [found] = optuna.get_all_study_names(url) if name is None else [name]
-    return optuna.load_study(study_name=found, storage=url)
+    storage = optuna.storages.RDBStorage(url, engine_kwargs={"poolclass": NullPool})
+    [found] = optuna.get_all_study_names(storage) if name is None else [name]
+    return optuna.load_study(study_name=found, storage=storage)
 
 
 def runs_of(checkout, experiment, uri=None):
@@ -164,7 +166,7 @@ def test_killed_at_any_moment_a_sweep_goes_on_to_its_total(checkout):
 
 
 def test_ctrl_c_ends_a_sweep_which_then_goes_on(checkout):
-    command = [sys.executable, "src/train.py", "-m", "sweeps", "hydra.sweeper.n_trials=3", "training.steps=2000"]
+    command = [sys.executable, "src/train.py", "-m", "sweeps", "hydra.sweeper.n_trials=3", "training.steps=800"]
     process = subprocess.Popen(command, cwd=checkout, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     for line in process.stdout:
         if line.startswith("trial   0"):
@@ -217,7 +219,7 @@ BAD = {
     ("-m", "sweeps", "optimizer.learning_rate=tag(log,interval(0,1))"): "optimizer.learning_rate=tag(log,interval(0,1)): on a",
     ("-m", "sweeps", "optimizer.learning_rate=interval(0,1)"): "optimizer.learning_rate=0.0: must be greater than 0",
     ("-m", "sweeps", "model.cell_size=choice(4,0)"): "model.cell_size=0: must be greater than or equal to 1",
-    ("-m", "sweeps", "+hydra.sweeper.params.model.cel_size='choice(1,2)'"): "model",
+    ("-m", "sweeps", "+hydra.sweeper.params.model.cel_size='choice(1,2)'"): "model.cel_size: there is no such setting",
     ("-m", "sweeps", "hydra.sweeper.objective=accuracy"): "hydra.sweeper.objective='accuracy': must be one of final_cost",
     ("-m", "sweeps", "hydra.sweeper.direction=up"): "hydra.sweeper.direction='up': must be minimize or maximize",
     ("-m", "sweeps", "hydra/sweeper/sampler=gird"): "hydra/sweeper/sampler=gird: there is no such choice",

@@ -33,8 +33,14 @@ class StudySweeper(Sweeper):
         base = self.compose(fixed)
         name_given = any(word.startswith("hydra.sweeper.study_name=") for word in self.config.hydra.overrides.hydra)
         declared = sweep.declare(self.settings, base, arguments, name_given)
+        folder = str(sweep.folder_of(declared))
         with read_write(self.config):
-            self.config.hydra.sweeper.study_name = declared.name  # the sweep's folder is named after it
+            self.config.hydra.sweep.dir = folder
+        # What a job must know of its study, wherever the launcher starts it.
+        self.of_study = [
+            f"hydra.sweeper.study_name={sweep.quoted(declared.name)}",
+            f"hydra.sweep.dir={sweep.quoted(folder)}",
+        ]
 
         def command(params: dict[str, Any]) -> str:
             words = [f"{key}={sweep.quoted(value)}" for key, value in params.items()]
@@ -52,5 +58,5 @@ class StudySweeper(Sweeper):
     def launch(self, overrides: list[str], number: int) -> Any:
         """Runs one trial as the job of its number; raises what the job raised."""
         assert self.launcher is not None
-        [job] = self.launcher.launch([overrides], initial_job_idx=number)
+        [job] = self.launcher.launch([[*overrides, *self.of_study]], initial_job_idx=number)
         return job.return_value

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import json
+import re
 import shlex
 import tempfile
 import time
@@ -15,7 +16,7 @@ from urllib.parse import quote
 import optuna
 import rich.progress
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, Quote, QuotedString
 from optuna.trial import FrozenTrial, Trial, TrialState
 from rich.console import Console
 
@@ -52,7 +53,8 @@ def declare(
     in it cannot work, before any trial starts.
     """
     overrides = {override.get_key_element(): override for override in parse(words)}
-    space = {key: parse([f"{key}={text}"])[0] for key, text in settings["params"].items() if key not in overrides}
+    params = dict(config.flatten(settings["params"]))  # a key's dots are nesting to the command line, not to a file
+    space = {key: parse([f"{key}={text}"])[0] for key, text in params.items() if key not in overrides}
     space |= {key: override for key, override in overrides.items() if override.is_sweep_override()}
     if not space:
         raise ConfigError(
@@ -92,6 +94,11 @@ def declare(
         fixed,
         total,
     )
+
+
+def folder_of(declared: study.Declared) -> Path:
+    """Where the trials' files go, each in a folder named by its number."""
+    return ROOT / "mlruns/sweeps" / re.sub(r"[^\w.=,() -]", "_", declared.name)
 
 
 def check_space(space: Mapping[str, Any], base: dict[str, Any]) -> None:
@@ -145,7 +152,7 @@ def run_sweep(
                 time.sleep(1)  # another worker is at the last trials, and might die over one
                 continue
             params = [f"{key}={quoted(value)}" for key, value in trial.params.items()]
-            launch([*fixed, *params, f"hydra.sweeper.study_name={quoted(declared.name)}"], trial.number)
+            launch([*fixed, *params], trial.number)
             ended = opened.get_trials(deepcopy=False)[trial.number]
             console.print(trial_line(opened, ended), highlight=False, soft_wrap=True)
             page.refresh()
@@ -394,9 +401,11 @@ def short(params: Mapping[str, Any]) -> str:
 
 def quoted(value: Any) -> str:
     """A value as Hydra's grammar reads it back."""
-    if not isinstance(value, str) or value.isidentifier():
-        return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    if isinstance(value, str) and not value.isidentifier():
+        return QuotedString(value, Quote.single).with_quotes()
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    return str(value)
 
 
 def trial_line(opened: optuna.Study, trial: FrozenTrial) -> str:
