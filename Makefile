@@ -12,7 +12,7 @@ python := .venv/bin/python
 # They belong to another environment, whose packages must not mix with .venv's
 unexport PYTHONHOME PYTHONPATH
 
-.PHONY: help train test lint ui tensorboard lock clean
+.PHONY: help train sweep test lint ui tensorboard lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -21,15 +21,24 @@ train: ## Train a model and track the run: make train ARGS="model=gru data.time_
 	@$(setup) venv requirements.lock
 	@$(python) src/train.py $(ARGS)
 
+# The other workers are silent: the first one's bar and lines tell of them all. Ctrl-C reaches every one.
+sweep: STUDY ?= default
+sweep: WORKERS ?= 1
+sweep: ## Search with Optuna, by several workers if asked: make sweep STUDY=grid WORKERS=2 ARGS="model=gru"
+	@$(setup) venv requirements.lock
+	@trap 'kill $$(jobs -p) 2>/dev/null' INT TERM; \
+	for worker in $$(seq 2 $(WORKERS)); do $(python) src/train.py -m sweeps=$(STUDY) $(ARGS) >/dev/null & done; \
+	$(python) src/train.py -m sweeps=$(STUDY) $(ARGS); status=$$?; wait; exit $$status
+
 test: ## Run the tests: make test ARGS="-k data"
 	@$(setup) venv requirements-test.lock
 	@$(python) -m pytest $(ARGS)
 
 lint: ## Check style, layout and types: ruff and mypy
 	@$(setup) venv requirements-test.lock
-	@$(python) -m ruff check src tests
-	@$(python) -m ruff format --check src tests
-	@$(python) -m mypy src tests
+	@$(python) -m ruff check .
+	@$(python) -m ruff format --check .
+	@$(python) -m mypy
 
 # Said before the server starts: MLflow would say so in the midst of much else, and TensorBoard likewise
 free_port = $(python) -c "import socket; socket.create_server(('127.0.0.1', $(PORT)))" 2>/dev/null || \

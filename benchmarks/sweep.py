@@ -1,0 +1,87 @@
+"""Trials per minute of one 40-trial study, done by this repo and in the two usual ways, one after the other.
+
+    .venv/bin/python benchmarks/sweep.py [TRIALS]
+
+All three draw the same parameters (Optuna's random sampler, one seed), train the same 200 steps on the same batches,
+and use nothing that ends a trial early. This repo's and (b)'s trials are also tracked in MLflow; (a)'s are not.
+  this repo   python src/train.py -m sweeps
+  (a)         one script: Optuna calling Keras `fit` with a stateful LSTM for each trial
+  (b)         one process a trial: python src/train.py for each
+Only the ratios mean anything: the machine decides the rest.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+TRIALS = int(sys.argv[1]) if len(sys.argv) > 1 else 40
+QUIET = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+
+KERAS_FIT = '''
+import sys, keras, numpy as np, optuna
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+steps, batch, time_steps = 200, 50, 20
+n = 20 * (np.arange(steps)[:, None, None] + np.arange(batch)[:, None]) + np.arange(time_steps)
+x = n.reshape(-1, time_steps, 1) / (10 * np.pi)
+
+class Costs(keras.callbacks.Callback):
+    def on_train_begin(self, logs=None): self.costs = []
+    def on_train_batch_end(self, batch, logs): self.costs.append(logs["loss"])
+
+def objective(trial):
+    cell_size = trial.suggest_categorical("model.cell_size", [5, 10, 20, 40])
+    rate = trial.suggest_float("optimizer.learning_rate", 0.0005, 0.03, log=True)
+    hidden = dict(kernel_initializer=keras.initializers.RandomNormal(stddev=1), bias_initializer=keras.initializers.Constant(0.1))
+    model = keras.Sequential([
+        keras.Input(batch_shape=(batch, time_steps, 1)), keras.layers.Dense(cell_size, **hidden),
+        keras.layers.LSTM(cell_size, return_sequences=True, stateful=True), keras.layers.Dense(1, **hidden)])
+    model.compile(keras.optimizers.Adam(rate, epsilon=1e-8), loss=lambda t, p: keras.ops.sum((t - p) ** 2) / batch)
+    costs = Costs()
+    model.fit(np.sin(x), np.cos(x), batch_size=batch, shuffle=False, verbose=0, callbacks=[costs])
+    return float(np.mean(costs.costs[-20:]))
+
+optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).optimize(objective, int(sys.argv[1]))
+'''
+
+ONE_PROCESS_A_TRIAL = """
+import subprocess, sys, optuna
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+def objective(trial):
+    cell_size = trial.suggest_categorical("model.cell_size", [5, 10, 20, 40])
+    rate = trial.suggest_float("optimizer.learning_rate", 0.0005, 0.03, log=True)
+    words = [f"model.cell_size={cell_size}", f"optimizer.learning_rate={rate}", "tracking.figures=false",
+             "tracking.animation=false", "tracking.model=false", "tracking.tensorboard=false"]
+    done = subprocess.run([sys.executable, "src/train.py", *words], capture_output=True, text=True, check=True)
+    return float(done.stdout.split("mean_last_20_cost ")[1].split()[0])
+
+optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).optimize(objective, int(sys.argv[1]))
+"""
+
+
+def main() -> None:
+    """Runs the three in a copy of the code, with a store of its own, and prints their trials per minute."""
+    with tempfile.TemporaryDirectory() as folder:
+        for part in ("src", "conf", "sweeps"):
+            shutil.copytree(ROOT / part, Path(folder, part))
+        study = ["src/train.py", "-m", "sweeps", "hydra/sweeper/sampler=random", "hydra/sweeper/pruner=none"]
+        minutes = {}
+        for name, words in (
+            ("this repo", [*study, f"hydra.sweeper.n_trials={TRIALS}"]),
+            ("(a) Keras fit in one script", ["-c", KERAS_FIT, str(TRIALS)]),
+            ("(b) one process a trial", ["-c", ONE_PROCESS_A_TRIAL, str(TRIALS)]),
+        ):
+            started = time.perf_counter()
+            subprocess.run([sys.executable, *words], cwd=folder, env=QUIET, check=True, capture_output=True)
+            minutes[name] = (time.perf_counter() - started) / 60
+            ratio = minutes[name] / minutes["this repo"]
+            print(f"{name:<30} {TRIALS / minutes[name]:6.1f} trials a minute   {ratio:5.1f} x this repo's time", flush=True)
+
+
+if __name__ == "__main__":
+    main()
