@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 TRIALS = int(sys.argv[1]) if len(sys.argv) > 1 else 40
 QUIET = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
 
-KERAS_FIT = '''
+KERAS_FIT = """
 import sys, keras, numpy as np, optuna
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 steps, batch, time_steps = 200, 50, 20
@@ -36,7 +36,8 @@ class Costs(keras.callbacks.Callback):
 def objective(trial):
     cell_size = trial.suggest_categorical("model.cell_size", [5, 10, 20, 40])
     rate = trial.suggest_float("optimizer.learning_rate", 0.0005, 0.03, log=True)
-    hidden = dict(kernel_initializer=keras.initializers.RandomNormal(stddev=1), bias_initializer=keras.initializers.Constant(0.1))
+    normal, constant = keras.initializers.RandomNormal(stddev=1), keras.initializers.Constant(0.1)
+    hidden = dict(kernel_initializer=normal, bias_initializer=constant)
     model = keras.Sequential([
         keras.Input(batch_shape=(batch, time_steps, 1)), keras.layers.Dense(cell_size, **hidden),
         keras.layers.LSTM(cell_size, return_sequences=True, stateful=True), keras.layers.Dense(1, **hidden)])
@@ -46,7 +47,7 @@ def objective(trial):
     return float(np.mean(costs.costs[-20:]))
 
 optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).optimize(objective, int(sys.argv[1]))
-'''
+"""
 
 ONE_PROCESS_A_TRIAL = """
 import subprocess, sys, optuna
@@ -80,7 +81,10 @@ def main() -> None:
             subprocess.run([sys.executable, *words], cwd=folder, env=QUIET, check=True, capture_output=True)
             minutes[name] = (time.perf_counter() - started) / 60
             ratio = minutes[name] / minutes["this repo"]
-            print(f"{name:<30} {TRIALS / minutes[name]:6.1f} trials a minute   {ratio:5.1f} x this repo's time", flush=True)
+            print(
+                f"{name:<30} {TRIALS / minutes[name]:6.1f} trials a minute   {ratio:5.1f} x this repo's time",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -119,7 +119,7 @@ def test_each_trial_has_a_folder_by_its_number(default_sweep):
 
 
 def test_a_finished_sweep_says_so_and_trains_nothing(default_sweep):
-    checkout, first = default_sweep
+    checkout, _ = default_sweep
     words = ("-m", "sweeps", "hydra.sweeper.n_trials=16", *SHORT, "hydra.sweeper.pruner.n_warmup_steps=10")
     again = train(checkout, *words, env={**os.environ, "PYTHONPROFILEIMPORTTIME": "1"})
     assert again.returncode == 0
@@ -158,7 +158,7 @@ def test_killed_at_any_moment_a_sweep_goes_on_to_its_total(checkout):
     assert states["COMPLETE"] + states["PRUNED"] == 14
     assert states["RUNNING"] == states["WAITING"] == states["FAIL"] == 0
     retried = [trial.user_attrs["retry_of"] for trial in found.trials if "retry_of" in trial.user_attrs]
-    assert len(set(str(t.params) for t in found.trials if not study.was_killed(t))) == 14
+    assert len({str(t.params) for t in found.trials if not study.was_killed(t)}) == 14
     assert len(retried) <= states["KILLED"]
     parent, children = runs_of(checkout, "sweep-default")
     assert parent.info.status == "FINISHED"
@@ -201,7 +201,7 @@ def test_a_plain_grid_is_hydras_and_is_tracked_and_nested(checkout):
     words = ("optimizer.learning_rate=1e-3,1e-2", "model.cell_size=8,16", "training.steps=20", "tracking.model=false")
     done = train(checkout, "-m", *words)
     assert done.returncode == 0, done.stderr
-    parent, children = runs_of(checkout, "lstm-lab")
+    _, children = runs_of(checkout, "lstm-lab")
     points = [
         (run.data.params["optimizer.learning_rate"], run.data.params["model.cell_size"])
         for _, run in sorted(children.items())
@@ -216,11 +216,11 @@ BAD = {
     ("-m", "sweeps", "hydra.sweeper.n_trials=0"): "hydra.sweeper.n_trials=0: must be a whole number, 1 or more",
     ("-m", "sweeps", "hydra.sweeper.n_trials=many"): "hydra.sweeper.n_trials=many: must be a whole number",
     ("-m", "sweeps", "model.cell_size=int(interval(9,3))"): "model.cell_size=int(interval(9,3)): the lower end must",
-    ("-m", "sweeps", "optimizer.learning_rate=tag(log,interval(0,1))"): "optimizer.learning_rate=tag(log,interval(0,1)): on a",
+    ("-m", "sweeps", "optimizer.learning_rate=tag(log,interval(0,1))"): "optimizer.learning_rate=tag(log,interval(0,1)): on",
     ("-m", "sweeps", "optimizer.learning_rate=interval(0,1)"): "optimizer.learning_rate=0.0: must be greater than 0",
     ("-m", "sweeps", "model.cell_size=choice(4,0)"): "model.cell_size=0: must be greater than or equal to 1",
     ("-m", "sweeps", "+hydra.sweeper.params.model.cel_size='choice(1,2)'"): "model.cel_size: there is no such setting",
-    ("-m", "sweeps", "hydra.sweeper.objective=accuracy"): "hydra.sweeper.objective='accuracy': must be one of final_cost",
+    ("-m", "sweeps", "hydra.sweeper.objective=accuracy"): "hydra.sweeper.objective='accuracy': must be one of",
     ("-m", "sweeps", "hydra.sweeper.direction=up"): "hydra.sweeper.direction='up': must be minimize or maximize",
     ("-m", "sweeps", "hydra/sweeper/sampler=gird"): "hydra/sweeper/sampler=gird: there is no such choice",
     ("-m", "sweeps", "hydra/sweeper/sampler=grid"): "optimizer.learning_rate: a grid takes choice and range",

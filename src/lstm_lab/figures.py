@@ -127,55 +127,6 @@ def align(target: np.ndarray, model: np.ndarray) -> int:
     return int(np.argmin(((windows - model) ** 2).sum(axis=1)))
 
 
-def study_figures(study: Any, objective: str, folder: Path) -> None:
-    """Draws what Optuna knows of a study; a figure that needs more trials than there are is left out."""
-    import warnings
-
-    import matplotlib
-    from optuna.visualization import matplotlib as drawn
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    drawings: dict[str, Any] = {
-        "optimization_history": drawn.plot_optimization_history,
-        "parameter_importance": drawn.plot_param_importances,
-        "contour": drawn.plot_contour,
-        "parallel_coordinates": drawn.plot_parallel_coordinate,
-    }
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # all of Optuna's figures call themselves experimental
-        for name, draw in drawings.items():
-            try:
-                axes = draw(study) if name == "parameter_importance" else draw(study, target_name=objective)
-            except (ValueError, RuntimeError):
-                continue
-            figure = np.ravel(axes)[0].figure
-            figure.set_size_inches(8, 6.5)
-            figure.savefig(folder / f"{name}.png", dpi=110, bbox_inches="tight")
-            pyplot.close(figure)
-    if any(trial.intermediate_values for trial in study.trials):
-        intermediate_figure(study.trials).savefig(folder / "intermediate_values.png", dpi=110)
-
-
-def intermediate_figure(trials: Sequence[Any]) -> Figure:
-    """What each trial reported while it trained; a pruned trial ends in a cross."""
-    figure, [ax] = new_figure(size=7)
-    for trial in trials:
-        steps, values = list(trial.intermediate_values), list(trial.intermediate_values.values())
-        if not steps:
-            continue
-        pruned = trial.state.name == "PRUNED"
-        ax.plot(steps, values, color="lightgray" if pruned else "tab:blue", alpha=1 if pruned else 0.6, linewidth=1)
-        if pruned:
-            ax.plot(steps[-1], values[-1], "x", color="tab:red", markersize=5)
-    ax.plot([], [], color="tab:blue", label="complete")
-    ax.plot([], [], color="lightgray", marker="x", markeredgecolor="tab:red", label="pruned")
-    ax.legend(frameon=False)
-    ax.set(xlabel="step", ylabel="mean cost of the last 20 steps", yscale="log", title="intermediate values")
-    return figure
-
-
 def missing_for_live() -> str | None:
     """What a live window lacks on this machine, in a sentence; None when one can be opened."""
     if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
