@@ -75,7 +75,7 @@ def add_studies() -> None:
 def main() -> None:
     """The command line: `python src/train.py [GROUP=CHOICE ...] [KEY=VALUE ...]`."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would otherwise print and exit with
-    OmegaConf.register_new_resolver("choices", lambda: config.describe_choices(ROOT / "conf"))
+    OmegaConf.register_new_resolver("choices", lambda: config.describe_choices(ROOT))
     os.environ["PYTHONPATH"] = os.pathsep.join(
         [str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]
     )  # of launched jobs

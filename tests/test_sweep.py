@@ -216,7 +216,7 @@ BAD = {
     ("-m", "sweeps", "hydra.sweeper.n_trials=0"): "hydra.sweeper.n_trials=0: must be a whole number, 1 or more",
     ("-m", "sweeps", "hydra.sweeper.n_trials=many"): "hydra.sweeper.n_trials=many: must be a whole number",
     ("-m", "sweeps", "model.cell_size=int(interval(9,3))"): "model.cell_size=int(interval(9,3)): the lower end must",
-    ("-m", "sweeps", "optimizer.learning_rate=tag(log,interval(0,1))"): "optimizer.learning_rate=tag(log,interval(0,1)): on",
+    ("-m", "sweeps", "optimizer.learning_rate=tag(log,interval(0,1))"): "optimizer.learning_rate=tag(log,interval",
     ("-m", "sweeps", "optimizer.learning_rate=interval(0,1)"): "optimizer.learning_rate=0.0: must be greater than 0",
     ("-m", "sweeps", "model.cell_size=choice(4,0)"): "model.cell_size=0: must be greater than or equal to 1",
     ("-m", "sweeps", "+hydra.sweeper.params.model.cel_size='choice(1,2)'"): "model.cel_size: there is no such setting",

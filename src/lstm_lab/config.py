@@ -244,13 +244,14 @@ def explain_composition(message: str, options: Iterable[str] | None = None) -> s
     return "cannot compose the config: " + re.sub(r"\s*See https\S+.*", "", message, flags=re.S).strip()
 
 
-def describe_choices(conf: Path) -> str:
+def describe_choices(root: Path) -> str:
     """Every file of the config groups with the sentence its comment opens with, for --help."""
     lines = []
-    for group in ("model", "data", "optimizer", "training", "tracking", "experiment"):
-        lines.append(f"{group}=")
-        for file in sorted((conf / group).glob("*.yaml")):
+    folders = [root / "conf" / group for group in (*Config.model_fields, "experiment")] + [root / "sweeps"]
+    for folder in folders:
+        lines.append(f"{'-m ' if folder.name == 'sweeps' else ''}{folder.name}=")
+        for file in sorted(folder.glob("*.yaml")):
             comment = [line[2:] for line in file.read_text().splitlines() if re.match(r"# (?!@package|python )", line)]
-            sentence = re.split(r"(?<=[.:])\s", " ".join(comment))[0].rstrip(".:")
+            sentence = re.split(r"(?<=[.?;:])\s", " ".join(comment).removeprefix("Question: "))[0].rstrip(".;:")
             lines.append(f"  {file.stem:<27} {sentence}")
     return "\n".join(lines)

@@ -26,23 +26,28 @@ def new_figure(rows: int = 1, height_ratios: Sequence[float] | None = None, size
 
 
 def cost_figure(costs: np.ndarray, title: str) -> Figure:
-    """The cost [steps] of every step on a log scale, with its running mean over 20 steps."""
+    """The cost [steps] of every step on a log scale, with its mean over the 20 steps before; long curves are thinned."""
     figure, [ax] = new_figure()
-    steps = np.arange(len(costs))
-    draw_costs(ax, steps, costs)
+    draw_costs(ax, costs)
     if len(costs) > 40:
-        mean = np.convolve(costs, np.full(20, 1 / 20), mode="valid")
-        ax.plot(steps[19:], mean, color="tab:orange", linewidth=2, label="mean of 20 steps")
+        steps = np.arange(19, len(costs), thinning(costs))
+        mean = costs[steps[:, None] - np.arange(20)].mean(axis=1)
+        ax.plot(steps, mean, color="tab:orange", linewidth=2, label="mean of 20 steps")
     ax.legend(frameon=False)
     ax.set_title(title)
     return figure
 
 
-def draw_costs(ax: Axes, steps: np.ndarray, costs: np.ndarray, **style: Any) -> None:
-    """The cost of each step on a log scale; a curve of more than 5,000 points is thinned evenly."""
-    every = max(1, len(costs) // 5000)
+def thinning(costs: np.ndarray) -> int:
+    """Of how many steps one is drawn, so that no curve has much more than 5,000 points."""
+    return max(1, len(costs) // 5000)
+
+
+def draw_costs(ax: Axes, costs: np.ndarray, **style: Any) -> None:
+    """The cost of each step on a log scale, unless a cost is zero."""
+    steps = np.arange(0, len(costs), thinning(costs))
     line: dict[str, Any] = {"color": "tab:blue", "linewidth": 1, "label": "cost"}
-    ax.plot(steps[::every], costs[::every], **line | style)
+    ax.plot(steps, costs[steps], **line | style)
     if np.nanmin(costs, initial=np.inf) > 0:
         ax.set_yscale("log")
     ax.set(xlabel="step", ylabel="cost (summed squared error / batch size)")
@@ -90,7 +95,7 @@ def fit_animation(
     figure, [top, bottom] = new_figure(2, height_ratios=[2.2, 1], size=5.6)
     draw_fit(top, x, targets[0], predictions[0])
     top.set_xlabel("x, from the start of the window shown")
-    draw_costs(bottom, np.arange(len(costs)), costs, color="lightgray")
+    draw_costs(bottom, costs, color="lightgray")
     bottom.set_ylabel("cost")
     target_line, prediction_line = top.lines
     [cost_line] = bottom.plot([], [], color="tab:blue", linewidth=1)
