@@ -26,7 +26,7 @@ def new_figure(rows: int = 1, height_ratios: Sequence[float] | None = None, size
 
 
 def cost_figure(costs: np.ndarray, title: str) -> Figure:
-    """The cost [steps] of every step on a log scale, with its mean over the 20 steps before; long curves are thinned."""
+    """The cost [steps] of every step on a log scale, with its mean over 20 steps; a long curve is thinned."""
     figure, [ax] = new_figure()
     draw_costs(ax, costs)
     if len(costs) > 40:
