@@ -2,15 +2,20 @@
 
 import contextlib
 import os
+import re
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+SRC = Path(__file__).resolve().parent
+sys.path.insert(0, str(SRC))
+signal.signal(signal.SIGINT, lambda *_: os._exit(130))  # until main(): a stack trace of imports tells nobody anything
 
 try:
     import hydra
+    import yaml
     from hydra.core.config_store import ConfigStore
     from hydra.core.hydra_config import HydraConfig
     from hydra.errors import HydraException, MissingConfigException
@@ -28,7 +33,7 @@ except ModuleNotFoundError as missing:
 EXIT_CODES = {"FINISHED": 0, "FAILED": 1, "KILLED": 130}
 
 
-@hydra.main(version_base="1.3", config_path="../conf", config_name="train")
+@hydra.main(version_base="1.3", config_path=str(SRC.parent / "conf"), config_name="train")
 def launch(composed: DictConfig) -> None:
     """Runs what Hydra composed."""
     hydra_config = HydraConfig.get()
@@ -52,8 +57,12 @@ def clear_faults() -> Iterator[None]:
         yield
     except MissingConfigException as error:
         fail(config.explain_composition(str(error), error.options))
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
         fail(config.explain_composition(str(error)))
+    except ValueError as error:
+        if "Config group override" not in str(error):
+            raise
+        fail(f"{error}: a group takes the name of one of its files, as in model=gru")
     except CannotRunError as error:
         fail(str(error))
     except KeyboardInterrupt:
@@ -74,6 +83,7 @@ def add_studies() -> None:
 
 def main() -> None:
     """The command line: `python src/train.py [GROUP=CHOICE ...] [KEY=VALUE ...]`."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would otherwise print and exit with
     OmegaConf.register_new_resolver("choices", lambda: config.describe_choices(ROOT))
     os.environ["PYTHONPATH"] = os.pathsep.join(
@@ -83,8 +93,11 @@ def main() -> None:
     if {"-m", "--multirun"} & set(sys.argv):  # Hydra wants a value: the bare word means the default study
         sys.argv = ["sweeps=default" if word == "sweeps" else word for word in sys.argv]
     with clear_faults():
-        if any("_target_" in word for word in sys.argv[1:]):
-            raise config.ConfigError("_target_ is not allowed: names are mapped to classes in code, never by a config")
+        for word in sys.argv[1:]:
+            if re.search(r"(^|[.+{,\s'\"])_target_['\"]?\s*[=:]", word):
+                raise config.ConfigError(
+                    f"{word}: no _target_ is taken: code maps names to classes, a config never does"
+                )
         launch()
 
 

@@ -14,9 +14,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-Count = Annotated[int, Field(ge=1)]
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
+# The upper ends keep float32 finite and one batch within reach of a machine's memory.
+Count = Annotated[int, Field(ge=1, le=10**9)]
+Size = Annotated[int, Field(ge=1, le=10**5)]
+Positive = Annotated[float, Field(gt=0, le=1e6)]
+NonNegative = Annotated[float, Field(ge=0, le=1e6)]
+Number = Annotated[float, Field(ge=-1e6, le=1e6)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
@@ -36,14 +39,14 @@ class Group(BaseModel):
 
 
 class Model(Group):
-    cell_size: Count
+    cell_size: Annotated[int, Field(ge=1, le=10**4)]
     hidden_stddev: NonNegative
-    hidden_bias: float
+    hidden_bias: Number
 
 
 class LSTM(Model):
     cell: Literal["lstm"]
-    forget_bias: float
+    forget_bias: Number
 
 
 class GRU(Model):
@@ -55,8 +58,8 @@ class SimpleRNN(Model):
 
 
 class Data(Group):
-    batch_size: Count
-    time_steps: Count
+    batch_size: Size
+    time_steps: Size
     sample_spacing: Positive
 
 
@@ -66,7 +69,7 @@ class SineToCosine(Data):
 
 class NoisySinesToDerivative(Data):
     curve: Literal["noisy_sines_to_derivative"]
-    amplitudes: Annotated[list[float], Field(min_length=1)]
+    amplitudes: Annotated[list[Number], Field(min_length=1)]
     frequencies: Annotated[list[Positive], Field(min_length=1)]
     noise_stddev: NonNegative
     noise_seed: Seed
@@ -82,7 +85,7 @@ class NoisySinesToDerivative(Data):
 
 
 class Optimizer(Group):
-    learning_rate: Positive
+    learning_rate: Annotated[float, Field(gt=0, le=1e9)]
     clipnorm: Positive | None
 
 
@@ -112,10 +115,17 @@ class Training(Group):
     carry_state: bool
     report_every: Count
     frames: Count
-    chunk_steps: Count
+    chunk_steps: Size
     jit_compile: bool
-    threads: Count
+    threads: Annotated[int, Field(ge=1, le=1024)]
     live: bool
+
+
+def plain_name(name: str) -> str:
+    """Refuses what could be a path, or could not be shown in a line: a run's folder is named after it."""
+    if name in (".", "..") or not name.isprintable() or set(name) & set("/\\"):
+        raise ValueError("must be a name of printable characters, without / and \\")
+    return name
 
 
 def not_mlflows_default(name: str) -> str:
@@ -126,8 +136,10 @@ def not_mlflows_default(name: str) -> str:
 
 
 class Tracking(Group):
-    experiment: Annotated[str, Field(min_length=1, max_length=200), AfterValidator(not_mlflows_default)]
-    run_name: Annotated[str, Field(min_length=1, max_length=200)] | None
+    experiment: Annotated[
+        str, Field(min_length=1, max_length=200), AfterValidator(plain_name), AfterValidator(not_mlflows_default)
+    ]
+    run_name: Annotated[str, Field(min_length=1, max_length=200), AfterValidator(plain_name)] | None
     metric_points: Count
     figures: bool
     animation: bool
@@ -162,8 +174,10 @@ def describe_fault(fault: Any) -> str:
     if fault["type"] == "extra_forbidden":
         return describe_unknown_key(key)
     if fault["type"] == "missing":
-        return f"{key} is missing"
-    allowed = re.sub(r"^(Input|String|List) should", "must", fault["msg"].removeprefix("Value error, "))
+        return f"{key} is missing: every setting needs a value"
+    allowed = {"string_type": "must be text; write KEY='\"5\"' to pass a number as text"}.get(fault["type"]) or re.sub(
+        r"^(Input|String|List) should", "must", fault["msg"].removeprefix("Value error, ")
+    )
     if fault["type"] == "union_tag_invalid":
         key += f".{fault['ctx']['discriminator'].strip(chr(39))}"
         given, allowed = fault["ctx"]["tag"], f"must be one of {fault['ctx']['expected_tags']}"
@@ -175,6 +189,8 @@ def describe_fault(fault: Any) -> str:
 def describe_unknown_key(key: str) -> str:
     """Says that there is no such key, and which right one is nearest or which kind it belongs to."""
     group = key.split(".")[0]
+    if key in (*Config.model_fields, "experiment"):
+        return f"{key}: takes the name of one of the files in conf/{key}/"
     if group == "hydra":
         return f"{key}: Hydra has no such setting; `python src/train.py --hydra-help` tells more"
     if key in all_keys():
@@ -230,7 +246,7 @@ def explain_composition(message: str, options: Iterable[str] | None = None) -> s
 
     `options` are the files of the group when Hydra knows that one of them was meant.
     """
-    if missing := re.search(r"Could not find '(.+?)/([^/']+)'", message):
+    if missing := re.search(r"Could not find '(.+?)/([^/']*)'", message):
         group, choice = missing.groups()
         return f"{group}={choice}: there is no such choice{suggest(choice, options or [])}"
     if unknown := re.search(r"Could not override '(.+?)'", message):
@@ -238,10 +254,10 @@ def explain_composition(message: str, options: Iterable[str] | None = None) -> s
     if unreadable := re.search(r"Error parsing override '(.*?)'\n(.*)", message):
         word, why = unreadable.groups()
         return f"{word}: cannot be read as KEY=VALUE ({why})"
-    if keyed := re.search(r"(.*)\n\s*full_key: (\S+)", message):
-        why, key = keyed.groups()
-        return f"{key}: {why}"
-    return "cannot compose the config: " + re.sub(r"\s*See https\S+.*", "", message, flags=re.S).strip()
+    if keyed := re.search(r"full_key: (\S+)", message):
+        return f"{keyed.group(1)}: {message.splitlines()[0]}"
+    first = re.sub(r"\s*See https\S+.*", "", message, flags=re.S).strip().splitlines()[0]
+    return f"cannot compose the config: {first}"
 
 
 def describe_choices(root: Path) -> str:

@@ -73,7 +73,8 @@ def draw_fit(ax: Axes, x: np.ndarray, target: np.ndarray, prediction: np.ndarray
     ax.plot(x, target, **TARGET)
     ax.plot(x, prediction, **PREDICTION)
     limit = 1.2 * float(np.abs(target).max())
-    ax.set(xlabel="x", ylim=(-limit, limit), xlim=(x[0], x[-1]))
+    ax.set(xlabel="x", ylim=(-limit, limit))
+    ax.margins(x=0)
 
 
 def fit_animation(
@@ -147,8 +148,11 @@ def missing_for_live() -> str | None:
         pyplot.close("all")
     except Exception as error:  # whatever the toolkit raises: ImportError, TclError, ...
         return f"matplotlib cannot open a window ({error})"
+    if pyplot.get_backend().lower() == "agg" and os.environ.get("MPLBACKEND"):
+        return f"MPLBACKEND={os.environ['MPLBACKEND']} draws into files alone: unset it"
     if pyplot.get_backend().lower() == "agg":
         return (
+            f"DISPLAY={os.environ.get('DISPLAY', '')} does not answer, or "
             "matplotlib found no toolkit to open a window with: install Debian's python3-tk, "
             "or `.venv/bin/python -m pip install PySide6-Essentials`"
         )

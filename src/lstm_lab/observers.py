@@ -166,6 +166,7 @@ class LiveFigure:
             return
         self.axes.clear()
         figures.draw_fit(self.axes, *shown_curve(progress))
+        self.axes.legend(loc="upper right", ncols=2)
         self.axes.set_title(f"step {progress.step:,}   cost {progress.costs[-1]:.3g}")
         self.figure.canvas.draw_idle()
         self.figure.canvas.flush_events()

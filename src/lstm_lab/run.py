@@ -5,6 +5,7 @@ import functools
 import hashlib
 import json
 import math
+import os
 import signal
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -99,6 +100,8 @@ def run(config: Config, console: Console, verbose: bool = False, part: Part | No
             return train_and_log(config, tracked, console, stop, part)
         except BaseException as error:
             tracked.end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+            if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
+                raise ConfigError(f"this run does not fit into memory ({tracking.first_line(error)})") from None
             raise
 
 
@@ -126,10 +129,10 @@ def train_and_log(
     if config.tracking.animation:
         watchers.append(frames)
     watchers.append(observers.Terminal(console, record, settings.steps, settings.report_every))
-    if config.tracking.tensorboard:
+    if config.tracking.tensorboard and os.access(provenance.ROOT, os.W_OK):
         rows = batches.rows(0, chunk_steps + batches.batch_size - 1)
         graph = functools.partial(training.step_graph, program.chunk, rows.inputs, rows.targets, state)
-        events = provenance.ROOT / "mlruns/tensorboard" / tracked.name
+        events = provenance.ROOT / "mlruns/tensorboard" / tracked.name  # a name is no path: config.py sees to it
         watchers.append(observers.TensorBoard(events, settings.steps, config.tracking.metric_points, graph))
     if settings.live:
         watchers.append(observers.LiveFigure())

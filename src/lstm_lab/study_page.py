@@ -124,7 +124,7 @@ class ParentPage:
         self.client.log_batch(self.run_id, metrics=metrics, tags=[RunTag(key, value) for key, value in tags.items()])
         if final or time.monotonic() - self.drawn > FIGURE_SECONDS:
             with tempfile.TemporaryDirectory() as folder:
-                draw_study(self.opened, self.declared.objective, Path(folder))
+                draw_study(self.opened, self.declared.objective, self.declared.config["training.steps"], Path(folder))
                 self.client.log_artifacts(self.run_id, folder, "figures")
             self.drawn = time.monotonic()
 
@@ -179,7 +179,7 @@ def describe_distribution(distribution: Any) -> str:
     return f"{'log ' if distribution.log else ''}interval({distribution.low}, {distribution.high})"
 
 
-def draw_study(opened: optuna.Study, objective: str, folder: Path) -> None:
+def draw_study(opened: optuna.Study, objective: str, total: int, folder: Path) -> None:
     """Draws what Optuna knows of the study; a figure that needs more trials than there are is left out."""
     import matplotlib
     from optuna.visualization import matplotlib as drawn
@@ -205,16 +205,18 @@ def draw_study(opened: optuna.Study, objective: str, folder: Path) -> None:
             figure.savefig(folder / f"{name}.png", dpi=110, bbox_inches="tight")
             pyplot.close(figure)
     if any(trial.intermediate_values for trial in opened.trials):
-        intermediate_figure(opened.trials).savefig(folder / "intermediate_values.png", dpi=110)
+        intermediate_figure(opened.trials, objective, total).savefig(folder / "intermediate_values.png", dpi=110)
 
 
-def intermediate_figure(trials: Sequence[Any]) -> "Figure":
+def intermediate_figure(trials: Sequence[Any], objective: str, total: int) -> "Figure":
     """What each trial reported while it trained; a pruned trial ends in a cross."""
     from lstm_lab import figures
 
     figure, [ax] = figures.new_figure(size=7)
     for trial in trials:
         steps, values = list(trial.intermediate_values), list(trial.intermediate_values.values())
+        if trial.value is not None and objective == "mean_last_20_cost":
+            steps, values = [*steps, total], [*values, trial.value]  # the end is not reported, it is the trial's value
         if not steps:
             continue
         pruned = trial.state.name == "PRUNED"

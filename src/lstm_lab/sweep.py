@@ -5,6 +5,7 @@ import functools
 import json
 import re
 import shlex
+import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
@@ -174,7 +175,7 @@ def run_trial(checked: config.Config, settings: Mapping[str, Any], number: int, 
             "trial": str(number),
             "mlflow.runColor": tracking.color(number * 0.618033988749895 % 1),  # neighbours far apart
         },
-        watch=PruneWatch(trial, settings["prune_every"]),
+        watch=PruneWatch(trial, settings["prune_every"], checked.training.steps),
         keep=lambda metrics: study.is_better(opened, metrics[settings["objective"]]),
         folder=folder,
     )
@@ -210,21 +211,20 @@ def open_for_trial(name: str, **storage_settings: Any) -> tuple[optuna.storages.
 
 
 class PruneWatch:
-    """Reports the mean cost of the last steps to the study, and ends the run if the pruner says so."""
+    """Reports the mean cost of 20 steps to the study every so many steps, and ends the run if the pruner says so."""
 
-    def __init__(self, trial: Trial, every: int) -> None:
-        self.trial, self.every, self.next = trial, every, every
+    def __init__(self, trial: Trial, every: int, steps: int) -> None:
+        self.trial, self.every, self.next, self.steps = trial, every, every, steps
         self.costs: list[float] = []
 
     def __call__(self, progress: "Progress") -> None:
-        self.costs = [*self.costs, *progress.costs.tolist()][-run.LAST :]
-        if progress.step < self.next:
-            return
-        self.next = progress.step + self.every
-        mean = sum(self.costs) / len(self.costs)
-        self.trial.report(mean, progress.step)
-        if self.trial.should_prune():
-            raise run.Pruned(f"pruned at step {progress.step:,}: cost {mean:.3g}")
+        self.costs += progress.costs.tolist()
+        while self.next <= progress.step and self.next < self.steps:  # a last look would have nothing left to prune
+            mean = statistics.fmean(self.costs[max(0, self.next - run.LAST) : self.next])
+            self.trial.report(mean, self.next)
+            if self.trial.should_prune():
+                raise run.Pruned(f"pruned at step {self.next:,}: mean cost {mean:.3g}")
+            self.next += self.every
 
     def close(self) -> None:
         pass

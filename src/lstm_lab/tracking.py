@@ -8,6 +8,7 @@ import colorsys
 import contextlib
 import fcntl
 import functools
+import http.client
 import json
 import logging
 import math
@@ -56,21 +57,38 @@ def is_local_store() -> bool:
 
 def check_store() -> None:
     """Raises StoreError if the store cannot be written or reached; imports nothing, writes nothing."""
-    uri = tracking_uri()
-    if uri.startswith(("http://", "https://")):
+    uri, named = tracking_uri(), f"MLFLOW_TRACKING_URI={tracking_uri()}"
+    scheme = uri.partition(":")[0].lower()
+    if scheme not in ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks") and "+" not in scheme:
+        raise StoreError(f"{named}: must begin with http:, https:, sqlite: or another database's name")
+    if uri.rstrip("/") == "sqlite:":
+        raise StoreError(
+            f"{named}: a database in memory is gone with the run; name a file, as in sqlite:////tmp/runs.db"
+        )
+    if scheme in ("http", "https"):
         try:
             urllib.request.urlopen(uri, timeout=10).close()
         except urllib.error.HTTPError:
             pass  # it answered
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             raise StoreError(
-                f"MLFLOW_TRACKING_URI={uri}: no tracking server answers there ({getattr(error, 'reason', error)}); "
+                f"{named}: no tracking server answers there ({getattr(error, 'reason', error)}); "
                 "start one with `mlflow server --host 127.0.0.1`, or unset the variable to use mlflow.db"
             ) from None
-    elif is_local_store():
-        for path in (ROOT, ROOT / "mlruns", ROOT / "mlruns/artifacts", ROOT / "mlflow.db"):
-            if path.exists() and not os.access(path, os.W_OK):
-                raise StoreError(f"{path} cannot be written by this user: runs are kept there; mend its permissions")
+    if (ROOT / "mlflow.db").is_dir() or any(path.is_file() for path in (ROOT / "mlruns", artifact_folder())):
+        raise StoreError(
+            f"{ROOT}: mlflow.db must be a file, mlruns and mlruns/artifacts folders: move what is there away"
+        )
+    folders = (ROOT, ROOT / "mlruns", ROOT / "mlruns/artifacts", ROOT / "mlruns/tensorboard", ROOT / "mlflow.db")
+    for path in folders if is_local_store() else ():
+        if path.exists() and not os.access(path, os.W_OK):
+            raise StoreError(f"{path} cannot be written by this user: runs are kept there; mend its permissions")
+
+
+def artifact_folder() -> Path:
+    """Where artifacts go when no server keeps them: below mlruns/, or beside another SQLite database."""
+    path = tracking_uri().partition("sqlite:///")[2]
+    return ROOT / ARTIFACTS.strip("/") if is_local_store() or not path else Path(path).resolve().parent / "artifacts"
 
 
 @functools.cache
@@ -93,7 +111,10 @@ def open_store(verbose: bool = False) -> "MlflowClient":
             client = mlflow.MlflowClient()
             client.search_experiments(max_results=1)
     except Exception as error:  # whatever MLflow, its database driver or the file system raises
-        raise StoreError(f"{tracking_uri()} cannot be opened: {first_line(error)}") from error
+        mend = (
+            "; if the file is damaged, move it away" if is_local_store() else "; mend MLFLOW_TRACKING_URI or unset it"
+        )
+        raise StoreError(f"{tracking_uri()} cannot be opened: {first_line(error)}{mend}") from error
     return client
 
 
@@ -141,12 +162,13 @@ def find_or_create_experiment(client: "MlflowClient", name: str) -> str:
     """The id of the experiment; StoreError if it cannot take a run."""
     from mlflow.exceptions import MlflowException
 
-    location = None if tracking_uri().startswith("http") else (ROOT / ARTIFACTS.strip("/")).as_uri()
+    location = None if tracking_uri().lower().startswith("http") else artifact_folder().as_uri()
     with store_lock() if is_local_store() else contextlib.nullcontext():
         experiment = client.get_experiment_by_name(name)
         if experiment is None:
             try:
-                return client.create_experiment(name, artifact_location=location)
+                tags = {"mlflow.experimentKind": "custom_model_development"}  # opens its page at runs, not at traces
+                return client.create_experiment(name, artifact_location=location, tags=tags)
             except MlflowException:  # another process was first
                 experiment = client.get_experiment_by_name(name)
                 if experiment is None:

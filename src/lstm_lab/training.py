@@ -1,6 +1,7 @@
 """The cost, the training step, the carry of the state; and the loop, which yields its progress chunk by chunk."""
 
 import re
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ import tensorflow as tf
 from lstm_lab.data import Batches
 
 State = list[tf.Tensor]
+CHUNK_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -158,17 +160,22 @@ def train(
 ) -> Iterator[Progress]:
     """Trains the weights that `chunk` was compiled for, yielding after step 1 and then every `chunk_steps` steps.
 
+    Where steps are slow it yields more often, about every CHUNK_SECONDS: nothing can interrupt a compiled call.
     Raises DivergedError after yielding the chunk in which the cost stopped being finite.
     """
-    state, step = list(initial_state), 0
+    state, step, at_most = list(initial_state), 0, 1
     while step < steps:
-        end = min(steps, (step // chunk_steps + 1) * chunk_steps) if step else 1
+        end = min(steps, (step // chunk_steps + 1) * chunk_steps, step + at_most)
+        started = time.perf_counter()
         rows = batches.rows(step, chunk_steps + batches.batch_size - 1)
         costs, prediction, state = chunk(rows.inputs, rows.targets, tf.constant(end - step), state)
         costs = costs.numpy()[: end - step]
+        seconds = time.perf_counter() - started
         last = slice(end - step - 1, end - step - 1 + batches.batch_size)
         yield Progress(end, costs, rows.x[last], rows.targets[last], prediction.numpy())
         if not np.isfinite(costs).all():
             bad = int(np.argmin(np.isfinite(costs)))
             raise DivergedError(step + bad, float(costs[bad]))
-        step = end
+        # Step 1 takes the time of compiling; after it the length of a chunk is felt for.
+        affordable = 10 if step == 0 else (end - step) * CHUNK_SECONDS / seconds
+        step, at_most = end, max(1, int(affordable))
