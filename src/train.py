@@ -95,9 +95,7 @@ def main() -> None:
     with clear_faults():
         for word in sys.argv[1:]:
             if re.search(r"(^|[.+{,\s'\"])_target_['\"]?\s*[=:]", word):
-                raise config.ConfigError(
-                    f"{word}: no _target_ is taken: code maps names to classes, a config never does"
-                )
+                raise config.ConfigError(f"{word}: no _target_ is taken; code maps names to classes")
         launch()
 
 

@@ -142,7 +142,7 @@ BAD = {
     "model.cell_size=0": "model.cell_size=0: must be greater than or equal to 1",
     "optimizer.learning_rate=nan": "optimizer.learning_rate=nan: must be a finite number",
     "data.time_steps=abc": "data.time_steps='abc': must be a valid integer",
-    "+model._target_=os.system": "_target_ is not allowed",
+    "+model._target_=os.system": "+model._target_=os.system: no _target_ is taken",
     "training.steps": "training.steps: cannot be read as KEY=VALUE",
     "training.steps=${nowhere}": "training.steps: Interpolation key 'nowhere' not found",
 }

@@ -128,6 +128,9 @@ def plain_name(name: str) -> str:
     return name
 
 
+Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(plain_name)]
+
+
 def not_mlflows_default(name: str) -> str:
     """Refuses the experiment 'Default': made by the UI first, it has an artifact folder no client can write."""
     if name == "Default":
@@ -136,10 +139,8 @@ def not_mlflows_default(name: str) -> str:
 
 
 class Tracking(Group):
-    experiment: Annotated[
-        str, Field(min_length=1, max_length=200), AfterValidator(plain_name), AfterValidator(not_mlflows_default)
-    ]
-    run_name: Annotated[str, Field(min_length=1, max_length=200), AfterValidator(plain_name)] | None
+    experiment: Annotated[Name, AfterValidator(not_mlflows_default)]
+    run_name: Name | None
     metric_points: Count
     figures: bool
     animation: bool
@@ -175,9 +176,9 @@ def describe_fault(fault: Any) -> str:
         return describe_unknown_key(key)
     if fault["type"] == "missing":
         return f"{key} is missing: every setting needs a value"
-    allowed = {"string_type": "must be text; write KEY='\"5\"' to pass a number as text"}.get(fault["type"]) or re.sub(
-        r"^(Input|String|List) should", "must", fault["msg"].removeprefix("Value error, ")
-    )
+    allowed = re.sub(r"^(Input|String|List) should", "must", fault["msg"].removeprefix("Value error, "))
+    if fault["type"] == "string_type":
+        allowed = "must be text; quotes make a number text, as in KEY='\"5\"'"
     if fault["type"] == "union_tag_invalid":
         key += f".{fault['ctx']['discriminator'].strip(chr(39))}"
         given, allowed = fault["ctx"]["tag"], f"must be one of {fault['ctx']['expected_tags']}"

@@ -132,7 +132,7 @@ def train_and_log(
     if config.tracking.tensorboard and os.access(provenance.ROOT, os.W_OK):
         rows = batches.rows(0, chunk_steps + batches.batch_size - 1)
         graph = functools.partial(training.step_graph, program.chunk, rows.inputs, rows.targets, state)
-        events = provenance.ROOT / "mlruns/tensorboard" / tracked.name  # a name is no path: config.py sees to it
+        events = provenance.ROOT / "mlruns/tensorboard" / f"{tracked.name}-{tracked.run_id[:6]}"
         watchers.append(observers.TensorBoard(events, settings.steps, config.tracking.metric_points, graph))
     if settings.live:
         watchers.append(observers.LiveFigure())

@@ -76,9 +76,7 @@ def check_store() -> None:
                 "start one with `mlflow server --host 127.0.0.1`, or unset the variable to use mlflow.db"
             ) from None
     if (ROOT / "mlflow.db").is_dir() or any(path.is_file() for path in (ROOT / "mlruns", artifact_folder())):
-        raise StoreError(
-            f"{ROOT}: mlflow.db must be a file, mlruns and mlruns/artifacts folders: move what is there away"
-        )
+        raise StoreError(f"{ROOT}: mlflow.db must be a file, mlruns and mlruns/artifacts folders; move it away")
     folders = (ROOT, ROOT / "mlruns", ROOT / "mlruns/artifacts", ROOT / "mlruns/tensorboard", ROOT / "mlflow.db")
     for path in folders if is_local_store() else ():
         if path.exists() and not os.access(path, os.W_OK):
@@ -111,9 +109,7 @@ def open_store(verbose: bool = False) -> "MlflowClient":
             client = mlflow.MlflowClient()
             client.search_experiments(max_results=1)
     except Exception as error:  # whatever MLflow, its database driver or the file system raises
-        mend = (
-            "; if the file is damaged, move it away" if is_local_store() else "; mend MLFLOW_TRACKING_URI or unset it"
-        )
+        mend = "; a damaged file: move it away" if is_local_store() else "; mend MLFLOW_TRACKING_URI or unset it"
         raise StoreError(f"{tracking_uri()} cannot be opened: {first_line(error)}{mend}") from error
     return client
 
