@@ -27,7 +27,8 @@ sweep: WORKERS ?= 1
 sweep: ## Search with Optuna, by several workers if asked: make sweep STUDY=grid WORKERS=2 ARGS="model=gru"
 	@$(setup) venv requirements.lock
 	@trap 'kill $$(jobs -p) 2>/dev/null' INT TERM; \
-	for worker in $$(seq 2 $(WORKERS)); do $(python) src/train.py -m sweeps=$(STUDY) $(ARGS) >/dev/null & done; \
+	worker=1; while [ $$worker -lt $(WORKERS) ]; do worker=$$((worker + 1)); \
+	  $(python) src/train.py -m sweeps=$(STUDY) $(ARGS) >/dev/null & done; \
 	$(python) src/train.py -m sweeps=$(STUDY) $(ARGS); status=$$?; wait; exit $$status
 
 test: ## Run the tests: make test ARGS="-k data"

@@ -5,6 +5,7 @@ import os
 import re
 import warnings
 from types import SimpleNamespace
+from typing import Any
 
 import optuna
 import pytest
@@ -22,11 +23,16 @@ SPACE = {
 }
 
 
+STORAGES: list[Any] = []
+
+
 @pytest.fixture(autouse=True)
 def store(tmp_path, monkeypatch):
     """Studies and locks go below a folder of the test's own."""
     monkeypatch.setattr(study, "ROOT", tmp_path)
-    return tmp_path
+    yield tmp_path
+    while STORAGES:
+        STORAGES.pop().engine.dispose()
 
 
 def declared(**changes):
@@ -46,6 +52,7 @@ def declared(**changes):
 
 def opened(what, url=None, heartbeat=10, grace=40):
     storage = study.open_storage(url, heartbeat, grace)
+    STORAGES.append(storage)
     with study.study_lock(storage):
         return SimpleNamespace(storage=storage, study=study.open_study(storage, what))
 

@@ -28,10 +28,15 @@ class Commit:
 
 
 @functools.cache
+def running_commit() -> Commit | None:
+    """The state of the code that runs: read once per process, as the code was."""
+    return read_commit()
+
+
 def read_commit(root: Path = ROOT) -> Commit | None:
     """The state of the git checkout at `root`; None if it is none or git is not installed.
 
-    Read once per process, when the code that runs was read too. The diff covers changed and new files alike, so that
+    The diff covers changed and new files alike, so that
     `git apply` on the commit gives exactly this code.
     """
     if not shutil.which("git") or not (root / ".git").exists():

@@ -271,7 +271,7 @@ def write_files(folder: Path, config: Config, result: Result) -> None:
 def write_provenance(folder: Path, config: Config) -> None:
     """Writes everything that made the run beside its config."""
     folder.mkdir(exist_ok=True)
-    commit = provenance.read_commit()
+    commit = provenance.running_commit()
     facts = {
         "commit": commit.hash if commit else None,
         "branch": commit.branch if commit else None,

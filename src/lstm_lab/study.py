@@ -28,7 +28,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from lstm_lab.config import CannotRunError, ConfigError
 from lstm_lab.provenance import ROOT, process_started
 
-FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+INSTALL = ".venv/bin/python bootstrap/pip-*.whl/pip install"  # .venv itself holds no pip
 
 
 @contextlib.contextmanager
@@ -180,7 +180,7 @@ def open_storage(url: str | None, heartbeat: int, grace: int) -> optuna.storages
         except (ImportError, sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
             why = str(error).strip().splitlines()[0]
             if isinstance(error, ImportError | sqlalchemy.exc.NoSuchModuleError):
-                why = f"its driver is not installed ({why}); for PostgreSQL: `pip install 'psycopg[binary]'`"
+                why = f"its driver is not installed ({why}); for PostgreSQL: {INSTALL} 'psycopg[binary]'"
             shown = re.sub(r":[^:@/]*@", ":***@", str(url))
             raise StudyError(f"hydra.sweeper.storage.url={shown}: {why}") from None
 

@@ -323,7 +323,7 @@ def source_tags() -> dict[str, str]:
     import getpass
 
     tags = {"mlflow.source.name": "src/train.py", "mlflow.source.type": "LOCAL", "mlflow.user": getpass.getuser()}
-    if commit := provenance.read_commit():
+    if commit := provenance.running_commit():
         tags |= {
             "mlflow.source.git.commit": commit.hash,
             "mlflow.source.git.branch": commit.branch,
