@@ -279,6 +279,17 @@ def counts(study: optuna.Study) -> dict[str, int]:
     return found
 
 
+def ended(study: optuna.Study) -> int:
+    """How many trials count towards the total and are over."""
+    found = counts(study)
+    return found["COMPLETE"] + found["PRUNED"] + found["FAIL"]
+
+
+def is_open(study: optuna.Study, declared: Declared) -> bool:
+    """Whether anything is left to run, or to wait for."""
+    return ended(study) < declared.total or counts(study)["RUNNING"] > 0
+
+
 def was_killed(trial: FrozenTrial) -> bool:
     """A trial that fails by itself leaves its reason; one whose worker was killed could not."""
     return trial.state == TrialState.FAIL and "reason" not in trial.user_attrs
@@ -286,10 +297,10 @@ def was_killed(trial: FrozenTrial) -> bool:
 
 def failures_in_a_row(study: optuna.Study) -> list[FrozenTrial]:
     """The failed trials since the last one that ended well."""
-    ended = [t for t in study.get_trials(deepcopy=False) if t.state.is_finished() and not was_killed(t)]
-    ended.sort(key=lambda trial: str(trial.datetime_complete))
+    finished = [t for t in study.get_trials(deepcopy=False) if t.state.is_finished() and not was_killed(t)]
+    finished.sort(key=lambda trial: str(trial.datetime_complete))
     row: list[FrozenTrial] = []
-    for trial in reversed(ended):
+    for trial in reversed(finished):
         if trial.state != TrialState.FAIL:
             break
         row.append(trial)
@@ -300,8 +311,7 @@ def take_trial(study: optuna.Study, storage: optuna.storages.RDBStorage, declare
     """The next trial, signed by this worker; None when the declared total is running or done."""
     with study_lock(storage), experimental():
         release_dead_trials(study)
-        now = counts(study)
-        if now["COMPLETE"] + now["PRUNED"] + now["FAIL"] + now["RUNNING"] >= declared.total:
+        if ended(study) + counts(study)["RUNNING"] >= declared.total:
             return None
         number = len(study.get_trials(deepcopy=False))
         study.sampler = make_sampler(declared.sampler, declared.seed, number)

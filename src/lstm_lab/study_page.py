@@ -113,7 +113,7 @@ class ParentPage:
         from mlflow.entities import Metric, RunTag
 
         now, counts = int(time.time() * 1000), study.counts(self.opened)
-        done = counts["COMPLETE"] + counts["PRUNED"] + counts["FAIL"]
+        done = study.ended(self.opened)
         metrics = [
             Metric(f"trials_{state.lower()}", counts[state], now, done) for state in ("COMPLETE", "PRUNED", "FAIL")
         ]

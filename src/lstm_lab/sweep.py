@@ -136,30 +136,39 @@ def run_sweep(
         page = ParentPage(client, opened, declared, tracking_experiment, fixed)
     page.begin()
     console.print(f"study {declared.name}: {summary(study.counts(opened))} of {declared.total}", highlight=False)
-    with trials_bar(console, declared.total) as bar:
-        while True:
-            bar(study.counts(opened))
-            trial = study.take_trial(opened, storage, declared)
-            if trial is None:
-                if not study.counts(opened)["RUNNING"]:
-                    break
-                time.sleep(1)  # another worker is at the last trials, and might die over one
-                continue
-            params = [f"{key}={quoted(value)}" for key, value in trial.params.items()]
-            launch([*fixed, *params], trial.number)
-            ended = opened.get_trials(deepcopy=False)[trial.number]
-            console.print(trial_line(opened, ended), highlight=False, soft_wrap=True)
-            page.refresh()
-            row = study.failures_in_a_row(opened)
-            if len(row) >= settings["max_failures"]:
-                page.end("FAILED")
-                raise study.StudyError(
-                    f"study {declared.name}: the last {len(row)} trials failed, the newest for this reason: "
-                    f"{row[0].user_attrs['reason']}. Mend the search space, or raise hydra.sweeper.max_failures"
-                )
+
+    def run_next(trial: Trial) -> None:
+        params = [f"{key}={quoted(value)}" for key, value in trial.params.items()]
+        launch([*fixed, *params], trial.number)
+        ended = opened.get_trials(deepcopy=False)[trial.number]
+        console.print(trial_line(opened, ended), highlight=False, soft_wrap=True)
+        page.refresh()
+
+    try:
+        with trials_bar(console, declared.total) as bar:
+            while study.is_open(opened, declared):
+                bar(study.ended(opened))
+                if trial := study.take_trial(opened, storage, declared):
+                    run_next(trial)
+                    stop_after_failures(opened, settings["max_failures"])
+                else:
+                    time.sleep(1)  # another worker is at the last trials, and might die over one
+    except (KeyboardInterrupt, study.StudyError) as stopped:
+        page.end("FAILED" if isinstance(stopped, study.StudyError) else "KILLED")
+        raise
     if not page.is_finished():
         page.end("FINISHED")
     report(console, opened, declared, page, command)
+
+
+def stop_after_failures(opened: optuna.Study, most: int) -> None:
+    """Raises StudyError when so many trials in a row have failed that the next ones likely will."""
+    row = study.failures_in_a_row(opened)
+    if len(row) >= most:
+        raise study.StudyError(
+            f"study {opened.study_name}: the last {len(row)} trials failed, the newest for this reason: "
+            f"{row[0].user_attrs['reason']}. Mend the search space, or raise hydra.sweeper.max_failures"
+        )
 
 
 def run_trial(checked: config.Config, settings: Mapping[str, Any], number: int, folder: Path) -> None:
@@ -249,7 +258,7 @@ def trial_line(opened: optuna.Study, trial: FrozenTrial) -> str:
 
 
 @contextlib.contextmanager
-def trials_bar(console: Console, total: int) -> Iterator[Callable[[Mapping[str, int]], None]]:
+def trials_bar(console: Console, total: int) -> Iterator[Callable[[int], None]]:
     """A bar with the finished trials, the total and the time left; nothing when the output is no terminal."""
     columns = (
         rich.progress.TextColumn("trials"),
@@ -260,10 +269,7 @@ def trials_bar(console: Console, total: int) -> Iterator[Callable[[Mapping[str, 
     with rich.progress.Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=total)
 
-        def show(counts: Mapping[str, int]) -> None:
-            bar.update(task, completed=counts["COMPLETE"] + counts["PRUNED"] + counts["FAIL"])
-
-        yield show
+        yield lambda ended: bar.update(task, completed=ended)
 
 
 def report(
