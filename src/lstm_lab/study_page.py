@@ -164,9 +164,13 @@ class ParentPage:
         )
 
     def compare_url(self, base: str) -> str:
-        """The chart view of this study's trials, side by side: without the filter they are folded into the parent."""
+        """The chart view of this study's trials, side by side, the best ten shown.
+
+        Sorted by anything but time, MLflow shows the children of a run unfolded.
+        """
         trials = quote(f"tags.`mlflow.parentRunId` = '{self.run_id}'")
-        view = "workflowType=machine_learning&compareRunsMode=CHART"
+        key, up = quote(f"metrics.`{self.declared.objective}`"), str(self.declared.direction == "minimize").lower()
+        view = f"orderByKey={key}&orderByAsc={up}&workflowType=machine_learning&compareRunsMode=CHART"
         return f"{base}#/experiments/{self.experiment_id}/runs?searchFilter={trials}&{view}"
 
 

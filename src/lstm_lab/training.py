@@ -114,8 +114,9 @@ def step_graph(chunk: Any, inputs: np.ndarray, targets: np.ndarray, state: State
         return re.sub(r"(in_hidden|out_hidden|[A-Z]\w+_cell)_\d+", r"\1", name)
 
     graph = tf.compat.v1.GraphDef(versions=traced.versions)
-    known = {node.name for node in body.node_def}
-    for node in body.node_def:
+    nodes = [node for node in body.node_def if not scoped(node.name).startswith("while/")]  # the loop's own counting
+    known = {node.name for node in nodes}
+    for node in nodes:
         copy = graph.node.add(name=scoped(node.name), op=node.op)
         for source in node.input:  # a function's node says 'node:output:0' where a graph's says 'node:0'
             source_name = source.lstrip("^").split(":")[0]
