@@ -212,6 +212,22 @@ def test_a_worker_on_another_machine_without_a_sign_of_life_is_taken_over():
     assert again.params == elsewhere.params
 
 
+def test_the_total_is_kept_when_another_workers_trial_ends_in_the_very_moment(monkeypatch):
+    what = declared(total=2)
+    now = opened(what)
+    running = [study.take_trial(now.study, now.storage, what) for _ in range(2)]
+    read = study.counts
+
+    def read_and_then_one_ends(asked):
+        found = read(asked)
+        if running:
+            asked.tell(running.pop(), 1.0)
+        return found
+
+    monkeypatch.setattr(study, "counts", read_and_then_one_ends)
+    assert study.take_trial(now.study, now.storage, what) is None
+
+
 def test_failures_count_and_are_told_from_kills():
     what = declared(total=4)
     now = opened(what)

@@ -279,15 +279,15 @@ def counts(study: optuna.Study) -> dict[str, int]:
     return found
 
 
-def ended(study: optuna.Study) -> int:
-    """How many trials count towards the total and are over."""
-    found = counts(study)
+def ended(found: Mapping[str, int]) -> int:
+    """How many trials of these counts are over and count towards the total."""
     return found["COMPLETE"] + found["PRUNED"] + found["FAIL"]
 
 
 def is_open(study: optuna.Study, declared: Declared) -> bool:
     """Whether anything is left to run, or to wait for."""
-    return ended(study) < declared.total or counts(study)["RUNNING"] > 0
+    now = counts(study)
+    return ended(now) < declared.total or now["RUNNING"] > 0
 
 
 def was_killed(trial: FrozenTrial) -> bool:
@@ -311,7 +311,8 @@ def take_trial(study: optuna.Study, storage: optuna.storages.RDBStorage, declare
     """The next trial, signed by this worker; None when the declared total is running or done."""
     with study_lock(storage), experimental():
         release_dead_trials(study)
-        if ended(study) + counts(study)["RUNNING"] >= declared.total:
+        now = counts(study)  # read once: another worker's trial may end at any moment, lock or no lock
+        if ended(now) + now["RUNNING"] >= declared.total:
             return None
         number = len(study.get_trials(deepcopy=False))
         study.sampler = make_sampler(declared.sampler, declared.seed, number)

@@ -113,7 +113,7 @@ class ParentPage:
         from mlflow.entities import Metric, RunTag
 
         now, counts = int(time.time() * 1000), study.counts(self.opened)
-        done = study.ended(self.opened)
+        done = study.ended(counts)
         metrics = [
             Metric(f"trials_{state.lower()}", counts[state], now, done) for state in ("COMPLETE", "PRUNED", "FAIL")
         ]

@@ -147,7 +147,7 @@ def run_sweep(
     try:
         with trials_bar(console, declared.total) as bar:
             while study.is_open(opened, declared):
-                bar(study.ended(opened))
+                bar(study.ended(study.counts(opened)))
                 if trial := study.take_trial(opened, storage, declared):
                     run_next(trial)
                     stop_after_failures(opened, settings["max_failures"])
