@@ -264,13 +264,19 @@ def test_an_override_that_fixes_a_parameter_takes_it_out_of_the_search():
     }  # fmt: skip
     from test_config import composed
 
-    fixed = sweep.declare(settings, composed("model.cell_size=64"), ["model.cell_size=64"], name_given=False)
+    fixed = sweep.declare(
+        settings, composed("model.cell_size=64"), ["model.cell_size=64"], ["hydra.sweeper.n_trials=3"]
+    )
     assert list(fixed.space) == ["optimizer.learning_rate"]
     assert fixed.config["model.cell_size"] == 64
     assert fixed.name == "s model.cell_size=64"
-    replaced = sweep.declare(settings, composed(), ["sweeps=default", "model.cell_size=1,2"], name_given=True)
+    replaced = sweep.declare(
+        settings, composed(), ["sweeps=default", "model.cell_size=1,2"], ["hydra.sweeper.study_name=s"]
+    )
     assert replaced.space["model.cell_size"] == optuna.distributions.CategoricalDistribution([1, 2])
     assert replaced.name == "s"
+    sampled = sweep.declare(settings, composed(), ["sweeps=default"], ["hydra/sweeper/sampler=random"])
+    assert sampled.name == "s hydra/sweeper/sampler=random"
 
 
 def test_three_workers_share_a_study_on_postgresql_with_a_tracking_server_and_survive_a_kill(

@@ -31,8 +31,7 @@ class StudySweeper(Sweeper):
 
         fixed = [word for word in arguments if not sweep.is_sweep(word)]
         base = self.compose(fixed)
-        name_given = any(word.startswith("hydra.sweeper.study_name=") for word in self.config.hydra.overrides.hydra)
-        declared = sweep.declare(self.settings, base, arguments, name_given)
+        declared = sweep.declare(self.settings, base, arguments, list(self.config.hydra.overrides.hydra))
         folder = str(sweep.folder_of(declared))
         with read_write(self.config):
             self.config.hydra.sweep.dir = folder

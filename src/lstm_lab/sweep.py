@@ -39,7 +39,7 @@ def is_sweep(word: str) -> bool:
 
 
 def declare(
-    settings: Mapping[str, Any], base: dict[str, Any], words: Sequence[str], name_given: bool
+    settings: Mapping[str, Any], base: dict[str, Any], words: Sequence[str], hydra_words: Sequence[str] = ()
 ) -> study.Declared:
     """What the study is, from the sweeper's settings, the composed run config and the command line's overrides.
 
@@ -62,8 +62,8 @@ def declare(
     name = settings["study_name"]
     if name is None:
         sampler, pruner, name = {"name": "grid"}, {"name": "none"}, f"grid-{time.strftime('%m%d-%H%M%S')}"
-    elif not name_given:  # the same file with other overrides is another study
-        name = " ".join([name, *sorted(w for w in words if not w.startswith(("sweeps=", "tracking.")))])
+    elif not any(word.startswith("hydra.sweeper.study_name=") for word in hydra_words):
+        name = " ".join([name, *sorted(w for w in (*words, *hydra_words) if makes_another_study(w))])
     if sampler["name"] == "grid":
         points = len(study.grid_points(distributions))
         total = points if total is None else min(total, points)
@@ -89,6 +89,13 @@ def declare(
         fixed,
         total,
     )
+
+
+def makes_another_study(word: str) -> bool:
+    """Whether the same file of sweeps/ with this override is another study, rather than more of the same one."""
+    if word.startswith(("hydra/sweeper/", "hydra.sweeper.")):
+        return not word.startswith(("hydra.sweeper.n_trials", "hydra.sweeper.max_failures", "hydra.sweeper.storage"))
+    return not word.startswith(("sweeps=", "tracking.", "hydra"))
 
 
 def folder_of(declared: study.Declared) -> Path:
