@@ -141,7 +141,7 @@ def run_sweep(
         opened = study.open_study(storage, declared)
         client = tracking.open_store()
         page = ParentPage(client, opened, declared, tracking_experiment, fixed)
-    page.begin()
+        page.begin()  # the page, too, is written by one worker at a time
     console.print(f"study {declared.name}: {summary(study.counts(opened))} of {declared.total}", highlight=False)
 
     def run_next(trial: Trial) -> None:
@@ -149,7 +149,8 @@ def run_sweep(
         launch([*fixed, *params], trial.number)
         ended = opened.get_trials(deepcopy=False)[trial.number]
         console.print(trial_line(opened, ended), highlight=False, soft_wrap=True)
-        page.refresh()
+        with study.study_lock(storage):
+            page.refresh()
 
     try:
         with trials_bar(console, declared.total) as bar:
@@ -161,10 +162,12 @@ def run_sweep(
                 else:
                     time.sleep(1)  # another worker is at the last trials, and might die over one
     except (KeyboardInterrupt, study.StudyError) as stopped:
-        page.end("FAILED" if isinstance(stopped, study.StudyError) else "KILLED")
+        with study.study_lock(storage):
+            page.end("FAILED" if isinstance(stopped, study.StudyError) else "KILLED")
         raise
-    if not page.is_finished():
-        page.end("FINISHED")
+    with study.study_lock(storage):
+        if not page.is_finished():
+            page.end("FINISHED")
     report(console, opened, declared, page, command)
 
 
