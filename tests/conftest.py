@@ -17,7 +17,7 @@ from lstm_lab import runtime
 
 ROOT = Path(__file__).resolve().parents[1]
 os.environ.pop("MLFLOW_TRACKING_URI", None)  # the tests bring their own stores
-runtime.start_tensorflow(threads=1)
+runtime.start_tensorflow("portable", threads=1)
 
 
 def train(checkout: Path, *words: str, **options) -> subprocess.CompletedProcess:

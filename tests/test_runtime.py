@@ -21,7 +21,7 @@ def python(code: str, **environment: str) -> subprocess.CompletedProcess:
 def test_tensorflow_starts_without_a_word_and_as_asked(tmp_path):
     (tmp_path / "keras.json").write_text(json.dumps({"floatx": "float64", "backend": "jax"}))
     done = python(
-        "from lstm_lab import runtime; runtime.start_tensorflow(3)\n"
+        "from lstm_lab import runtime; runtime.start_tensorflow(\"fast\", 3)\n"
         "import keras, tensorflow as tf\n"
         "print(keras.backend.backend(), keras.config.floatx(),"
         " tf.config.threading.get_intra_op_parallelism_threads(),"
@@ -43,9 +43,8 @@ def test_what_is_held_back_is_shown_when_loading_fails():
     assert "ImportError: no" in done.stderr
 
 
-def test_another_number_of_threads_in_one_process_is_refused():
-    import tensorflow as tf
-
-    tf.constant(1) + 1
-    with pytest.raises(RuntimeError):
-        runtime.start_tensorflow(5)
+@pytest.mark.parametrize(("level", "threads"), [("portable", 5), ("fast", 1)])
+def test_another_level_in_one_process_is_refused(level, threads):
+    runtime.start_tensorflow("portable", 1)
+    with pytest.raises(RuntimeError, match=r"runs at \('portable', 1\)"):
+        runtime.start_tensorflow(level, threads)

@@ -73,7 +73,7 @@ def test_the_run_says_what_made_it(default_run):
     assert run.data.tags["git.dirty"] == "true"
     assert "+# not committed" in (folder / "uncommitted.diff").read_text()
     assert "tensorflow==" in (folder / "packages.txt").read_text()
-    assert {"python", "os", "processor", "environment", "command_line", "seed", "threads"} <= facts.keys()
+    assert {"python", "os", "processor", "environment", "command_line", "seed", "level", "threads"} <= facts.keys()
     sentences = run.data.tags["mlflow.note.content"]
     assert sentences.startswith("An LSTM of cell size 10 on sine_to_cosine")
     assert sentences.count(". ") == 1
@@ -252,7 +252,7 @@ def test_after_a_move_old_artifacts_are_found_and_new_ones_land_in_the_new_place
     "words",
     [
         ("model=gru", "optimizer.learning_rate=0.01", "data.time_steps=40"),
-        ("model=simple_rnn", "optimizer=rmsprop", "training.jit_compile=true"),
+        ("model=simple_rnn", "optimizer=rmsprop", "training.level=fast"),
         ("data=noisy_sines_to_derivative", "optimizer=sgd", "data.batch_size=1", "training.carry_state=false"),
     ],
     ids=["gru", "simple_rnn", "noisy"],

@@ -116,9 +116,16 @@ class Training(Group):
     report_every: Count
     frames: Count
     chunk_steps: Size
-    jit_compile: bool
+    level: Literal["portable", "fast"]
     threads: Annotated[int, Field(ge=1, le=1024)]
     live: bool
+
+    @model_validator(mode="after")
+    def one_thread_if_portable(self) -> typing.Self:
+        """The order in which several threads add up depends on the machine."""
+        if self.level == "portable" and self.threads != 1:
+            raise ValueError(f"level=portable needs threads=1, got threads={self.threads}; level=fast takes more")
+        return self
 
 
 def plain_name(name: str) -> str:

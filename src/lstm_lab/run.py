@@ -91,7 +91,7 @@ def run(config: Config, console: Console, verbose: bool = False, part: Part | No
     with StopSignal() as stop:
         with console.status("starting TensorFlow and MLflow") if console.is_terminal else contextlib.nullcontext():
             client = tracking.open_store(verbose)  # first, so that a store at fault is known soonest
-            runtime.start_tensorflow(config.training.threads, verbose)
+            runtime.start_tensorflow(config.training.level, config.training.threads, verbose)
             if stop.received:
                 raise KeyboardInterrupt
             name, tags = (part.name, part.tags) if part else (None, {})
@@ -179,7 +179,7 @@ def program_for(config: Config) -> "Program":
         config.data.batch_size,
         config.data.time_steps,
         config.training.carry_state,
-        config.training.jit_compile,
+        config.training.level,
     )
     if shape not in programs():
         programs()[shape] = training.Program(
@@ -187,7 +187,7 @@ def program_for(config: Config) -> "Program":
             training.build_optimizer(**optimizer.model_dump()),
             batch_size=config.data.batch_size,
             carry_state=config.training.carry_state,
-            jit_compile=config.training.jit_compile,
+            jit_compile=config.training.level == "fast",
         )
     return programs()[shape]
 
@@ -277,6 +277,7 @@ def write_provenance(folder: Path, config: Config) -> None:
         "branch": commit.branch if commit else None,
         "dirty": bool(commit.diff) if commit else None,
         "seed": config.training.seed,
+        "level": config.training.level,
         "threads": config.training.threads,
         **provenance.machine(),
     }

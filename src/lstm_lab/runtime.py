@@ -1,4 +1,4 @@
-"""TensorFlow as this repo runs it: quiet, on a set number of threads, refusing random ops without a seed."""
+"""TensorFlow as this repo runs it: at one level of reproducibility, quiet, refusing random ops without a seed."""
 
 import contextlib
 import os
@@ -26,13 +26,27 @@ NUMERIC_ENVIRONMENT = (
     "XLA_FLAGS",
 )
 
+# What each level sets before TensorFlow is imported. oneDNN chooses its kernels by the processor's instruction sets, and
+# sums in another order with each. The first switch takes its operations out of the graph; the second, which
+# TensorFlow's documents do not name, keeps Eigen's matrix products from calling its sgemm.
+LEVELS = {
+    "portable": {"TF_ENABLE_ONEDNN_OPTS": "0", "TENSORFLOW_USE_CUSTOM_CONTRACTION_KERNEL": "false"},
+    "fast": {},
+}
+started: list[tuple[str, int]] = []  # level and threads of this process
 
-def start_tensorflow(threads: int, verbose: bool = False) -> None:
-    """Imports TensorFlow and fixes what the bits of a run depend on: threads, backend and precision.
 
-    Once per process: TensorFlow takes its number of threads only before the first operation. RuntimeError if a later
-    call asks for another number.
+def start_tensorflow(level: str, threads: int, verbose: bool = False) -> None:
+    """Imports TensorFlow and fixes what the bits of a run depend on: level, threads, backend and precision.
+
+    Once per process: TensorFlow reads them once. RuntimeError if a later call asks for another level or number.
     """
+    if started:
+        if started != [(level, threads)]:
+            raise RuntimeError(f"TensorFlow runs at {started[0]} in this process, not at {(level, threads)}")
+        return
+    started.append((level, threads))
+    os.environ |= LEVELS[level]
     os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever ~/.keras/keras.json says
     if not verbose:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -41,9 +55,8 @@ def start_tensorflow(threads: int, verbose: bool = False) -> None:
         import tensorflow as tf
 
     keras.config.set_floatx("float32")
-    if tf.config.threading.get_intra_op_parallelism_threads() != threads:
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
-        tf.config.threading.set_inter_op_parallelism_threads(threads)
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
     tf.config.experimental.enable_op_determinism()
 
 

@@ -106,6 +106,8 @@ def folder_of(declared: study.Declared) -> Path:
 def check_space(space: Mapping[str, Any], base: dict[str, Any]) -> None:
     """Raises ConfigError if a parameter is unknown, or if the run config would refuse a value at its range's ends."""
     for key, distribution in space.items():
+        if key in ("training.level", "training.threads"):
+            raise ConfigError(f"{key}: TensorFlow takes it once for all trials of a process; run a sweep for each value")
         if key in config.Config.model_fields or key == "experiment":
             files = {file.stem for file in (ROOT / "conf" / key).glob("*.yaml")}
             for choice in study.corner_values(distribution):
