@@ -24,7 +24,7 @@ try:
     from omegaconf.errors import OmegaConfBaseException
     from rich.console import Console
 
-    from lstm_lab import config, run
+    from lstm_lab import config, resume, run
     from lstm_lab.config import CannotRunError
     from lstm_lab.provenance import ROOT
 except ModuleNotFoundError as missing:
@@ -38,16 +38,33 @@ def launch(composed: DictConfig) -> None:
     """Runs what Hydra composed."""
     hydra_config = HydraConfig.get()
     with clear_faults():  # here already: Hydra prints a line of its own about whatever leaves this function
-        checked = config.check(OmegaConf.to_container(composed, resolve=True))
+        values: Any = OmegaConf.to_container(composed, resolve=True)
+        run_id, take_over = values.pop("resume"), values.pop("take_over")
+        verbose = bool(hydra_config.verbose)
+        if run_id is not None:
+            checked = resumed_config(
+                str(run_id), take_over is True, composed, list(hydra_config.overrides.task), verbose
+            )
+        else:
+            checked = config.check(values)
         if hydra_config.mode == RunMode.MULTIRUN:
             from lstm_lab import sweep
 
             settings: Any = OmegaConf.to_container(hydra_config.sweeper, resolve=True)
             return sweep.run_trial(checked, settings, hydra_config.job.num, Path(hydra_config.runtime.output_dir))
-        result = run.run(checked, Console(), verbose=bool(hydra_config.verbose))
+        result = run.run(checked, Console(), verbose, resumed=run_id)
     if result.status != "FINISHED":
         sys.exit(EXIT_CODES[result.status])
     return None
+
+
+def resumed_config(
+    run_id: str, take_over: bool, composed: DictConfig, overrides: list[str], verbose: bool
+) -> config.Config:
+    """The config of a run to be resumed, with what the command line changes in it."""
+    keys = {re.split("[@=]", word)[0].lstrip("+~") for word in overrides} - {"resume", "take_over"}
+    changes = {key: OmegaConf.select(composed, key) for key in sorted(keys)}
+    return resume.prepare(run_id, changes, take_over, verbose)
 
 
 @contextlib.contextmanager

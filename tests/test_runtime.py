@@ -21,7 +21,7 @@ def python(code: str, **environment: str) -> subprocess.CompletedProcess:
 def test_tensorflow_starts_without_a_word_and_as_asked(tmp_path):
     (tmp_path / "keras.json").write_text(json.dumps({"floatx": "float64", "backend": "jax"}))
     done = python(
-        "from lstm_lab import runtime; runtime.start_tensorflow(\"fast\", 3)\n"
+        'from lstm_lab import runtime; runtime.start_tensorflow("fast", 3)\n'
         "import keras, tensorflow as tf\n"
         "print(keras.backend.backend(), keras.config.floatx(),"
         " tf.config.threading.get_intra_op_parallelism_threads(),"

@@ -13,7 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
-from lstm_lab import study
+from lstm_lab import provenance, study
 from lstm_lab.config import ConfigError
 
 SPACE = {
@@ -161,7 +161,7 @@ def test_the_trial_of_a_killed_worker_is_tried_again_and_the_total_kept():
     what = declared(total=4)
     now = opened(what)
     taken = study.take_trial(now.study, now.storage, what)
-    gone = {**study.this_worker(), "started": "long ago"}
+    gone = {**provenance.this_process(), "started": "long ago"}
     taken.set_user_attr("worker", gone)
     numbers = work(what)
     trials = opened(what).study.trials

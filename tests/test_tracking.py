@@ -5,15 +5,15 @@ import numpy as np
 import pytest
 from conftest import train
 
-from lstm_lab import tracking
+from lstm_lab import store, tracking
 
 
 def test_the_store_is_at_the_root_unless_the_environment_says_otherwise(monkeypatch):
-    assert tracking.tracking_uri() == f"sqlite:///{tracking.ROOT}/mlflow.db"
+    assert store.tracking_uri() == f"sqlite:///{store.ROOT}/mlflow.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
-    assert tracking.tracking_uri() == "http://127.0.0.1:1"
-    with pytest.raises(tracking.StoreError, match="no tracking server answers there"):
-        tracking.check_store()
+    assert store.tracking_uri() == "http://127.0.0.1:1"
+    with pytest.raises(store.StoreError, match="no tracking server answers there"):
+        store.check_store()
 
 
 @pytest.mark.parametrize("new_root", ["/new place", "/old", "/old/mlruns/artifacts/x", "/older"])
@@ -21,7 +21,7 @@ def test_a_moved_store_points_to_where_it_is_now(tmp_path, monkeypatch, new_root
     from pathlib import Path
 
     old, here = Path("/old").as_uri() + "/mlruns/artifacts", Path(new_root).as_uri() + "/mlruns/artifacts"
-    monkeypatch.setattr(tracking, "ROOT", Path(new_root))
+    monkeypatch.setattr(store, "ROOT", Path(new_root))
     with sqlite3.connect(tmp_path / "mlflow.db") as connection:
         connection.execute("CREATE TABLE experiments (artifact_location TEXT)")
         connection.execute("CREATE TABLE runs (artifact_uri TEXT)")
@@ -30,7 +30,7 @@ def test_a_moved_store_points_to_where_it_is_now(tmp_path, monkeypatch, new_root
         connection.execute("INSERT INTO runs VALUES (?)", [f"{old}/1f/artifacts"])
         connection.execute("INSERT INTO logged_models VALUES (?)", [f"{here}/models/m-1/artifacts"])
     for _ in range(2):  # doing it again changes nothing
-        tracking.adopt_moved_store(tmp_path / "mlflow.db")
+        store.adopt_moved_store(tmp_path / "mlflow.db")
         assert list(connection.execute("SELECT * FROM experiments")) == [(here,), ("s3://bucket/mine",)]
         assert list(connection.execute("SELECT * FROM runs")) == [(f"{here}/1f/artifacts",)]
         assert list(connection.execute("SELECT * FROM logged_models")) == [(f"{here}/models/m-1/artifacts",)]

@@ -28,7 +28,10 @@ class StudySweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> None:
         """Runs the study; `arguments` are the command line's overrides."""
         from lstm_lab import sweep
+        from lstm_lab.config import ConfigError
 
+        if self.config.resume is not None:
+            raise ConfigError("resume: a run is resumed by itself, without -m; a sweep goes on when it is typed again")
         fixed = [word for word in arguments if not sweep.is_sweep(word)]
         base = self.compose(fixed)
         declared = sweep.declare(self.settings, base, arguments, list(self.config.hydra.overrides.hydra))
@@ -52,7 +55,7 @@ class StudySweeper(Sweeper):
         composed: Any = OmegaConf.to_container(
             self.hydra_context.config_loader.load_sweep_config(self.config, overrides), resolve=False
         )
-        return {group: values for group, values in composed.items() if group != "hydra"}
+        return {group: values for group, values in composed.items() if group not in ("hydra", "resume", "take_over")}
 
     def launch(self, overrides: list[str], number: int) -> Any:
         """Runs one trial as the job of its number; raises what the job raised."""

@@ -153,6 +153,7 @@ class Tracking(Group):
     animation: bool
     model: bool
     tensorboard: bool
+    checkpoint_seconds: NonNegative | None
 
 
 class Config(Group):

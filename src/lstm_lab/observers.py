@@ -32,9 +32,13 @@ def shown_curve(progress: Progress) -> tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 class Record:
-    """What is kept of a run: the cost of every step, the last progress, the speed."""
+    """What is kept of a run: the cost of every step, the last progress, the speed.
 
-    def __init__(self) -> None:
+    `earlier` [steps] are the costs of the steps done before, if the run is resumed.
+    """
+
+    def __init__(self, earlier: np.ndarray | None = None) -> None:
+        self.earlier = np.zeros(0, np.float32) if earlier is None else earlier
         self.chunks: list[np.ndarray] = []
         self.last: Progress | None = None
         self.started = self.now = 0.0
@@ -52,7 +56,7 @@ class Record:
     @property
     def costs(self) -> np.ndarray:
         """The cost of every step, float32 [steps done]."""
-        return np.concatenate(self.chunks) if self.chunks else np.zeros(0, np.float32)
+        return np.concatenate([self.earlier, *self.chunks])
 
     @property
     def steps_per_second(self) -> float | None:
@@ -76,7 +80,7 @@ class Terminal:
             rich.progress.TimeRemainingColumn(),
         )
         self.bar = rich.progress.Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-        self.task = self.bar.add_task("", total=steps, cost="...", rate="...")
+        self.task = self.bar.add_task("", total=steps, completed=len(record.earlier), cost="...", rate="...")
         self.bar.start()
 
     def __call__(self, progress: Progress) -> None:
@@ -95,14 +99,16 @@ class Frames:
 
     def __init__(self, steps: int, frames: int) -> None:
         self.every = steps / frames
+        self.next = 0.0
         self.steps: list[int] = []
         self.targets: list[np.ndarray] = []
         self.predictions: list[np.ndarray] = []
         self.x = np.zeros(0)
 
     def __call__(self, progress: Progress) -> None:
-        if self.steps and progress.step < len(self.steps) * self.every:
+        if progress.step < self.next:
             return
+        self.next = (progress.step // self.every + 1) * self.every
         x, target, prediction = (
             a.ravel()[: 4 * SHOWN_SAMPLES] for a in (progress.x, progress.target, progress.prediction)
         )

@@ -1,14 +1,17 @@
-"""What made a run: commit, uncommitted diff, packages, machine, environment, command line. Nothing of MLflow here."""
+"""What made a run: commit, uncommitted diff, packages, machine, environment, command line; and what differs since."""
 
 import functools
 import importlib.metadata
+import json
 import os
 import platform
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -106,6 +109,108 @@ def machine() -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True)
+class Provenance:
+    """Everything that made a run beside its config: facts as in provenance.json, package versions, the diff."""
+
+    facts: dict[str, Any]
+    packages: dict[str, str]
+    diff: bytes
+
+    def write(self, folder: Path) -> None:
+        """Writes provenance.json, packages.txt and, if there is one, uncommitted.diff."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "provenance.json").write_text(json.dumps(self.facts, indent=2) + "\n")
+        (folder / "packages.txt").write_text("".join(f"{k}=={v}\n" for k, v in self.packages.items()))
+        if self.diff:
+            (folder / "uncommitted.diff").write_bytes(self.diff)
+
+
+def current(**settings: Any) -> Provenance:
+    """What makes a run of this process; `settings` go into the facts."""
+    commit = running_commit()
+    facts = {
+        "commit": commit.hash if commit else None,
+        "branch": commit.branch if commit else None,
+        "dirty": bool(commit.diff) if commit else None,
+        **settings,
+        **machine(),
+    }
+    return Provenance(facts, packages(), commit.diff if commit else b"")
+
+
+def read(folder: Path) -> Provenance:
+    """What `Provenance.write` left in `folder`."""
+    lines = (folder / "packages.txt").read_text().splitlines()
+    diff = folder / "uncommitted.diff"
+    return Provenance(
+        json.loads((folder / "provenance.json").read_text()),
+        dict(line.split("==", 1) for line in lines),
+        diff.read_bytes() if diff.exists() else b"",
+    )
+
+
+NUMERIC_PACKAGES = ("tensorflow", "keras", "numpy", "ml-dtypes")  # that compute a run's numbers
+
+
+def differences(then: Provenance, now: Provenance, portable: bool) -> list[str]:
+    """What differs, in words, the likeliest cause of other bits first.
+
+    A `portable` run does not depend on the processor, so there it comes last.
+    """
+
+    def fact(key: str) -> list[str]:
+        old, new = then.facts.get(key), now.facts.get(key)
+        return [] if old == new else [f"{key} {old} then, {new} now"]
+
+    code = fact("commit")
+    if then.diff != now.diff:
+        code.append(f"uncommitted changes: {len(then.diff):,} bytes of diff then, {len(now.diff):,} now")
+    versions = different(then.packages, now.packages)
+    numeric = [f"{name} {words}" for name, words in versions.items() if name in NUMERIC_PACKAGES]
+    others = [f"{name} {words}" for name, words in versions.items() if name not in NUMERIC_PACKAGES]
+    variables = different(then.facts.get("environment", {}), now.facts.get("environment", {}))
+    environment = [f"environment variable {name} {words}" for name, words in variables.items()]
+    old_processor, new_processor = (p.facts.get("processor", {}) for p in (then, now))
+    processor = [
+        f"processor's {key.replace('_', ' ')} {words}"
+        for key, words in different(old_processor, new_processor).items()
+        if key in ("machine", "model", "family_model_stepping")
+    ]
+    if sets := set(old_processor.get("instruction_sets", ())) ^ set(new_processor.get("instruction_sets", ())):
+        processor.append(f"processor's instruction sets, in {', '.join(sorted(sets)[:6])}")
+    rest = [*fact("python"), *others, *fact("os")]
+    return [*code, *numeric, *environment, *(rest + processor if portable else processor + rest)]
+
+
+def different(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:
+    """The keys whose values differ, each with both values in words."""
+    return {
+        key: f"{then.get(key, 'absent')} then, {now.get(key, 'absent')} now"
+        for key in sorted({**then, **now})
+        if then.get(key) != now.get(key)
+    }
+
+
+def this_process() -> dict[str, Any]:
+    """What tells this process from any other, on any machine and at any time."""
+    return {"host": host(), "pid": os.getpid(), "started": process_started(os.getpid())}
+
+
+def is_gone(process: Mapping[str, Any]) -> bool:
+    """Whether that process is known to have ended. Of another machine's nothing is known."""
+    return process["host"] == host() and process_started(process["pid"]) != process["started"]
+
+
+@functools.cache
+def host() -> str:
+    """This machine, and on Linux the set of processes that it lets us see: a container sees only its own."""
+    seen = Path("/proc/self/ns/pid")
+    identity = Path("/etc/machine-id")
+    parts = [socket.gethostname(), identity.read_text()[:8] if identity.exists() else ""]
+    return "/".join([*parts, os.readlink(seen) if seen.exists() else ""])
+
+
 def process_started(pid: int) -> str | None:
     """When the process started, in a form to compare with; None if there is no such process.
 
@@ -115,8 +220,9 @@ def process_started(pid: int) -> str | None:
         try:
             # the 22nd field, counted from behind the command, which may hold spaces and brackets
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         except OSError:
             return None
-        return None if fields[0] == "Z" else fields[19]
+        return None if fields[0] == "Z" else f"{boot}/{fields[19]}"
     done = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True)
     return done.stdout.strip() or None

@@ -3,9 +3,9 @@
 import contextlib
 import functools
 import hashlib
-import json
 import math
 import os
+import shutil
 import signal
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -18,10 +18,14 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from lstm_lab import provenance, runtime, tracking
+from lstm_lab import provenance, resume, runtime, store, tracking
 from lstm_lab.config import Config, ConfigError
 
-if TYPE_CHECKING:  # both import TensorFlow, and a refused config must not wait for it
+if TYPE_CHECKING:  # these import TensorFlow or MLflow, and a refused config must not wait for them
+    from mlflow import MlflowClient
+
+    from lstm_lab.checkpoint import Checkpoint
+    from lstm_lab.data import Batches
     from lstm_lab.observers import Frames, Observer, Record
     from lstm_lab.training import Program, Progress
 
@@ -59,101 +63,225 @@ class Pruned(Exception):  # noqa: N818 (the field's word for it)
 
 @dataclass(frozen=True)
 class Part:
-    """A run's part in a sweep: what it is called, who watches it, whether to keep its model, where its files go."""
+    """What a run is part of, a sweep or a reproduction: its name and tags; and for a trial its own three.
+
+    `watch` observes it, `keep` decides by its metrics whether to keep figures and model, files go to `folder`.
+    """
 
     name: str
     tags: dict[str, str]
-    watch: "Observer"
-    keep: "Callable[[dict[str, float]], bool]"
-    folder: Path
+    watch: "Observer | None" = None
+    keep: "Callable[[dict[str, float]], bool] | None" = None
+    folder: Path | None = None
 
 
 @dataclass(frozen=True)
 class Result:
-    """How a run ended: FINISHED, FAILED, KILLED or PRUNED; the reason if not FINISHED; metrics and all costs."""
+    """How a run ended: FINISHED, FAILED, KILLED or PRUNED; the reason if not FINISHED; metrics, costs and weights."""
 
     run_id: str
     status: str
     reason: str
     metrics: dict[str, float]
     costs: np.ndarray
+    weights: Sequence[np.ndarray]
 
 
-def run(config: Config, console: Console, verbose: bool = False, part: Part | None = None) -> Result:
-    """Trains as `config` says and tracks it; returns however the training ended.
+def run(
+    config: Config, console: Console, verbose: bool = False, part: Part | None = None, resumed: str | None = None
+) -> Result:
+    """Trains as `config` says and tracks it, in a new run or in the run `resumed`; returns however training ended.
 
-    Raises ConfigError or StoreError, before anything is written, if the run cannot start.
+    Raises ConfigError or StoreError, before anything is written, if the run cannot start; and StoreError if the store
+    fails meanwhile, with the command that delivers what it did not take.
     """
-    tracking.check_store()
+    store.check_store()
     if config.training.live:
         check_display()
     console.print(describe(config))
     with StopSignal() as stop:
         with console.status("starting TensorFlow and MLflow") if console.is_terminal else contextlib.nullcontext():
-            client = tracking.open_store(verbose)  # first, so that a store at fault is known soonest
+            client = store.open_store(verbose)  # first, so that a store at fault is known soonest
             runtime.start_tensorflow(config.training.level, config.training.threads, verbose)
             if stop.received:
                 raise KeyboardInterrupt
-            name, tags = (part.name, part.tags) if part else (None, {})
-            tracked = tracking.TrackedRun(client, config, name, tags)
+            if resumed:
+                tracked = tracking.TrackedRun.resume(client, config, resume.take_over(client, resumed))
+            else:
+                name, tags = (part.name, part.tags) if part else (None, {})
+                tracked = tracking.TrackedRun.begin(client, config, name, tags)
         try:
-            return train_and_log(config, tracked, console, stop, part)
+            if not part:
+                announce_interrupted(client, console)
+            return train_and_log(config, tracked, console, stop, part, bool(resumed))
         except BaseException as error:
-            tracked.end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+            if store.is_fault(error):  # then it could not take the run's end either
+                raise store.StoreError(
+                    f"{store.first_line(error)}\nThis run is not whole in the store. Once that can take it, "
+                    f"`{resume.command(tracked.run_id)}` goes on from the last checkpoint and delivers what is missing"
+                ) from error
+            tracked.end("KILLED" if isinstance(error, KeyboardInterrupt | ConfigError) else "FAILED")
             if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
-                raise ConfigError(f"this run does not fit into memory ({tracking.first_line(error)})") from None
+                raise ConfigError(f"this run does not fit into memory ({store.first_line(error)})") from None
             raise
 
 
+def announce_interrupted(client: "MlflowClient", console: Console) -> None:
+    """Says which runs a killed process has left behind on this machine, and how each goes on."""
+    for found in resume.mark_interrupted(client):
+        how = resume.command(found.info.run_id)
+        if "study" in found.data.tags:
+            how = "its command, typed again"
+        name = found.info.run_name
+        console.print(f"[yellow]cut short by a killed process:[/] {name}; to go on: {how}", soft_wrap=True)
+
+
 def train_and_log(
-    config: Config, tracked: tracking.TrackedRun, console: Console, stop: StopSignal, part: Part | None
+    config: Config, tracked: tracking.TrackedRun, console: Console, stop: StopSignal, part: Part | None, resumed: bool
 ) -> Result:
-    """The run itself: data and model, the training with its observers, and what is kept of it."""
-    from lstm_lab import observers, training
+    """The run itself: how it begins, the training under its observers, and what is kept of it."""
     from lstm_lab.data import Batches
-    from lstm_lab.model import build_model, zero_state
+    from lstm_lab.model import build_model
+
+    batches = Batches(**config.data.model_dump())
+    weights = build_model(**config.model.model_dump(), seed=config.training.seed).get_weights()
+    saved = find_checkpoint(config, tracked, batches, weights, console) if resumed else None
+    with output_folder(part) as folder:
+        write_beginning(folder, config, saved.step if saved else 0, tracked)
+        tracked.log_inputs(batches.digest(config.training.steps), arrays_digest(weights))
+        tracked.log_files(folder)
+        program = program_for(config)
+        watched = train_watched(config, tracked, console, stop, part, batches, program, weights, saved)
+        result = log_end(folder, config, tracked, part, program, watched)
+    if not part:
+        resume.forget_checkpoints(tracked.run_id)
+    report(console, tracked, result)
+    return result
+
+
+def find_checkpoint(
+    config: Config, tracked: tracking.TrackedRun, batches: "Batches", weights: Sequence[np.ndarray], console: Console
+) -> "Checkpoint | None":
+    """The checkpoint that a resumed run goes on from; says so, and says what is damaged or has changed meanwhile.
+
+    ConfigError if the code now makes other data or other initial weights than the run began with.
+    """
+
+    def say(text: str, style: str | None = None) -> None:
+        console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+    tags, before = tracked.run.data.tags, resume.config_of(tracked.client, tracked.run)
+    now = {"data": batches.digest(before.training.steps), "initial_weights": arrays_digest(weights)}
+    for what, digest in now.items():
+        if tags.get(f"{what}.sha256", digest) != digest:
+            raise ConfigError(
+                f"resume={tracked.run_id}: the code now makes other {what.replace('_', ' ')} than that run began with, "
+                "so it cannot go on to the same end"
+            )
+    then = resume.provenance_of(tracked.client, tracked.run_id)
+    if then:
+        level = config.training.level
+        for difference in provenance.differences(then, provenance.current(), portable=level == "portable"):
+            say(f"not as when the run began: {difference}", "yellow")
+    saved, damaged = resume.newest_checkpoint(tracked.client, tracked.run_id, config)
+    for fault in damaged:
+        say(fault, "yellow")
+    step = saved.step if saved else 0
+    say(f"resuming {tracked.name} at step {step:,} of {config.training.steps:,}{'' if saved else ': no checkpoint'}")
+    return saved
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What the observers have of a training, and how it ended."""
+
+    status: str
+    reason: str
+    record: "Record"
+    frames: "Frames"
+    checkpoint: Path | None
+
+
+def train_watched(
+    config: Config,
+    tracked: tracking.TrackedRun,
+    console: Console,
+    stop: StopSignal,
+    part: Part | None,
+    batches: "Batches",
+    program: "Program",
+    weights: Sequence[np.ndarray],
+    saved: "Checkpoint | None",
+) -> Watched:
+    """Trains from the initial weights, or from where the checkpoint was saved, under every observer asked for."""
+    from lstm_lab import checkpoint, observers, training
+    from lstm_lab.model import zero_state
 
     settings = config.training
-    batches = Batches(**config.data.model_dump())
-    weights = build_model(**config.model.model_dump(), seed=settings.seed).get_weights()
-    tracked.log_inputs(batches.digest(settings.steps), weights_digest(weights))
-    program = program_for(config)
-    program.restart(weights, config.optimizer.learning_rate)
-    state = zero_state(program.model, batches.batch_size)
+    if saved:
+        program.restore(saved.weights, saved.optimizer)
+        state, first_step = list(saved.state), saved.step
+        tracked.log_costs(0, saved.costs)
+    else:
+        program.restart(weights, config.optimizer.learning_rate)
+        state, first_step = zero_state(program.model, batches.batch_size), 0
     chunk_steps = min(settings.chunk_steps, math.ceil(settings.steps / settings.frames))
-    progress = training.train(program.chunk, batches, state, steps=settings.steps, chunk_steps=chunk_steps)
+    progress = training.train(
+        program.chunk, batches, state, steps=settings.steps, chunk_steps=chunk_steps, first_step=first_step
+    )
 
-    record = observers.Record()
+    record = observers.Record(saved.costs if saved else None)
     frames = observers.Frames(settings.steps, settings.frames)
     watchers: list[Observer] = [record, tracked]
+    writable = os.access(provenance.ROOT, os.W_OK)
+    saver = None
+    if config.tracking.checkpoint_seconds is not None and writable and not part:
+        folder, seconds = resume.folder_of(tracked.run_id), config.tracking.checkpoint_seconds
+        saver = checkpoint.Saver(folder, seconds, resume.digest(config), program, record)
+        watchers.append(saver)
     if config.tracking.animation:
         watchers.append(frames)
     watchers.append(observers.Terminal(console, record, settings.steps, settings.report_every))
-    if config.tracking.tensorboard and os.access(provenance.ROOT, os.W_OK):
+    if config.tracking.tensorboard and writable:
         rows = batches.rows(0, chunk_steps + batches.batch_size - 1)
         graph = functools.partial(training.step_graph, program.chunk, rows.inputs, rows.targets, state)
         events = provenance.ROOT / "mlruns/tensorboard" / f"{tracked.name}-{tracked.run_id[:6]}"
         watchers.append(observers.TensorBoard(events, settings.steps, config.tracking.metric_points, graph))
     if settings.live:
         watchers.append(observers.LiveFigure())
-    if part:
+    if part and part.watch:
         watchers.append(part.watch)
     with observers.watching(*watchers) as watch:
         status, reason = follow(progress, watch, config, stop)
+        last = saver.save(record.last) if saver and record.last and status in ("FINISHED", "KILLED") else None
+    return Watched(status, reason, record, frames, last)
 
+
+def log_end(
+    folder: Path, config: Config, tracked: tracking.TrackedRun, part: Part | None, program: "Program", watched: Watched
+) -> Result:
+    """Everything that is kept of a run when its training is over; ends the run in MLflow."""
+    record, weights = watched.record, program.model.get_weights()
     metrics = summarize(record.costs, record.steps_per_second)
-    result = Result(tracked.run_id, status, reason, metrics, record.costs)
-    keep = part is not None and status == "FINISHED" and part.keep(metrics)
-    tracked.log_summary(metrics, {"reason": reason} if reason else {}, tell(config, result))
-    with output_folder(part) as folder:
-        write_files(folder, config, result)
-        if config.tracking.figures or keep:
-            draw_figures(folder / "figures", config, result, record, frames)
-        tracked.log_files(folder)
+    result = Result(tracked.run_id, watched.status, watched.reason, metrics, record.costs, weights)
+    tags = {"cost.sha256": arrays_digest([result.costs]), "final_weights.sha256": arrays_digest(weights)}
+    if result.reason:
+        tags["reason"] = result.reason
+    if tracked.contradicted is not None:
+        tags["contradicted"] = f"from step {tracked.contradicted:,} on, the resumed run's costs are not those stored"
+    keep = bool(part and part.keep and result.status == "FINISHED" and part.keep(metrics))
+    tracked.log_summary(len(result.costs), metrics, tags, tell(config, result))
+    np.save(folder / "cost.npy", result.costs)
+    np.savez(folder / "final_weights.npz", *weights)
+    if watched.checkpoint:
+        (folder / "checkpoint").mkdir()
+        shutil.copyfile(watched.checkpoint, folder / "checkpoint/checkpoint.npz")
+    if config.tracking.figures or keep:
+        draw_figures(folder / "figures", config, result, record, watched.frames)
+    tracked.log_files(folder)
     if (config.tracking.model or keep) and np.isfinite(result.costs[-1]):
         tracked.log_model(program.model)
-    tracked.end("KILLED" if status == "PRUNED" else status)
-    report(console, tracked, result)
+    tracked.end("KILLED" if result.status == "PRUNED" else result.status)
     return result
 
 
@@ -194,7 +322,7 @@ def program_for(config: Config) -> "Program":
 
 def output_folder(part: Part | None) -> contextlib.AbstractContextManager[Path]:
     """Where artifacts are written before they are logged: a trial's own folder, or one that goes with the run."""
-    if part:
+    if part and part.folder:
         part.folder.mkdir(parents=True, exist_ok=True)
         return contextlib.nullcontext(part.folder)
     return temporary_folder()
@@ -261,30 +389,13 @@ def tell(config: Config, result: Result) -> str:
     return f"{what} It is {result.status}: {result.reason}; until then its {how}."
 
 
-def write_files(folder: Path, config: Config, result: Result) -> None:
-    """Writes config, provenance and cost curve into `folder`."""
+def write_beginning(folder: Path, config: Config, step: int, tracked: tracking.TrackedRun) -> None:
+    """Writes what is known before the first step: the config, and what makes the run; a resumed one has a second."""
     (folder / "config.yaml").write_text(yaml.safe_dump(config.model_dump(), sort_keys=False))
-    write_provenance(folder / "provenance", config)
-    np.save(folder / "cost.npy", result.costs)
-
-
-def write_provenance(folder: Path, config: Config) -> None:
-    """Writes everything that made the run beside its config."""
-    folder.mkdir(exist_ok=True)
-    commit = provenance.running_commit()
-    facts = {
-        "commit": commit.hash if commit else None,
-        "branch": commit.branch if commit else None,
-        "dirty": bool(commit.diff) if commit else None,
-        "seed": config.training.seed,
-        "level": config.training.level,
-        "threads": config.training.threads,
-        **provenance.machine(),
-    }
-    (folder / "provenance.json").write_text(json.dumps(facts, indent=2) + "\n")
-    (folder / "packages.txt").write_text("".join(f"{k}=={v}\n" for k, v in provenance.packages().items()))
-    if commit and commit.diff:
-        (folder / "uncommitted.diff").write_bytes(commit.diff)
+    settings = config.training
+    made = provenance.current(seed=settings.seed, level=settings.level, threads=settings.threads)
+    known = tracked.run.data.tags.get("data.sha256")
+    made.write(folder / "provenance" / (f"resumed-at-step-{step}" if known else ""))
 
 
 def draw_figures(folder: Path, config: Config, result: Result, record: "Record", frames: "Frames") -> None:
@@ -315,9 +426,9 @@ def draw_figures(folder: Path, config: Config, result: Result, record: "Record",
         )
 
 
-def weights_digest(weights: Sequence[np.ndarray]) -> str:
-    """SHA-256 of the weights' bytes, in the model's order."""
-    return hashlib.sha256(b"".join(w.tobytes() for w in weights)).hexdigest()
+def arrays_digest(arrays: Sequence[np.ndarray]) -> str:
+    """SHA-256 of the arrays' bytes, one after the other."""
+    return hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()
 
 
 def check_display() -> None:
@@ -345,5 +456,5 @@ def report(console: Console, tracked: tracking.TrackedRun, result: Result) -> No
     figures = "   ".join(f"{key} {value:.4g}" for key, value in result.metrics.items())
     console.print(figures, highlight=False, soft_wrap=True)
     console.print(f"run {tracked.name} ({result.run_id})", highlight=False, soft_wrap=True)
-    look = "" if tracking.tracking_uri().startswith("http") else "`make ui`, then "
+    look = "" if store.tracking_uri().startswith("http") else "`make ui`, then "
     console.print(f"look at it: {look}{tracked.url()}", highlight=False, soft_wrap=True)

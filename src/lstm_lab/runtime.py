@@ -26,8 +26,8 @@ NUMERIC_ENVIRONMENT = (
     "XLA_FLAGS",
 )
 
-# What each level sets before TensorFlow is imported. oneDNN chooses its kernels by the processor's instruction sets, and
-# sums in another order with each. The first switch takes its operations out of the graph; the second, which
+# What each level sets before TensorFlow is imported. oneDNN chooses its kernels by the processor's instruction sets,
+# and sums in another order with each. The first switch takes its operations out of the graph; the second, which
 # TensorFlow's documents do not name, keeps Eigen's matrix products from calling its sgemm.
 LEVELS = {
     "portable": {"TF_ENABLE_ONEDNN_OPTS": "0", "TENSORFLOW_USE_CUSTOM_CONTRACTION_KERNEL": "false"},

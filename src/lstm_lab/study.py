@@ -8,9 +8,7 @@ import contextlib
 import fcntl
 import json
 import math
-import os
 import re
-import socket
 import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +24,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from lstm_lab.config import CannotRunError, ConfigError
-from lstm_lab.provenance import ROOT, process_started
+from lstm_lab.provenance import ROOT, is_gone, this_process
 
 INSTALL = ".venv/bin/python bootstrap/pip-*.whl/pip install"  # .venv itself holds no pip
 
@@ -244,16 +242,9 @@ def open_study(storage: optuna.storages.RDBStorage, declared: Declared) -> optun
     return study
 
 
-def this_worker() -> dict[str, Any]:
-    """What tells this process from any other, on any machine and at any time."""
-    return {"host": socket.gethostname(), "pid": os.getpid(), "started": process_started(os.getpid())}
-
-
 def is_dead(worker: Mapping[str, Any] | None) -> bool:
     """Whether a trial's worker is known to be gone. Of another machine's only its heartbeat can tell."""
-    if worker is None:  # killed between taking the trial and signing it: both happen under the lock
-        return True
-    return worker["host"] == socket.gethostname() and process_started(worker["pid"]) != worker["started"]
+    return worker is None or is_gone(worker)  # None: killed between taking and signing it, both done under the lock
 
 
 def try_again(study: optuna.Study, trial: FrozenTrial) -> None:
@@ -317,7 +308,7 @@ def take_trial(study: optuna.Study, storage: optuna.storages.RDBStorage, declare
         number = len(study.get_trials(deepcopy=False))
         study.sampler = make_sampler(declared.sampler, declared.seed, number)
         trial = study.ask(declared.space)
-        trial.set_user_attr("worker", this_worker())
+        trial.set_user_attr("worker", this_process())
         storage.record_heartbeat(trial._trial_id)
         return trial
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import secrets
 import tempfile
 import time
 import warnings
@@ -14,7 +15,7 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial
 
-from lstm_lab import study, tracking
+from lstm_lab import store, study, tracking
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,7 +37,7 @@ class ParentPage:
         fixed: Sequence[str],
     ) -> None:
         self.client, self.opened, self.declared, self.fixed = client, opened, declared, fixed
-        self.experiment_id = tracking.find_or_create_experiment(client, experiment)
+        self.experiment_id = store.find_or_create_experiment(client, experiment)
         self.run_id = self.find() or self.create()
         self.drawn = time.monotonic()
 
@@ -87,6 +88,8 @@ class ParentPage:
         """Shows the study as running, if anything is left to do, and sees to what killed workers left behind."""
         if not self.is_finished():
             self.client.update_run(self.run_id, status="RUNNING")
+            [(key, value)] = tracking.signature().items()
+            self.client.set_tag(self.run_id, f"{key}.{secrets.token_hex(4)}", value)  # one of many workers, perhaps
             self.reconcile()
 
     def reconcile(self) -> None:

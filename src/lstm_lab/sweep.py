@@ -19,7 +19,7 @@ from hydra.core.override_parser.types import Override, Quote, QuotedString
 from optuna.trial import FrozenTrial, Trial, TrialState
 from rich.console import Console
 
-from lstm_lab import config, run, study, tracking
+from lstm_lab import config, run, store, study, tracking
 from lstm_lab.config import ConfigError
 from lstm_lab.provenance import ROOT
 from lstm_lab.study_page import ParentPage, short, summary
@@ -107,7 +107,9 @@ def check_space(space: Mapping[str, Any], base: dict[str, Any]) -> None:
     """Raises ConfigError if a parameter is unknown, or if the run config would refuse a value at its range's ends."""
     for key, distribution in space.items():
         if key in ("training.level", "training.threads"):
-            raise ConfigError(f"{key}: TensorFlow takes it once for all trials of a process; run a sweep for each value")
+            raise ConfigError(
+                f"{key}: TensorFlow takes it once for all trials of a process; run a sweep for each value"
+            )
         if key in config.Config.model_fields or key == "experiment":
             files = {file.stem for file in (ROOT / "conf" / key).glob("*.yaml")}
             for choice in study.corner_values(distribution):
@@ -136,14 +138,15 @@ def run_sweep(
     `fixed` are the overrides that every trial shares, `launch(overrides, number)` runs one trial as a job, and
     `command(params)` is the command that trains with those parameters.
     """
-    tracking.check_store()
+    store.check_store()
     console = Console()
     storage = study.open_storage(**settings["storage"])
     with study.study_lock(storage):
         opened = study.open_study(storage, declared)
-        client = tracking.open_store()
+        client = store.open_store()
         page = ParentPage(client, opened, declared, tracking_experiment, fixed)
         page.begin()  # the page, too, is written by one worker at a time
+    run.announce_interrupted(client, console)
     console.print(f"study {declared.name}: {summary(study.counts(opened))} of {declared.total}", highlight=False)
 
     def run_next(trial: Trial) -> None:
@@ -204,7 +207,7 @@ def run_trial(checked: config.Config, settings: Mapping[str, Any], number: int, 
         with study.heartbeat(storage, trial):
             result = run.run(checked, Console(quiet=True), part=part)
     except Exception as error:
-        fail(opened, trial, f"{type(error).__name__}: {tracking.first_line(error)}")
+        fail(opened, trial, f"{type(error).__name__}: {store.first_line(error)}")
         return
     if result.status == "KILLED":  # by Ctrl-C or SIGTERM: its parameters are tried again when the sweep goes on
         opened.tell(trial, state=TrialState.FAIL)
@@ -296,7 +299,7 @@ def report(
     if best := study.best_trial(opened):
         say(f"best: trial {best.number}, {declared.objective} {best.value:.6g} at {short(best.params)}")
         say(f"train it again: {command(best.params)}")
-    base = tracking.tracking_uri() if tracking.tracking_uri().startswith("http") else "http://127.0.0.1:5000"
+    base = store.tracking_uri() if store.tracking_uri().startswith("http") else "http://127.0.0.1:5000"
     say(f"the study: {base}/#/experiments/{page.experiment_id}/runs/{page.run_id}")
     say(f"its trials' curves: {page.compare_url(base + '/')}")
 

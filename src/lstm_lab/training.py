@@ -22,6 +22,7 @@ class Progress:
 
     `step` counts the steps done; `costs` [steps of this chunk] are the last of them. `x` [batch, time], `target` and
     `prediction` [batch, time, 1] belong to the last step's batch, the prediction made before that step's update.
+    `state` is the initial state of the next step.
     """
 
     step: int
@@ -29,6 +30,7 @@ class Progress:
     x: np.ndarray
     target: np.ndarray
     prediction: np.ndarray
+    state: State
 
 
 class DivergedError(ArithmeticError):
@@ -145,10 +147,18 @@ class Program:
 
     def restart(self, weights: Sequence[np.ndarray], learning_rate: float) -> None:
         """Sets everything as it is before the first step of a run."""
-        self.model.set_weights(weights)
-        for variable, value in zip(self.optimizer.variables, self.fresh_slots, strict=True):
-            variable.assign(value)
+        self.restore(weights, self.fresh_slots)
         self.optimizer.learning_rate = learning_rate
+
+    def restore(self, weights: Sequence[np.ndarray], optimizer: Sequence[np.ndarray]) -> None:
+        """Sets everything as `snapshot` found it."""
+        self.model.set_weights(weights)
+        for variable, value in zip(self.optimizer.variables, optimizer, strict=True):
+            variable.assign(value)
+
+    def snapshot(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """The weights, and the optimizer's variables: slots, learning rate, iteration."""
+        return self.model.get_weights(), [variable.numpy() for variable in self.optimizer.variables]
 
 
 def train(
@@ -158,13 +168,15 @@ def train(
     *,
     steps: int,
     chunk_steps: int,
+    first_step: int = 0,
 ) -> Iterator[Progress]:
-    """Trains the weights that `chunk` was compiled for, yielding after step 1 and then every `chunk_steps` steps.
+    """Trains the weights that `chunk` was compiled for, yielding after one step and then every `chunk_steps` steps.
 
+    `initial_state` is that of step `first_step`, which is the number of steps done before.
     Where steps are slow it yields more often, about every CHUNK_SECONDS: nothing can interrupt a compiled call.
     Raises DivergedError after yielding the chunk in which the cost stopped being finite.
     """
-    state, step, at_most = list(initial_state), 0, 1
+    state, step, at_most = list(initial_state), first_step, 1
     while step < steps:
         end = min(steps, (step // chunk_steps + 1) * chunk_steps, step + at_most)
         started = time.perf_counter()
@@ -173,10 +185,10 @@ def train(
         costs = costs.numpy()[: end - step]
         seconds = time.perf_counter() - started
         last = slice(end - step - 1, end - step - 1 + batches.batch_size)
-        yield Progress(end, costs, rows.x[last], rows.targets[last], prediction.numpy())
+        yield Progress(end, costs, rows.x[last], rows.targets[last], prediction.numpy(), state)
         if not np.isfinite(costs).all():
             bad = int(np.argmin(np.isfinite(costs)))
             raise DivergedError(step + bad, float(costs[bad]))
-        # Step 1 takes the time of compiling; after it the length of a chunk is felt for.
-        affordable = 10 if step == 0 else (end - step) * CHUNK_SECONDS / seconds
+        # The first call takes the time of compiling; after it the length of a chunk is felt for.
+        affordable = 10 if step == first_step else (end - step) * CHUNK_SECONDS / seconds
         step, at_most = end, max(1, int(affordable))
