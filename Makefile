@@ -12,7 +12,7 @@ python := .venv/bin/python
 # They belong to another environment, whose packages must not mix with .venv's
 unexport PYTHONHOME PYTHONPATH
 
-.PHONY: help train sweep test lint ui tensorboard lock clean
+.PHONY: help train sweep resume reproduce test lint ui tensorboard lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -30,6 +30,17 @@ sweep: ## Search with Optuna, by several workers if asked: make sweep STUDY=grid
 	worker=1; while [ $$worker -lt $(WORKERS) ]; do worker=$$((worker + 1)); \
 	  $(python) src/train.py -m sweeps=$(STUDY) $(ARGS) >/dev/null & done; \
 	$(python) src/train.py -m sweeps=$(STUDY) $(ARGS); status=$$?; wait; exit $$status
+
+needs_run = test -n "$(RUN)" || { echo "which run? make $@ RUN=ID (the 32 digits that a run prints; make ui shows them)" >&2; exit 2; }
+
+resume: ## Go on with a run that was cut short: make resume RUN=ID ARGS="training.steps=400"
+	@$(needs_run)
+	@$(setup) venv requirements.lock
+	@$(python) src/train.py resume=$(RUN) $(ARGS)
+
+reproduce: ## Train a run again and compare the bits: make reproduce RUN=ID ARGS="tolerance=1e-6 --checkout"
+	@$(setup) venv requirements.lock
+	@$(python) src/reproduce.py $(if $(RUN),run=$(RUN)) $(ARGS)
 
 test: ## Run the tests: make test ARGS="-k data"
 	@$(setup) venv requirements-test.lock

@@ -87,8 +87,8 @@ def clear_faults() -> Iterator[None]:
 
 
 def fail(message: str) -> None:
-    """Prints the message in red and exits with 2."""
-    Console(stderr=True).print(message, style="red", markup=False, highlight=False, soft_wrap=True)
+    """Prints the message and exits with 2."""
+    run.complain(message)
     sys.exit(2)
 
 

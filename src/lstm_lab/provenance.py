@@ -161,7 +161,7 @@ def differences(then: Provenance, now: Provenance, portable: bool) -> list[str]:
 
     def fact(key: str) -> list[str]:
         old, new = then.facts.get(key), now.facts.get(key)
-        return [] if old == new else [f"{key} {old} then, {new} now"]
+        return [] if old == new else [f"{key} {str(old)[:60]} then, {str(new)[:60]} now"]
 
     code = fact("commit")
     if then.diff != now.diff:

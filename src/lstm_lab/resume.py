@@ -1,5 +1,6 @@
 """Resuming: which runs were cut short, who may go on with one, and from which checkpoint."""
 
+import contextlib
 import hashlib
 import json
 import re
@@ -66,7 +67,8 @@ def config_of(client: "MlflowClient", run: "Run") -> Config:
             return config.check(yaml.safe_load(Path(path).read_text()))
         except (ConfigError, yaml.YAMLError, UnicodeDecodeError) as error:
             raise StoreError(
-                f"the config.yaml of run {run_id} is none for this version of the code:\n{error}"
+                f"the config.yaml of run {run_id} is none for this version of the code:\n{error}\n"
+                f"`python src/reproduce.py run={run_id} --checkout` trains it with its own"
             ) from None
 
 
@@ -229,3 +231,13 @@ def newest_checkpoint(
 def forget_checkpoints(run_id: str) -> None:
     """Removes the checkpoints of a run that is over; the last one is among its artifacts."""
     shutil.rmtree(folder_of(run_id), ignore_errors=True)
+
+
+def forget_finished(client: "MlflowClient") -> None:
+    """Removes what runs left behind that were killed after their end; those that the store does not know stay."""
+    from mlflow.exceptions import MlflowException
+
+    for folder in folder_of("").glob("*"):
+        with contextlib.suppress(MlflowException):
+            if client.get_run(folder.name).info.status == "FINISHED":
+                forget_checkpoints(folder.name)

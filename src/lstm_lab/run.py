@@ -134,6 +134,7 @@ def announce_interrupted(client: "MlflowClient", console: Console) -> None:
             how = "its command, typed again"
         name = found.info.run_name
         console.print(f"[yellow]cut short by a killed process:[/] {name}; to go on: {how}", soft_wrap=True)
+    resume.forget_finished(client)
 
 
 def train_and_log(
@@ -458,3 +459,8 @@ def report(console: Console, tracked: tracking.TrackedRun, result: Result) -> No
     console.print(f"run {tracked.name} ({result.run_id})", highlight=False, soft_wrap=True)
     look = "" if store.tracking_uri().startswith("http") else "`make ui`, then "
     console.print(f"look at it: {look}{tracked.url()}", highlight=False, soft_wrap=True)
+
+
+def complain(message: str) -> None:
+    """Prints what keeps a command from running, in red, on the standard error."""
+    Console(stderr=True).print(message, style="red", markup=False, highlight=False, soft_wrap=True)
