@@ -13,7 +13,7 @@ def progress(step, costs, samples=100):
     """Progress whose target is the cosine where the batch of that step lies."""
     x = (20 * (step - 1) + np.arange(samples).reshape(-1, 20)) / (10 * math.pi)
     target = np.cos(x).astype(np.float32)[..., None]
-    return Progress(step, np.array(costs, np.float32), x, target, target + 0.5)
+    return Progress(step, np.array(costs, np.float32), x, target, target + 0.5, [])
 
 
 def test_record_keeps_every_cost_and_the_last_progress():

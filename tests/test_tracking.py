@@ -89,8 +89,55 @@ def test_what_could_not_be_sent_is_not_passed_over():
 
     run = tracked(Broken(), steps=10, points=10)
     run(progress(0, np.ones(10)))
-    with pytest.raises(ConnectionError, match="gone"):
+    with pytest.raises(store.StoreError, match="did not take 10 points of the cost curve from step 0 on: gone"):
         run.close()
+
+
+def test_costs_that_come_in_while_others_are_sent_are_sent_after_them():
+    class Slow(Client):
+        def log_batch(self, run_id, metrics):
+            super().log_batch(run_id, metrics)
+            if len(self.batches) < 3:  # the training goes on meanwhile
+                first = 5 * len(self.batches)
+                run.log_costs(first, np.arange(first, first + 5, dtype=np.float32))
+
+    client = Slow()
+    run = tracked(client, steps=15, points=15)
+    run.log_costs(0, np.arange(5, dtype=np.float32))
+    run.close()
+    assert [point for batch in client.batches for point in batch] == [(k, float(k)) for k in range(15)]
+
+
+def test_after_an_outage_everything_is_sent_once():
+    class Away(Client):
+        calls = 0
+
+        def log_batch(self, run_id, metrics):
+            self.calls += 1
+            if self.calls % 3:
+                raise ConnectionError("away")
+            super().log_batch(run_id, metrics)
+
+    client = Away()
+    run = tracked(client, steps=300, points=300)
+    for first in range(0, 300, 10):
+        run.log_costs(first, np.arange(first, first + 10, dtype=np.float32))
+        run.flush()
+        run.sending.exception()  # waits; the next flush tries again
+    client.calls = 2  # now it is back for good
+    run.close()
+    assert [point for batch in client.batches for point in batch] == [(k, float(k)) for k in range(300)]
+
+
+def test_a_resumed_run_sends_only_what_is_not_stored_and_notices_other_bits():
+    client = Client()
+    run = tracked(client, steps=10, points=10)
+    run.stored = {0: 0.0, 1: 1.0, 5: 5.0, 6: 6.5}
+    run.log_costs(0, np.arange(4, dtype=np.float32))
+    run.log_costs(4, np.arange(4, 10, dtype=np.float32))
+    run.close()
+    assert [step for batch in client.batches for step, _ in batch] == [2, 3, 4, 7, 8, 9]
+    assert run.contradicted == 6
 
 
 def test_a_tracking_server_gets_the_whole_run(server, tmp_path_factory, monkeypatch):

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from lstm_lab.data import Batches
 from lstm_lab.model import build_model, zero_state
-from lstm_lab.training import DivergedError, build_optimizer, compile_chunk, cost_of, step_graph, train
+from lstm_lab.training import DivergedError, Program, build_optimizer, compile_chunk, cost_of, step_graph, train
 
 REFERENCE = Path(__file__).parent / "reference/tutorial_seed0.npz"
 ADAM = {"name": "adam", "learning_rate": 0.006, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-8}
@@ -168,3 +168,54 @@ def test_step_graph_has_the_tutorials_scopes():
     names = {node.name for node in graph.node}
     assert all(source.lstrip("^") in names for node in graph.node for source in node.input)
     assert chunk.experimental_get_tracing_count() == 1
+
+
+OPTIMIZERS = {
+    "adam": ADAM,
+    "sgd": {"name": "sgd", "learning_rate": 1e-3, "momentum": 0.9, "clipnorm": 1.0},
+    "rmsprop": {"name": "rmsprop", "learning_rate": 3e-3, "momentum": 0.5},
+}
+
+
+@pytest.mark.parametrize(
+    ("cell", "optimizer", "jit_compile"),
+    [("lstm", "adam", False), ("lstm", "adam", True), ("gru", "sgd", True), ("simple_rnn", "rmsprop", False)],
+)
+def test_a_training_restored_at_any_step_goes_on_to_the_same_bits(cell, optimizer, jit_compile):
+    forget_bias = {"forget_bias": 1.0} if cell == "lstm" else {}
+    model = build_model(cell, 10, hidden_stddev=1.0, hidden_bias=0.1, seed=0, **forget_bias)
+    batches, initial = tutorial_batches(), model.get_weights()
+    hyperparameters = OPTIMIZERS[optimizer]
+    program = Program(
+        model, build_optimizer(**hyperparameters), batch_size=50, carry_state=True, jit_compile=jit_compile
+    )
+
+    def go_on(state, first_step=0, steps=40):
+        return train(program.chunk, batches, state, steps=steps, chunk_steps=10, first_step=first_step)
+
+    program.restart(initial, hyperparameters["learning_rate"])
+    saved = {}
+    for made in go_on(zero_state(model, 50)):
+        saved[made.step] = (made, *program.snapshot())
+    costs = all_costs(made for made, *_ in saved.values())
+    last, weights, slots = saved[40]
+    for step in (1, 10, 30):
+        made, *snapshot = saved[step]
+        program.restore(*snapshot)
+        rest = list(go_on(made.state, step))
+        assert all_costs(rest).tobytes() == costs[step:].tobytes()
+        now = [*program.model.get_weights(), *program.snapshot()[1], *(tensor.numpy() for tensor in rest[-1].state)]
+        then = [*weights, *slots, *(tensor.numpy() for tensor in last.state)]
+        assert [array.tobytes() for array in now] == [array.tobytes() for array in then]
+
+    # Each part is needed: without the state, the weights or the optimizer's variables the costs are others.
+    made, trained, variables = saved[10]
+    fresh = [np.zeros_like(variable) for variable in variables]
+    fresh[1] = variables[1]  # the learning rate
+    for lacking in (
+        (trained, variables, zero_state(model, 50)),
+        (initial, variables, made.state),
+        (trained, fresh, made.state),
+    ):
+        program.restore(*lacking[:2])
+        assert not np.array_equal(all_costs(go_on(lacking[2], 10)), costs[10:])

@@ -140,8 +140,9 @@ class TrackedRun:
         A batch that arrived although its answer was lost is sent again; MLflow knows it by its time stamps.
         """
         while self.unsent:
-            self.client.log_batch(self.run_id, metrics=self.unsent[:BATCH])
-            del self.unsent[:BATCH]
+            batch = self.unsent[:BATCH]
+            self.client.log_batch(self.run_id, metrics=batch)
+            del self.unsent[: len(batch)]  # and not [:BATCH]: more may have come in meanwhile
 
     def close(self) -> None:
         """Waits until the whole cost curve is stored; StoreError if the store fails, naming what is missing."""
