@@ -1,7 +1,9 @@
 """Shared by all tests: TensorFlow started as a run starts it, and copies of the project in which runs may write."""
 
+import itertools
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -85,28 +87,61 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         as_postgres(f"{program}/pg_ctl -D {data} -m immediate stop || true; rm -rf {data}")
 
 
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real MLflow tracking server on loopback."""
-    tmp_path = tmp_path_factory.mktemp("server")
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", "5077"]
-    command += [
-        "--backend-store-uri",
-        f"sqlite:///{tmp_path}/server.db",
-        "--artifacts-destination",
-        f"{tmp_path}/stored",
-    ]
-    with open(tmp_path / "server.log", "w") as log:
-        process = subprocess.Popen([*command, "--workers", "1"], stdout=log, stderr=log, cwd=tmp_path)
-    try:
+class Server:
+    """A real MLflow tracking server on loopback, which may be stopped and started again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.log = folder, folder / "server.log"
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.uri = f"http://127.0.0.1:{self.port}"
+        self.process: subprocess.Popen | None = None
+
+    def start(self) -> None:
+        """Starts it and waits until it answers."""
+        options = {
+            "--host": "127.0.0.1",
+            "--port": str(self.port),
+            "--backend-store-uri": f"sqlite:///{self.folder}/server.db",
+            "--artifacts-destination": f"{self.folder}/stored",
+            "--workers": "1",
+        }
+        command = [sys.executable, "-m", "mlflow", "server", *itertools.chain(*options.items())]
+        environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        with open(self.log, "a") as log:
+            self.process = subprocess.Popen(
+                command, stdout=log, stderr=log, cwd=self.folder, env=environment, start_new_session=True
+            )
         for _ in range(240):
             try:
-                urllib.request.urlopen("http://127.0.0.1:5077/health").close()
-                break
+                urllib.request.urlopen(f"{self.uri}/health").close()
+                return
             except OSError:
-                assert process.poll() is None, (tmp_path / "server.log").read_text()
+                assert self.process.poll() is None, self.log.read_text()
                 time.sleep(0.5)
-        yield "http://127.0.0.1:5077"
-    finally:
-        process.terminate()
-        process.wait()
+
+    def stop(self) -> None:
+        """Ends it and its workers at once, as a crash would."""
+        if self.process:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            self.process = None
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a real MLflow tracking server on loopback."""
+    running = Server(tmp_path_factory.mktemp("server"))
+    running.start()
+    yield running.uri
+    running.stop()
+
+
+@pytest.fixture
+def free_server(tmp_path: Path) -> Iterator[Server]:
+    """A tracking server of the test's own, not yet started."""
+    (tmp_path / "server").mkdir()
+    server = Server(tmp_path / "server")
+    yield server
+    server.stop()

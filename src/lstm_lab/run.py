@@ -31,6 +31,7 @@ if TYPE_CHECKING:  # these import TensorFlow or MLflow, and a refused config mus
 
 CELL_NAMES = {"lstm": "An LSTM", "gru": "A GRU", "simple_rnn": "A simple RNN"}
 LAST = 20  # steps over which the cost at the end is averaged
+CONTRADICTED = "from step {:,} on, the costs trained now are not those stored before: not the same bits"
 METRICS = ("final_cost", "mean_last_20_cost", "log10_mean_last_20_cost", "steps_per_second")
 
 
@@ -269,7 +270,7 @@ def log_end(
     if result.reason:
         tags["reason"] = result.reason
     if tracked.contradicted is not None:
-        tags["contradicted"] = f"from step {tracked.contradicted:,} on, the resumed run's costs are not those stored"
+        tags["contradicted"] = CONTRADICTED.format(tracked.contradicted)
     keep = bool(part and part.keep and result.status == "FINISHED" and part.keep(metrics))
     tracked.log_summary(len(result.costs), metrics, tags, tell(config, result))
     np.save(folder / "cost.npy", result.costs)
@@ -454,6 +455,10 @@ def report(console: Console, tracked: tracking.TrackedRun, result: Result) -> No
     """The end of the run in the terminal: how it went, where it is, how to look at it."""
     if result.reason:
         console.print(f"[bold red]{result.status}[/]: {result.reason}", highlight=False, soft_wrap=True)
+    if result.status == "KILLED":
+        console.print(f"go on: {resume.command(result.run_id)}", highlight=False, soft_wrap=True)
+    if tracked.contradicted is not None:
+        console.print(f"[bold yellow]{CONTRADICTED}[/]".format(tracked.contradicted), soft_wrap=True)
     figures = "   ".join(f"{key} {value:.4g}" for key, value in result.metrics.items())
     console.print(figures, highlight=False, soft_wrap=True)
     console.print(f"run {tracked.name} ({result.run_id})", highlight=False, soft_wrap=True)
