@@ -8,14 +8,19 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from conftest import copy_project, train
 from mlflow import MlflowClient
+from rich.console import Console
 
-from lstm_lab import checkpoint, provenance, resume, store
+from lstm_lab import checkpoint, provenance, resume, store, tracking
 from lstm_lab.config import CannotRunError, ConfigError
+from lstm_lab.data import Batches
+from lstm_lab.model import build_model
+from lstm_lab.run import find_checkpoint
 
 QUIET = ("tracking.checkpoint_seconds=0.2", "tracking.animation=false", "tracking.model=false")
 
@@ -201,6 +206,36 @@ def test_a_run_that_cannot_be_resumed_says_why(stored):
     client.delete_run(run_id)
     with pytest.raises(CannotRunError, match="that run was deleted"):
         resume.prepare(run_id, {}, take_over=False)
+
+
+def test_code_that_makes_other_data_cannot_go_on_with_a_run(stored):
+    run, client = stored
+    config = resume.prepare(run.info.run_id, {"training.steps": 300}, take_over=False)
+    tracked = tracking.TrackedRun.resume(client, config, client.get_run(run.info.run_id))
+    tracked.sender.shutdown()
+    weights = build_model(**config.model.model_dump(), seed=config.training.seed).get_weights()
+    same, other = Batches(**config.data.model_dump()), Batches("sine_to_cosine", 50, 20, sample_spacing=0.1)
+    assert find_checkpoint(config, tracked, same, weights, Console(quiet=True)).step == 200
+    with pytest.raises(ConfigError, match="makes other data than that run began with"):
+        find_checkpoint(config, tracked, other, weights, Console(quiet=True))
+    with pytest.raises(ConfigError, match="makes other initial weights than that run began with"):
+        find_checkpoint(config, tracked, same, weights[:-1], Console(quiet=True))
+
+
+def test_only_a_run_whose_every_process_is_gone_is_cut_short():
+    living = provenance.this_process()
+    gone, elsewhere = {**living, "started": "before"}, {**living, "started": "before", "host": "another"}
+
+    def cut_short(*processes, **tags):
+        signed = {f"process.{i}" if i else "process": json.dumps(p) for i, p in enumerate(processes)}
+        return resume.is_cut_short(SimpleNamespace(data=SimpleNamespace(tags={**signed, **tags})))
+
+    assert cut_short(gone)
+    assert cut_short(gone, gone, study="default")  # a sweep's own run, which many workers sign
+    assert not cut_short(gone, living)
+    assert not cut_short(gone, elsewhere)
+    assert not cut_short()
+    assert not cut_short(gone, trial="3")  # its study sees to it
 
 
 def test_a_config_from_the_store_is_data(stored):

@@ -4,6 +4,7 @@ import os
 import random
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -143,6 +144,19 @@ def test_the_printed_command_trains_the_best_again_to_the_bit(default_sweep):
     assert costs.read_bytes() == (folder / "cost.npy").read_bytes()
 
 
+def test_a_pruned_trial_is_reproduced_from_its_id(default_sweep):
+    checkout, _ = default_sweep
+    _, children = runs_of(checkout, "sweep-default")
+    trial = next(run for _, run in sorted(children.items()) if run.data.tags["trial.state"] == "PRUNED")
+    copy = checkout.parent / "copy of the sweep"
+    shutil.copytree(checkout, copy)
+    command = [sys.executable, str(copy / "src/reproduce.py"), f"run={trial.info.run_id}"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    steps = int(re.search(r"pruned at step (\d+)", trial.data.tags["reason"]).group(1))
+    assert done.stdout.endswith(f"bit-identical: {steps} costs and 7 arrays of final weights\n")
+
+
 def test_killed_at_any_moment_a_sweep_goes_on_to_its_total(checkout):
     command = [sys.executable, "src/train.py", "-m", "sweeps", "hydra.sweeper.n_trials=14", "training.steps=100"]
     chance = random.Random(5)
@@ -213,6 +227,8 @@ def test_a_plain_grid_is_hydras_and_is_tracked_and_nested(checkout):
 BAD = {
     ("-m",): "there is nothing to sweep",
     ("-m", "sweeps=defalt"): "sweeps=defalt: there is no such choice; did you mean 'default'?",
+    ("-m", "sweeps", "training.level=portable,fast"): "training.level: TensorFlow takes it once for all trials",
+    ("-m", "sweeps", "resume=00000000000000000000000000000000"): "resume: a run is resumed by itself, without -m",
     ("-m", "sweeps", "hydra.sweeper.n_trials=0"): "hydra.sweeper.n_trials=0: must be a whole number, 1 or more",
     ("-m", "sweeps", "hydra.sweeper.n_trials=many"): "hydra.sweeper.n_trials=many: must be a whole number",
     ("-m", "sweeps", "model.cell_size=int(interval(9,3))"): "model.cell_size=int(interval(9,3)): the lower end must",

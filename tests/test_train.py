@@ -116,7 +116,12 @@ def test_nothing_lands_outside_the_store(default_run):
         ["git", "-C", str(default_run.checkout), "status", "--porcelain"], capture_output=True, text=True
     )
     assert status.stdout == "?? src/new_file.py\n"
-    assert {path.name for path in (default_run.checkout / "mlruns").iterdir()} == {".lock", "artifacts", "tensorboard"}
+    assert {path.name for path in (default_run.checkout / "mlruns").iterdir()} == {
+        ".lock",
+        "artifacts",
+        "checkpoints",
+        "tensorboard",
+    }
     assert (default_run.checkout / "mlflow.db").exists()
 
 
@@ -224,13 +229,23 @@ def test_a_diverging_run_fails_with_the_step_and_the_likely_cause(checkout):
     assert (artifacts_of(checkout, run) / "figures/cost_curve.png").exists()
 
 
-def test_two_first_runs_at_once_both_finish(checkout):
-    command = [sys.executable, "src/train.py", "experiment=smoke"]
-    processes = [subprocess.Popen(command, cwd=checkout, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    errors = [process.communicate(timeout=120)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], errors
+def test_four_first_runs_at_once_all_finish_whole(checkout):
+    """On a store that none has opened before; two of them are the same run."""
+    seeds = (0, 0, 1, 2)
+    commands = [[sys.executable, "src/train.py", "experiment=smoke", f"training.seed={seed}"] for seed in seeds]
+    processes = [subprocess.Popen(words, cwd=checkout, stderr=subprocess.PIPE, text=True) for words in commands]
+    errors = [process.communicate(timeout=240)[1] for process in processes]
+    assert errors == [""] * 4
+    assert [process.returncode for process in processes] == [0] * 4
     runs = runs_of(checkout, "smoke")
-    assert [run.info.status for run in runs] == ["FINISHED"] * 2
+    assert sorted(run.data.params["training.seed"] for run in runs) == ["0", "0", "1", "2"]
+    for run in runs:
+        assert run.info.status == "FINISHED"
+        costs = np.load(artifacts_of(checkout, run) / "cost.npy", allow_pickle=False)
+        history = client_of(checkout).get_metric_history(run.info.run_id, "cost")
+        assert sorted((m.step, m.value) for m in history) == list(enumerate(costs.tolist()))
+    bits = {(run.data.tags["cost.sha256"], run.data.tags["final_weights.sha256"]) for run in runs}
+    assert len(bits) == 3
 
 
 def test_after_a_move_old_artifacts_are_found_and_new_ones_land_in_the_new_place(default_run, tmp_path):
