@@ -13,7 +13,7 @@ CONF = Path(__file__).resolve().parents[1] / "conf"
 
 def composed(*overrides: str) -> Any:
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        values = OmegaConf.to_container(compose("train", list(overrides)), resolve=True)
+        values: Any = OmegaConf.to_container(compose("train", list(overrides)), resolve=True)
     del values["resume"], values["take_over"]  # of the command, not of the run
     return values
 
