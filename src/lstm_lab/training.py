@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from lstm_lab import bptt
 from lstm_lab.data import Batches
 
 State = list[tf.Tensor]
@@ -52,20 +53,26 @@ def cost_of(prediction: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
 
 
 def train_step(
-    model: keras.Model, optimizer: keras.Optimizer, x: tf.Tensor, target: tf.Tensor, state: State
+    forward: Callable[[State], State],
+    variables: Sequence[keras.Variable],
+    optimizer: keras.Optimizer,
+    x: tf.Tensor,
+    target: tf.Tensor,
+    state: State,
 ) -> tuple[tf.Tensor, tf.Tensor, State]:
     """One update of the weights. Returns the cost and the prediction before it, and the final state.
 
+    `forward` maps [x, *state] to [prediction, *final state] by the model's `variables`; the model itself does.
     The state enters as a plain tensor, so no gradient flows into the batch before: that is the truncation of the
     backpropagation through time, at `time_steps` steps.
     """
     with tf.GradientTape() as tape:
-        prediction, *final_state = model([x, *state])
+        prediction, *final_state = forward([x, *state])
         with tf.name_scope("cost"):
             cost = cost_of(prediction, target)
     with tf.name_scope("train"):
-        gradients = tape.gradient(cost, model.trainable_variables)
-        optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
+        gradients = tape.gradient(cost, variables)
+        optimizer.apply_gradients(zip(gradients, variables, strict=True))
     return cost, prediction, final_state
 
 
@@ -77,8 +84,12 @@ def compile_chunk(
     `inputs` and `targets` [rows, time, 1] hold rows for rows - batch_size + 1 batches, one row apart; `count` is
     at most that many. Returns the costs [batches] (zero from `count` on), the last prediction and the final state.
     Weights, optimizer slots and learning rate are variables: assigning to them needs no new compilation.
+
+    Under XLA (`jit_compile`) an LSTM is trained by `bptt`, which is quicker than Keras's layers and rounds otherwise.
     """
-    optimizer.build(model.trainable_variables)
+    variables = model.trainable_variables
+    optimizer.build(variables)
+    forward = bptt.written_out(model) if jit_compile and bptt.is_lstm(model) else model
 
     @tf.function(jit_compile=jit_compile, autograph=False)
     def chunk(
@@ -90,7 +101,7 @@ def compile_chunk(
         def body(k: tf.Tensor, costs: tf.TensorArray, _: tf.Tensor, state: State) -> tuple[Any, ...]:
             with tf.name_scope("inputs"):
                 x, target = (tf.slice(rows, [k, 0, 0], [batch_size, -1, -1]) for rows in (inputs, targets))
-            cost, prediction, final_state = train_step(model, optimizer, x, target, state)
+            cost, prediction, final_state = train_step(forward, variables, optimizer, x, target, state)
             # The carry: the final state of batch k is the initial state of batch k + 1.
             return k + 1, costs.write(k, cost), prediction, final_state if carry_state else first_state
 
