@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from lstm_lab.config import CannotRunError
 from lstm_lab.provenance import ROOT
+from lstm_lab.runtime import loading
 
 if TYPE_CHECKING:  # mlflow takes a second or two to import, and a refused config must not wait for it
     from mlflow import MlflowClient
@@ -85,7 +86,11 @@ def open_store(verbose: bool = False) -> "MlflowClient":
     if not verbose:
         os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
         logging.getLogger("alembic").setLevel(logging.ERROR)
-    import mlflow
+    with loading():
+        import mlflow
+
+        if is_local_store():
+            import mlflow.store.tracking.sqlalchemy_store  # MLflow would load it with the first query
 
     try:
         with store_lock() if is_local_store() else contextlib.nullcontext():

@@ -12,6 +12,7 @@ import numpy as np
 
 from lstm_lab import provenance
 from lstm_lab.config import Config, flatten
+from lstm_lab.runtime import not_imported
 from lstm_lab.store import StoreError, find_or_create_experiment, first_line, tracking_uri
 
 if TYPE_CHECKING:  # mlflow takes a second or two to import, and a refused config must not wait for it
@@ -176,6 +177,8 @@ class TrackedRun:
 
     def log_model(self, model: "keras.Model") -> None:
         """Logs the model as MLflow's Keras flavour: a plain .keras file with its signature, nothing pickled."""
+        from unittest import mock
+
         import keras
         import mlflow
         import mlflow.keras
@@ -193,9 +196,13 @@ class TrackedRun:
             outputs=schema(model.outputs, ["prediction", *(f"final_{name}" for name in states)]),
         )
         mlflow.start_run(run_id=self.run_id)
-        # With requirements and signature given, MLflow starts no process to infer them.
+        # With requirements and signature given, MLflow starts no process to infer them. It would still read what
+        # files each installed package has, to see whether these are installed, and load GitPython for a commit that
+        # the run has as a tag: together three quarters of the time.
         requirements = [f"keras=={keras.__version__}", f"tensorflow=={tf.__version__}"]
-        mlflow.keras.log_model(model, name="model", signature=signature, pip_requirements=requirements)
+        unneeded = mock.patch("mlflow.utils.environment.warn_dependency_requirement_mismatches")
+        with unneeded, not_imported("git"):
+            mlflow.keras.log_model(model, name="model", signature=signature, pip_requirements=requirements)
 
     def end(self, status: str) -> None:
         """Sets the status: FINISHED, FAILED or KILLED."""
