@@ -5,6 +5,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import shlex
 import shutil
 import socket
@@ -16,9 +17,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lstm_lab.runtime import NUMERIC_ENVIRONMENT
-
 ROOT = Path(__file__).resolve().parents[2]
+
+# Environment variables that change numbers or the order of floating-point operations; recorded with every run.
+NUMERIC_ENVIRONMENT = (
+    "CUDA_VISIBLE_DEVICES",
+    "DNNL_MAX_CPU_ISA",
+    "KERAS_BACKEND",
+    "MKL_NUM_THREADS",
+    "NPY_DISABLE_CPU_FEATURES",
+    "OMP_NUM_THREADS",
+    "ONEDNN_MAX_CPU_ISA",
+    "OPENBLAS_NUM_THREADS",
+    "PYTHONHASHSEED",
+    "TENSORFLOW_USE_CUSTOM_CONTRACTION_KERNEL",
+    "TF_DETERMINISTIC_OPS",
+    "TF_ENABLE_ONEDNN_OPTS",
+    "TF_NUM_INTEROP_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+    "TF_XLA_FLAGS",
+    "XLA_FLAGS",
+)
+COMPILED_FLAG = "--tf_xla_persistent_cache_directory"  # changes no number, and differs from checkout to checkout
 
 
 @dataclass(frozen=True)
@@ -103,10 +123,17 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "os": platform.platform(),
         "processor": processor(),
-        "environment": {name: os.environ[name] for name in NUMERIC_ENVIRONMENT if name in os.environ},
+        "environment": {name: value for name, value in numeric_environment().items() if value},
         "command_line": command_line(),
         "directory": os.getcwd(),
     }
+
+
+def numeric_environment() -> dict[str, str]:
+    """Each of NUMERIC_ENVIRONMENT, empty if not set; XLA's flags without the place where it keeps what it compiled."""
+    found = {name: os.environ.get(name, "") for name in NUMERIC_ENVIRONMENT}
+    found["TF_XLA_FLAGS"] = re.sub(rf' ?{COMPILED_FLAG}="[^"]*"', "", found["TF_XLA_FLAGS"])
+    return found
 
 
 @dataclass(frozen=True)

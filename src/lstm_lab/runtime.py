@@ -7,25 +7,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
-# Environment variables that change numbers or the order of floating-point operations; recorded with every run.
-NUMERIC_ENVIRONMENT = (
-    "CUDA_VISIBLE_DEVICES",
-    "DNNL_MAX_CPU_ISA",
-    "KERAS_BACKEND",
-    "MKL_NUM_THREADS",
-    "NPY_DISABLE_CPU_FEATURES",
-    "OMP_NUM_THREADS",
-    "ONEDNN_MAX_CPU_ISA",
-    "OPENBLAS_NUM_THREADS",
-    "PYTHONHASHSEED",
-    "TENSORFLOW_USE_CUSTOM_CONTRACTION_KERNEL",
-    "TF_DETERMINISTIC_OPS",
-    "TF_ENABLE_ONEDNN_OPTS",
-    "TF_NUM_INTEROP_THREADS",
-    "TF_NUM_INTRAOP_THREADS",
-    "TF_XLA_FLAGS",
-    "XLA_FLAGS",
-)
+from lstm_lab.compiled import keep_compiled
 
 # What each level sets before TensorFlow is imported. oneDNN chooses its kernels by the processor's instruction sets,
 # and sums in another order with each. The first switch takes its operations out of the graph; the second, which
@@ -48,6 +30,8 @@ def start_tensorflow(level: str, threads: int, verbose: bool = False) -> None:
         return
     started.append((level, threads))
     os.environ |= LEVELS[level]
+    if level == "fast":
+        keep_compiled()
     os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever ~/.keras/keras.json says
     if not verbose:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

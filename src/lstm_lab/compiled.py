@@ -1,0 +1,53 @@
+"""What XLA has compiled, kept below mlruns/ from one process to the next: a fast run then starts a second sooner."""
+
+import atexit
+import hashlib
+import importlib.metadata
+import json
+import os
+from pathlib import Path
+
+from lstm_lab.provenance import COMPILED_FLAG, ROOT, numeric_environment, processor
+
+MOST = 100  # programs kept, of half a megabyte each
+
+
+def keep_compiled() -> None:
+    """Has XLA keep what it compiles in this process, and look there first. Before TensorFlow is imported.
+
+    Machine code fits one kind of processor and one version of TensorFlow: each has a folder of its own. TensorFlow
+    lets a run fail on a damaged file, so only those are left that have the checksum of the process that made them.
+    """
+    kind = [processor()["model"], processor()["instruction_sets"], importlib.metadata.version("tensorflow")]
+    folder = ROOT / "mlruns/compiled" / hashlib.sha256(json.dumps(kind).encode()).hexdigest()[:12]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        forget_unsound(folder)
+    except OSError:  # nothing can be kept here
+        return
+    flags = numeric_environment()["TF_XLA_FLAGS"]
+    os.environ["TF_XLA_FLAGS"] = f'{flags} {COMPILED_FLAG}="{folder}"'
+    atexit.register(seal, folder)
+
+
+def forget_unsound(folder: Path) -> None:
+    """Removes every program without its checksum, or with another one, and the oldest of too many."""
+    programs = sorted(folder.glob("*.pb"), key=lambda file: file.stat().st_mtime, reverse=True)
+    for place, program in enumerate(programs):
+        checksum = program.with_suffix(".sha256")
+        if place >= MOST or not checksum.exists() or checksum.read_text() != digest(program):
+            program.unlink(missing_ok=True)
+            checksum.unlink(missing_ok=True)
+
+
+def seal(folder: Path) -> None:
+    """Writes the checksum of every program that has none yet."""
+    for program in folder.glob("*.pb"):
+        checksum = program.with_suffix(".sha256")
+        if not checksum.exists():
+            checksum.write_text(digest(program))
+
+
+def digest(program: Path) -> str:
+    """SHA-256 of the file."""
+    return hashlib.sha256(program.read_bytes()).hexdigest()
