@@ -1,4 +1,4 @@
-"""The LSTM's time loop and its backpropagation through time, written out: what `training.level=fast` trains with.
+"""The LSTM's time loop and its backpropagation through time (Werbos, 1990), written out, for `training.level=fast`.
 
 The mathematics and the weights are those of the Keras model, which stays what is saved and served; here they take
 fewer operations:
@@ -95,28 +95,29 @@ def tanh_lstm(
     hs, cs, tanh_cs, tanhs = (kept.stack() for kept in (hs, cs, tanh_cs, tanhs))
 
     def gradient(dhs: tf.Tensor, dlast_h: tf.Tensor, dlast_c: tf.Tensor) -> Tensors:
-        earlier_cs = tf.concat([c[None], cs[:-1]], 0)
+        with tf.name_scope(f"gradient/{LAYER_NAMES['lstm']}"):  # where Keras's own gradient stands in the graph
+            earlier_cs = tf.concat([c[None], cs[:-1]], 0)
 
-        def backward(t: tf.Tensor, dh: tf.Tensor, dc: tf.Tensor, dsums: tf.TensorArray) -> tuple[Any, ...]:
-            dh += dhs[t]
-            i, f, g, o = gates_of(tanhs[t])
-            dc += dh * o * (1 - tanh_cs[t] ** 2)
-            dgates = tf.concat([0.5 * dc * g, 0.5 * dc * earlier_cs[t], dc * i, 0.5 * dh * tanh_cs[t]], 1)
-            dsum = dgates * (1 - tanhs[t] ** 2)
-            return t - 1, tf.matmul(dsum, recurrent_kernel, transpose_b=True), dc * f, dsums.write(t, dsum)
+            def backward(t: tf.Tensor, dh: tf.Tensor, dc: tf.Tensor, dsums: tf.TensorArray) -> tuple[Any, ...]:
+                dh += dhs[t]
+                i, f, g, o = gates_of(tanhs[t])
+                dc += dh * o * (1 - tanh_cs[t] ** 2)
+                dgates = tf.concat([0.5 * dc * g, 0.5 * dc * earlier_cs[t], dc * i, 0.5 * dh * tanh_cs[t]], 1)
+                dsum = dgates * (1 - tanhs[t] ** 2)
+                return t - 1, tf.matmul(dsum, recurrent_kernel, transpose_b=True), dc * f, dsums.write(t, dsum)
 
-        start = (tf.constant(time_steps - 1), dlast_h, dlast_c, array(4 * cell_size))
-        _, dh, dc, dsums = tf.while_loop(lambda t, *_: t >= 0, backward, start)
-        dsums = dsums.stack()
-        earlier_hs = tf.concat([h[None], hs[:-1]], 0)
-        return [
-            tf.einsum("tbs,fs->tbf", dsums, kernel),
-            dh,
-            dc,
-            tf.einsum("tbf,tbs->fs", x, dsums),
-            tf.einsum("tbc,tbs->cs", earlier_hs, dsums),
-            tf.reduce_sum(dsums, [0, 1]),
-        ]
+            start = (tf.constant(time_steps - 1), dlast_h, dlast_c, array(4 * cell_size))
+            _, dh, dc, dsums = tf.while_loop(lambda t, *_: t >= 0, backward, start)
+            dsums = dsums.stack()
+            earlier_hs = tf.concat([h[None], hs[:-1]], 0)
+            return [
+                tf.einsum("tbs,fs->tbf", dsums, kernel),
+                dh,
+                dc,
+                tf.einsum("tbf,tbs->fs", x, dsums),
+                tf.einsum("tbc,tbs->cs", earlier_hs, dsums),
+                tf.reduce_sum(dsums, [0, 1]),
+            ]
 
     return [hs, last_h, last_c], gradient
 
