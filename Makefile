@@ -12,7 +12,7 @@ python := .venv/bin/python
 # They belong to another environment, whose packages must not mix with .venv's
 unexport PYTHONHOME PYTHONPATH
 
-.PHONY: help train sweep resume reproduce test lint ui tensorboard lock clean
+.PHONY: help train sweep resume reproduce report test lint ui tensorboard lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -41,6 +41,10 @@ resume: ## Go on with a run that was cut short: make resume RUN=ID ARGS="trainin
 reproduce: ## Train a run again and compare the bits: make reproduce RUN=ID ARGS="tolerance=1e-6 --checkout"
 	@$(setup) venv requirements.lock
 	@$(python) src/reproduce.py $(if $(RUN),run=$(RUN)) $(ARGS)
+
+report: ## List and compare tracked runs: make report ARGS="runs=ID,ID" or ARGS="best=5 --compare"
+	@$(setup) venv requirements.lock
+	@$(python) src/report.py $(ARGS)
 
 test: ## Run the tests: make test ARGS="-k data"
 	@$(setup) venv requirements-test.lock

@@ -67,7 +67,7 @@ def parse(arguments: list[str]) -> tuple[Choice, Path | None]:
             if one in values and other in values:
                 raise ConfigError(f"{other}={values[other]}: {one}={values[one]} says already which runs")
     choice = Choice(
-        runs=[word for word in values.get("runs", "").split(",") if word],
+        runs=values["runs"].split(",") if "runs" in values else (),
         experiment=values.get("experiment"),
         filter=values.get("filter", ""),
         last=count("last", values.get("last", "20")),

@@ -32,7 +32,7 @@ class Choice:
     """Which runs are meant: those of `runs` (ids or their beginnings), or what else is said of them.
 
     Of all runs of the experiment that pass MLflow's filter, the `last` ones, or with `best` those of lowest
-    mean_last_20_cost.
+    mean_last_20_cost. ConfigError if one of `runs` is no id.
     """
 
     runs: Sequence[str] = ()
@@ -40,6 +40,14 @@ class Choice:
     filter: str = ""
     last: int = 20
     best: int | None = None
+
+    def __post_init__(self) -> None:
+        for word in self.runs:
+            if not re.fullmatch("[0-9a-f]{1,32}", word):
+                raise ConfigError(
+                    f"runs={word}: must be ids of runs with commas between, or their first digits (0-9, a-f); "
+                    "`python src/report.py` lists them"
+                )
 
 
 @dataclass(frozen=True)
@@ -118,12 +126,6 @@ def choose(client: "MlflowClient", choice: Choice) -> list[Facts]:
 
 def named(client: "MlflowClient", experiments: list[str], ids: Sequence[str]) -> "list[Run]":
     """The runs whose ids begin as given, in that order; ConfigError if one is not there or not the only one."""
-    for word in ids:
-        if not re.fullmatch("[0-9a-f]{1,32}", word):
-            raise ConfigError(
-                f"runs={word}: must be ids of runs with commas between, or their first digits (0-9, a-f); "
-                "`python src/report.py` lists them"
-            )
     whole = ", ".join(f"'{word}'" for word in ids if len(word) == 32)
     found = client.search_runs(experiments, f"attributes.run_id IN ({whole})", max_results=len(ids)) if whole else []
     by_word = {run.info.run_id: run for run in found}
@@ -333,6 +335,13 @@ def duration(seconds: float | None) -> str:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def numbers(runs: Sequence[int]) -> str:
+    """Runs, counted from 0 and in order, as they are numbered for the reader: '1, 3-5'."""
+    starts = [i for i in runs if i - 1 not in runs]
+    ends = [i for i in runs if i + 1 not in runs]
+    return ", ".join(f"{a + 1}-{b + 1}" if b > a else f"{a + 1}" for a, b in zip(starts, ends, strict=True))
 
 
 def same_bits(chosen: Sequence[Facts]) -> list[list[int]]:

@@ -4,7 +4,7 @@ import contextlib
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from lstm_lab.comparison import ABSENT, Choice, Compared, Facts
 from lstm_lab.config import ConfigError
 from lstm_lab.provenance import ROOT
 
+REPORTS = ROOT / "mlruns/reports"
 STATUS_STYLES = {"FINISHED": "green", "RUNNING": "cyan", "FAILED": "red"}  # any other: yellow
 SPARKS = "▁▂▃▄▅▆▇█"
 SPARK_WIDTH = 16
@@ -32,11 +33,12 @@ def report(choice: Choice, page: Path | None, command: str, console: Console) ->
     `command` is what was typed; the page shows it. ConfigError or StoreError if there is nothing to report or
     nowhere to write.
     """
-    store.check_store()
-    if store.is_local_store() and not (ROOT / "mlflow.db").exists():  # opening it would make one
-        raise ConfigError("there is no run yet: `make train` makes one")
     if page:
         check_page(page)
+    store.check_store()
+    database = store.tracking_uri().partition("sqlite:///")[2]
+    if database and not Path(database).exists():  # opening it would make one
+        raise ConfigError(f"there is no run yet ({database} is not there); `make train` makes one")
     try:
         with console.status("opening the store") if console.is_terminal else contextlib.nullcontext():
             client = store.open_store()
@@ -61,21 +63,22 @@ def report(choice: Choice, page: Path | None, command: str, console: Console) ->
 
 def default_page() -> Path:
     """Where a page goes that nobody gave a place: below mlruns/, named by the time."""
-    return ROOT / "mlruns/reports" / time.strftime("%Y%m%d-%H%M%S.html")
+    return REPORTS / time.strftime("%Y%m%d-%H%M%S.html")
 
 
 def check_page(page: Path) -> None:
     """Raises ConfigError if the page cannot be written there."""
-    if page.is_relative_to(ROOT / "mlruns/reports"):
-        page.parent.mkdir(parents=True, exist_ok=True)
     if page.suffix != ".html":
         raise ConfigError(f"html={page}: must be the name of a file that ends in .html")
+    if page.parent == REPORTS:  # made when there is a page
+        return
     if not page.parent.is_dir() or page.is_dir() or not os.access(page.parent, os.W_OK):
         raise ConfigError(f"html={page}: must be a file in a folder that is there and can be written")
 
 
 def write_page(page: Path, html: str) -> None:
     """Writes the page whole or, if that fails, not at all."""
+    page.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile("w", dir=page.parent, suffix=".part", encoding="utf-8", delete=False) as file:
         try:
             file.write(html)
@@ -152,11 +155,11 @@ def compare_runs(compared: Sequence[Compared], console: Console) -> None:
         print_grid(console, "what differs in their configs", differing, {})
         console.print("" if differing else "\nnothing differs in their configs")
     for group in comparison.same_bits(chosen):
-        say(console, f"the same bits in every cost: {numbers(group)}", "green")
+        say(console, f"the same bits in every cost: {comparison.numbers(group)}", "green")
     if without := [i for i, run in enumerate(compared) if run.curve is None]:
-        say(console, f"without a cost curve: {numbers(without)}", "dim")
+        say(console, f"without a cost curve: {comparison.numbers(without)}", "dim")
     if without := [i for i, run in enumerate(compared) if run.fit is None]:
-        say(console, f"without a picture of the fit: {numbers(without)}", "dim")
+        say(console, f"without a picture of the fit: {comparison.numbers(without)}", "dim")
     for i, run in enumerate(compared):
         if run.fault:
             say(console, f"{i + 1}: {run.fault}", "yellow")
@@ -216,11 +219,6 @@ def sparklines(compared: Sequence[Compared]) -> list[str]:
     low, high = everything.min(initial=top), everything.max(initial=-np.inf)
     scale = (len(SPARKS) - 1) / max(high - low, 1e-9)
     return ["".join(SPARKS[round(eighth)] for eighth in (shape - low) * scale) for shape in shapes]
-
-
-def numbers(runs: Iterable[int]) -> str:
-    """The numbers that the runs have in the tables."""
-    return ", ".join(str(i + 1) for i in runs)
 
 
 def head(i: int) -> Text:

@@ -66,7 +66,6 @@ def render(compared: Sequence[Compared], command: str, made: str) -> str:
                 "place": i,
                 "color": color(i),
                 "facts": run.facts,
-                "curve": run.curve,
                 "fit": picture(run.fit),
                 "fault": run.fault,
             }
@@ -78,6 +77,8 @@ def render(compared: Sequence[Compared], command: str, made: str) -> str:
         origins=comparison.origins(chosen),
         differing=comparison.differing(chosen),
         shared=comparison.shared(chosen),
+        without_curve=comparison.numbers([i for i, run in enumerate(compared) if run.curve is None]),
+        without_fit=comparison.numbers([i for i, run in enumerate(compared) if run.fit is None]),
         same_bits=comparison.same_bits(chosen),
         command=command,
         made=made,
