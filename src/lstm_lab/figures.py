@@ -154,6 +154,6 @@ def missing_for_live() -> str | None:
         return (
             f"DISPLAY={os.environ.get('DISPLAY', '')} does not answer, or "
             "matplotlib found no toolkit to open a window with: install Debian's python3-tk, "
-            "or `.venv/bin/python bootstrap/pip-*.whl/pip install PySide6-Essentials`"
+            "or `.venv/bin/python $(ls bootstrap/pip-*.whl)/pip install PySide6-Essentials`"
         )
     return None

@@ -26,7 +26,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from lstm_lab.config import CannotRunError, ConfigError
 from lstm_lab.provenance import ROOT, is_gone, this_process
 
-INSTALL = ".venv/bin/python bootstrap/pip-*.whl/pip install"  # .venv itself holds no pip
+INSTALL = ".venv/bin/python $(ls bootstrap/pip-*.whl)/pip install"  # .venv itself holds no pip
 
 
 @contextlib.contextmanager
