@@ -58,7 +58,7 @@ def report(choice: Choice, page: Path | None, command: str, console: Console) ->
         if store.is_fault(error):
             raise store.StoreError(store.first_line(error)) from error
         raise
-    say(console, f"\nthe page: {page.absolute().as_uri()}")
+    say(console, f"the page: {page.absolute().as_uri()}")
 
 
 def default_page() -> Path:
@@ -151,9 +151,10 @@ def compare_runs(compared: Sequence[Compared], console: Console) -> None:
     results = comparison.results(compared) | {"level": comparison.origins(chosen)["level"]}
     print_grid(console, "how they went", results, {key: comparison.best_of(key, v) for key, v in results.items()})
     if len(chosen) > 1:
-        differing = comparison.differing(chosen)
-        print_grid(console, "what differs in their configs", differing, {})
-        console.print("" if differing else "\nnothing differs in their configs")
+        print_grid(console, "what differs in their configs", comparison.differing(chosen), {})
+    console.print()
+    if len(chosen) > 1 and not comparison.differing(chosen):
+        say(console, "nothing differs in their configs")
     for group in comparison.same_bits(chosen):
         say(console, f"the same bits in every cost: {comparison.numbers(group)}", "green")
     if without := [i for i, run in enumerate(compared) if run.curve is None]:
