@@ -311,8 +311,8 @@ def best_of(key: str, values: Iterable[str]) -> set[int]:
     """Which of a metric's values are the lowest, if low is good and they are not all the same."""
     if not re.search("cost|mse|mae", key):
         return set()
-    numbers = [np.inf if value in (ABSENT, "nan") else float(value) for value in values]
-    return {i for i, number in enumerate(numbers) if number == min(numbers) < max(numbers)}
+    costs = {i: float(value.replace("nan", "inf")) for i, value in enumerate(values) if value != ABSENT}
+    return {i for i, cost in costs.items() if cost == min(costs.values()) < max(costs.values())}
 
 
 def steps_of(run: Compared) -> str:
