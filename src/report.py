@@ -1,6 +1,7 @@
 """Lists, filters and compares tracked runs: `python src/report.py --help`."""
 
 import argparse
+import io
 import os
 import re
 import shlex
@@ -88,6 +89,9 @@ def count(key: str, value: str) -> int:
 def main() -> int:
     """The command line: `python src/report.py [runs=ID,ID] [KEY=VALUE ...] [--compare]`."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a name can have letters that the terminal's encoding has not
     try:
         choice, page = parse(sys.argv[1:])
         report.report(choice, page, shlex.join(["python", "src/report.py", *sys.argv[1:]]), Console())
