@@ -45,7 +45,7 @@ def parse(arguments: list[str]) -> tuple[str, float, bool]:
     if not arguments:
         parser.print_help()
         sys.exit(2)
-    found = parser.parse_args(arguments)
+    found = parser.parse_intermixed_args(arguments)
     values = dict(word.split("=", 1) if "=" in word else (word, "") for word in found.words)
     if unknown := set(values) - {"run", "tolerance"}:
         raise ConfigError(f"{min(unknown)}: no such word; allowed: run=ID, tolerance=NUMBER, --checkout")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import numpy as np
 import yaml
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from lstm_lab import provenance, resume, runtime, store, tracking
@@ -133,7 +134,7 @@ def announce_interrupted(client: "MlflowClient", console: Console) -> None:
         how = resume.command(found.info.run_id)
         if "study" in found.data.tags:
             how = "its command, typed again"
-        name = found.info.run_name
+        name = escape(found.info.run_name)
         console.print(f"[yellow]cut short by a killed process:[/] {name}; to go on: {how}", soft_wrap=True)
     resume.forget_finished(client)
 
@@ -454,14 +455,14 @@ def describe(config: Config) -> Table:
 def report(console: Console, tracked: tracking.TrackedRun, result: Result) -> None:
     """The end of the run in the terminal: how it went, where it is, how to look at it."""
     if result.reason:
-        console.print(f"[bold red]{result.status}[/]: {result.reason}", highlight=False, soft_wrap=True)
+        console.print(f"[bold red]{result.status}[/]: {escape(result.reason)}", highlight=False, soft_wrap=True)
     if result.status == "KILLED":
         console.print(f"go on: {resume.command(result.run_id)}", highlight=False, soft_wrap=True)
     if tracked.contradicted is not None:
         console.print(f"[bold yellow]{CONTRADICTED}[/]".format(tracked.contradicted), soft_wrap=True)
     figures = "   ".join(f"{key} {value:.4g}" for key, value in result.metrics.items())
     console.print(figures, highlight=False, soft_wrap=True)
-    console.print(f"run {tracked.name} ({result.run_id})", highlight=False, soft_wrap=True)
+    console.print(f"run {escape(tracked.name)} ({result.run_id})", highlight=False, soft_wrap=True)
     look = "" if store.tracking_uri().startswith("http") else "`make ui`, then "
     console.print(f"look at it: {look}{tracked.url()}", highlight=False, soft_wrap=True)
 
