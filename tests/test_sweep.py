@@ -180,7 +180,7 @@ def test_killed_at_any_moment_a_sweep_goes_on_to_its_total(checkout):
 
 
 def test_ctrl_c_ends_a_sweep_which_then_goes_on(checkout):
-    command = [sys.executable, "src/train.py", "-m", "sweeps", "hydra.sweeper.n_trials=3", "training.steps=800"]
+    command = [sys.executable, "src/train.py", "-m", "sweeps", "hydra.sweeper.n_trials=3", "training.steps=8000"]
     process = subprocess.Popen(command, cwd=checkout, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     for line in process.stdout:
         if line.startswith("trial   0"):
