@@ -95,6 +95,15 @@ def test_mlflow_tells_of_every_trial_what_the_study_knows(default_sweep):
     assert parent.data.params["search.optimizer.learning_rate"] == "log interval(0.0005, 0.03)"
 
 
+def test_only_trials_that_keep_their_figures_are_evaluated(default_sweep):
+    checkout, _ = default_sweep
+    _, children = runs_of(checkout, "sweep-default")
+    artifacts = checkout / "mlruns/artifacts"
+    kept = {n for n, run in children.items() if (artifacts / run.info.run_id / "artifacts/figures").exists()}
+    assert 0 < len(kept) < len(children)
+    assert {n for n, run in children.items() if "evaluation.mse" in run.data.metrics} == kept
+
+
 def test_the_parent_has_the_figures_and_the_best_trials_config_model_and_fit(default_sweep):
     checkout, _ = default_sweep
     parent, children = runs_of(checkout, "sweep-default")

@@ -9,11 +9,14 @@ import subprocess
 import sys
 import time
 
+import keras
 import numpy as np
 import pytest
 import yaml
 from conftest import train
 from mlflow import MlflowClient
+
+from lstm_lab import checkpoint
 
 
 def client_of(checkout):
@@ -85,7 +88,12 @@ def test_the_run_says_what_made_it(default_run):
 def test_the_figures_are_pictures(default_run):
     [run] = runs_of(default_run.checkout)
     figures = artifacts_of(default_run.checkout, run) / "figures"
-    assert {file.name for file in figures.iterdir()} == {"cost_curve.png", "fitted_curve.png", "fit.gif"}
+    assert {file.name for file in figures.iterdir()} == {
+        "cost_curve.png",
+        "fitted_curve.png",
+        "continued_curve.png",
+        "fit.gif",
+    }
     assert (figures / "cost_curve.png").read_bytes().startswith(b"\x89PNG")
     assert 10_000 < (figures / "fit.gif").stat().st_size < 2_000_000
 
@@ -109,6 +117,24 @@ print(json.dumps([signature.inputs.input_names(), signature.outputs.input_names(
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env=environment)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1]) == [["x", "h", "c"], ["prediction", "final_h", "final_c"]]
+
+
+def test_the_evaluation_can_be_done_again_from_what_the_run_left(default_run):
+    """With the saved model and the state of the last checkpoint, over samples counted by hand."""
+    [run] = runs_of(default_run.checkout)
+    saved = checkpoint.load(artifacts_of(default_run.checkout, run) / "checkpoint/checkpoint.npz")
+    [path] = default_run.checkout.glob("mlruns/artifacts/models/*/artifacts/data/model.keras")
+    x = np.arange(20 * (200 - 1 + 50), 20 * (200 - 1 + 50 + 50)) / (10 * np.pi)
+    inputs = np.sin(x).astype("float32").reshape(1, 1000, 1)
+    prediction, *_ = keras.models.load_model(path)([inputs, *(tensor[-1:] for tensor in saved.state)])
+    errors = np.asarray(prediction).ravel() - np.cos(x)
+    metrics = {key.removeprefix("evaluation."): value for key, value in run.data.metrics.items()}
+    assert metrics["mse"] == pytest.approx((errors**2).mean(), rel=1e-3)
+    assert metrics["mse_position_0"] == pytest.approx((errors[::20] ** 2).mean(), rel=1e-3)
+    assert metrics["mae"] == pytest.approx(abs(errors).mean(), rel=1e-3)
+    assert metrics["r2"] == pytest.approx(1 - (errors**2).sum() / ((np.cos(x) - np.cos(x).mean()) ** 2).sum())
+    assert metrics["mse"] < 0.005 < metrics["predict_zero_mse"]
+    assert f"never trained on: mean squared error {metrics['mse']:.3g}; baselines: predict zero" in default_run.stdout
 
 
 def test_nothing_lands_outside_the_store(default_run):

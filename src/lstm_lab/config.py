@@ -24,6 +24,10 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
+# Groups that change nothing of what is trained: a run that differs only in these is the same run, watched otherwise.
+WATCHING = {"evaluation", "tracking"}
+
+
 class CannotRunError(Exception):
     """Something that the user can mend keeps this from running; the message is all there is to say."""
 
@@ -128,6 +132,11 @@ class Training(Group):
         return self
 
 
+class Evaluation(Group):
+    windows: Annotated[int, Field(ge=0, le=10**6)]
+    trials: bool
+
+
 def plain_name(name: str) -> str:
     """Refuses what could be a path, or could not be shown in a line: a run's folder is named after it."""
     if name in (".", "..") or not name.isprintable() or set(name) & set("/\\"):
@@ -163,6 +172,7 @@ class Config(Group):
     data: Annotated[SineToCosine | NoisySinesToDerivative, Field(discriminator="curve")]
     optimizer: Annotated[Adam | SGD | RMSprop, Field(discriminator="name")]
     training: Training
+    evaluation: Evaluation
     tracking: Tracking
 
 

@@ -64,6 +64,16 @@ class Rows:
     targets: np.ndarray
 
 
+@dataclass(frozen=True)
+class Continuation:
+    """A stretch of consecutive samples [samples] of a curve: those before `first` were trained on, the others never."""
+
+    x: np.ndarray
+    inputs: np.ndarray
+    targets: np.ndarray
+    first: int
+
+
 class Batches:
     """The batches of one curve.
 
@@ -87,6 +97,17 @@ class Batches:
         return Rows(
             x.reshape(shape[:2]), inputs.astype(np.float32).reshape(shape), targets.astype(np.float32).reshape(shape)
         )
+
+    def continuation(self, steps: int, windows: int) -> Continuation:
+        """The `windows` windows of `time_steps` samples that follow what `steps` steps trained on, and as many before.
+
+        The last row's state after the last step stands exactly at the first of them: row `batch_size - 1` of batch
+        `steps - 1` ended there.
+        """
+        first = steps - 1 + self.batch_size
+        before = min(windows, first)
+        rows = self.rows(first - before, before + windows)
+        return Continuation(rows.x.ravel(), rows.inputs.ravel(), rows.targets.ravel(), before * self.time_steps)
 
     def digest(self, steps: int) -> str:
         """SHA-256 of the first and the last batch of `steps`, inputs and targets."""

@@ -1,4 +1,4 @@
-"""The pictures of a run: cost curve, fitted curve, the fit as an animation. Arrays in, matplotlib figures out."""
+"""The pictures of a run: its cost, its fit, the curve continued, the fit as an animation. Arrays in, figures out."""
 
 import os
 import sys
@@ -75,6 +75,23 @@ def draw_fit(ax: Axes, x: np.ndarray, target: np.ndarray, prediction: np.ndarray
     limit = 1.2 * float(np.abs(target).max())
     ax.set(xlabel="x", ylim=(-limit, limit))
     ax.margins(x=0)
+
+
+def continued_figure(
+    x: np.ndarray, target: np.ndarray, first: int, prediction: np.ndarray, *, note: str, title: str
+) -> Figure:
+    """Target [samples] over x [samples], and the prediction from sample `first` on, which was never trained on."""
+    figure, [ax] = new_figure()
+    ax.plot(x, target, **TARGET)
+    ax.plot(x[first:], prediction, **PREDICTION)
+    ax.axvline(x[first], color="gray", linewidth=1)
+    ax.axvspan(x[0], x[first], color="gray", alpha=0.1, linewidth=0)
+    ax.text(0.01, 1.01, "trained on: shaded", transform=ax.transAxes, color="gray")
+    ax.margins(x=0, y=0.2)
+    ax.set(xlabel=f"x\n{note}")
+    ax.set_title(title, pad=20)
+    figure.legend(loc="outside lower center", frameon=False, ncols=3)
+    return figure
 
 
 def fit_animation(

@@ -28,6 +28,8 @@ MAY_CHANGE = (
     "training.frames",
     "training.chunk_steps",
     "training.live",
+    "evaluation.windows",
+    "evaluation.trials",
     "tracking.metric_points",
     "tracking.checkpoint_seconds",
     "tracking.figures",
@@ -39,7 +41,7 @@ MAY_CHANGE = (
 
 def digest(settings: Config) -> str:
     """SHA-256 of everything in the config that decides a step's bits."""
-    values = config.flatten(settings.model_dump(exclude={"tracking"}))
+    values = config.flatten(settings.model_dump(exclude=config.WATCHING))
     decisive = {key: value for key, value in values if key not in MAY_CHANGE}
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 

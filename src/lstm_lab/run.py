@@ -8,7 +8,7 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self
@@ -20,13 +20,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from lstm_lab import provenance, resume, runtime, store, tracking
-from lstm_lab.config import Config, ConfigError
+from lstm_lab.config import WATCHING, Config, ConfigError
 
 if TYPE_CHECKING:  # these import TensorFlow or MLflow, and a refused config must not wait for them
     from mlflow import MlflowClient
 
     from lstm_lab.checkpoint import Checkpoint
     from lstm_lab.data import Batches
+    from lstm_lab.evaluation import Evaluation
     from lstm_lab.observers import Frames, Observer, Record
     from lstm_lab.training import Program, Progress
 
@@ -155,7 +156,7 @@ def train_and_log(
         tracked.log_files(folder)
         program = program_for(config)
         watched = train_watched(config, tracked, console, stop, part, batches, program, weights, saved)
-        result = log_end(folder, config, tracked, part, program, watched)
+        result = log_end(folder, config, tracked, part, batches, program, watched)
     if not part:
         resume.forget_checkpoints(tracked.run_id)
     report(console, tracked, result)
@@ -261,7 +262,13 @@ def train_watched(
 
 
 def log_end(
-    folder: Path, config: Config, tracked: tracking.TrackedRun, part: Part | None, program: "Program", watched: Watched
+    folder: Path,
+    config: Config,
+    tracked: tracking.TrackedRun,
+    part: Part | None,
+    batches: "Batches",
+    program: "Program",
+    watched: Watched,
 ) -> Result:
     """Everything that is kept of a run when its training is over; ends the run in MLflow."""
     record, weights = watched.record, program.model.get_weights()
@@ -273,6 +280,11 @@ def log_end(
     if tracked.contradicted is not None:
         tags["contradicted"] = CONTRADICTED.format(tracked.contradicted)
     keep = bool(part and part.keep and result.status == "FINISHED" and part.keep(metrics))
+    evaluated = None
+    is_kept = keep or not (part and part.keep) or config.tracking.figures or config.tracking.model
+    if config.evaluation.windows and result.status in ("FINISHED", "KILLED") and (is_kept or config.evaluation.trials):
+        evaluated = evaluate(config, batches, program, record)
+        metrics |= {f"evaluation.{key}": value for key, value in evaluated.metrics.items() if math.isfinite(value)}
     tracked.log_summary(len(result.costs), metrics, tags, tell(config, result))
     np.save(folder / "cost.npy", result.costs)
     np.savez(folder / "final_weights.npz", *weights)
@@ -281,11 +293,27 @@ def log_end(
         shutil.copyfile(watched.checkpoint, folder / "checkpoint/checkpoint.npz")
     if config.tracking.figures or keep:
         draw_figures(folder / "figures", config, result, record, watched.frames)
+        if evaluated:
+            draw_evaluation(folder / "figures", config, evaluated)
     tracked.log_files(folder)
     if (config.tracking.model or keep) and np.isfinite(result.costs[-1]):
         tracked.log_model(program.model)
     tracked.end("KILLED" if result.status == "PRUNED" else result.status)
     return result
+
+
+def evaluate(config: Config, batches: "Batches", program: "Program", record: "Record") -> "Evaluation":
+    """Lets the curve go on where training stopped, with the state of the last row, which stands exactly there."""
+    from lstm_lab import evaluation
+
+    assert record.last is not None
+    return evaluation.evaluate(
+        program.model,
+        batches.continuation(record.last.step, config.evaluation.windows),
+        [np.asarray(tensor)[-1:] for tensor in record.last.state],
+        time_steps=config.data.time_steps,
+        carry_state=config.training.carry_state,
+    )
 
 
 @functools.cache
@@ -429,6 +457,29 @@ def draw_figures(folder: Path, config: Config, result: Result, record: "Record",
         )
 
 
+def draw_evaluation(folder: Path, config: Config, evaluated: "Evaluation") -> None:
+    """Draws the continued curve, from some samples that were trained on to the first few hundred that were not."""
+    from lstm_lab import figures
+    from lstm_lab.observers import SHOWN_SAMPLES
+
+    curve, metrics = evaluated.curve, evaluated.metrics
+    start, end = max(0, curve.first - SHOWN_SAMPLES // 4), curve.first + SHOWN_SAMPLES
+    figures.continued_figure(
+        curve.x[start:end],
+        curve.targets[start:end],
+        curve.first - start,
+        evaluated.prediction[:SHOWN_SAMPLES],
+        note=baselines_in_words(metrics),
+        title=f"never trained on: mean squared error {metrics['mse']:.3g}",
+    ).savefig(folder / "continued_curve.png", dpi=120)
+
+
+def baselines_in_words(metrics: Mapping[str, float]) -> str:
+    """The baselines' mean squared errors in a line."""
+    names = ("predict_zero", "persistence", "least_squares")
+    return "baselines: " + ", ".join(f"{name.replace('_', ' ')} {metrics[f'{name}_mse']:.3g}" for name in names)
+
+
 def arrays_digest(arrays: Sequence[np.ndarray]) -> str:
     """SHA-256 of the arrays' bytes, one after the other."""
     return hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()
@@ -445,7 +496,7 @@ def check_display() -> None:
 def describe(config: Config) -> Table:
     """What is about to run, one line a group: its kind, then its settings."""
     table = Table.grid(padding=(0, 2))
-    for group, settings in config.model_dump(exclude={"tracking"}).items():
+    for group, settings in config.model_dump(exclude=WATCHING).items():
         kind = Config.model_fields[group].discriminator
         values = [f"{key} {value}" for key, value in settings.items() if key != kind and value is not None]
         table.add_row(f"[bold]{group}", ("[cyan]" + settings[kind] + "[/]: " if kind else "") + ", ".join(values))
@@ -460,8 +511,12 @@ def report(console: Console, tracked: tracking.TrackedRun, result: Result) -> No
         console.print(f"go on: {resume.command(result.run_id)}", highlight=False, soft_wrap=True)
     if tracked.contradicted is not None:
         console.print(f"[bold yellow]{CONTRADICTED}[/]".format(tracked.contradicted), soft_wrap=True)
-    figures = "   ".join(f"{key} {value:.4g}" for key, value in result.metrics.items())
+    figures = "   ".join(f"{key} {result.metrics[key]:.4g}" for key in METRICS if key in result.metrics)
     console.print(figures, highlight=False, soft_wrap=True)
+    if mse := result.metrics.get("evaluation.mse"):
+        metrics = {key.removeprefix("evaluation."): value for key, value in result.metrics.items()}
+        words = f"never trained on: mean squared error {mse:.3g}; {baselines_in_words(metrics)}"
+        console.print(words, highlight=False, soft_wrap=True)
     console.print(f"run {escape(tracked.name)} ({result.run_id})", highlight=False, soft_wrap=True)
     look = "" if store.tracking_uri().startswith("http") else "`make ui`, then "
     console.print(f"look at it: {look}{tracked.url()}", highlight=False, soft_wrap=True)

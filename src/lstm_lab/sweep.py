@@ -57,7 +57,7 @@ def declare(
         )
     distributions = {key: study.to_distribution(override) for key, override in space.items()}
     check_space(distributions, base)
-    checked = config.check(base).model_dump(exclude={"tracking"})
+    checked = config.check(base).model_dump(exclude=config.WATCHING)
     sampler, pruner, total = settings["sampler"], settings["pruner"], settings["n_trials"]
     name = settings["study_name"]
     if name is None:
@@ -95,7 +95,7 @@ def makes_another_study(word: str) -> bool:
     """Whether the same file of sweeps/ with this override is another study, rather than more of the same one."""
     if word.startswith(("hydra/sweeper/", "hydra.sweeper.")):
         return not word.startswith(("hydra.sweeper.n_trials", "hydra.sweeper.max_failures", "hydra.sweeper.storage"))
-    return not word.startswith(("sweeps=", "tracking.", "hydra"))
+    return not word.startswith(("sweeps=", "evaluation.", "tracking.", "hydra"))
 
 
 def folder_of(declared: study.Declared) -> Path:
@@ -316,6 +316,6 @@ def training_command(composed: dict[str, Any], compose: Callable[[list[str]], di
             words.append(f"{group}={composed[group][kind]}")
     left = dict(config.flatten(compose(words)))
     for key, value in config.flatten(composed):
-        if not key.startswith("tracking.") and left.get(key) != value:
+        if key.split(".")[0] not in config.WATCHING and left.get(key) != value:
             words.append(f"{key}={quoted(value)}")
     return f"python src/train.py {shlex.join(words)}"
