@@ -24,7 +24,7 @@ try:
     from omegaconf.errors import OmegaConfBaseException
     from rich.console import Console
 
-    from lstm_lab import config, resume, run
+    from lstm_lab import config, resume, run, series
     from lstm_lab.config import CannotRunError
     from lstm_lab.provenance import ROOT
 except ModuleNotFoundError as missing:
@@ -46,7 +46,7 @@ def launch(composed: DictConfig) -> None:
                 str(run_id), take_over is True, composed, list(hydra_config.overrides.task), verbose
             )
         else:
-            checked = config.check(values)
+            checked = config.check(series.locate(values))
         if hydra_config.mode == RunMode.MULTIRUN:
             from lstm_lab import sweep
 

@@ -30,7 +30,7 @@ def test_costs_that_are_not_finite_can_be_drawn(tmp_path):
 
 def test_the_continued_curve_shows_no_prediction_of_what_was_trained_on():
     x = np.linspace(0, 10, 400)
-    figure = figures.continued_figure(x, np.cos(x), 100, np.cos(x[100:]) + 0.1, note="", title="")
+    figure = figures.continued_figure(x, np.cos(x), 100, np.cos(x[100:]) + 0.1, x_label="", note="", title="")
     target, prediction, border = figure.axes[0].lines
     np.testing.assert_array_equal(target.get_xdata(), x)
     np.testing.assert_array_equal(prediction.get_xdata(), x[100:])

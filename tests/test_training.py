@@ -162,7 +162,7 @@ def test_step_graph_has_the_tutorials_scopes():
     chunk = compile_chunk(model, build_optimizer(**ADAM), batch_size=50, carry_state=True, jit_compile=False)
     rows, state = batches.rows(0, 54), zero_state(model, 50)
     list(train(chunk, batches, state, steps=5, chunk_steps=5))
-    graph = step_graph(chunk, rows.inputs, rows.targets, state)
+    graph = step_graph(chunk, rows, state)
     scopes = {node.name.split("/")[0] for node in graph.node if "/" in node.name}
     assert {"inputs", "in_hidden", "LSTM_cell", "out_hidden", "cost", "train"} <= scopes
     names = {node.name for node in graph.node}

@@ -64,14 +64,23 @@ class SimpleRNN(Model):
 class Data(Group):
     batch_size: Size
     time_steps: Size
+
+
+class Curve(Data):
+    curve: str
     sample_spacing: Positive
 
+    @property
+    def name(self) -> str:
+        """What the data are called: the curve's name."""
+        return self.curve
 
-class SineToCosine(Data):
+
+class SineToCosine(Curve):
     curve: Literal["sine_to_cosine"]
 
 
-class NoisySinesToDerivative(Data):
+class NoisySinesToDerivative(Curve):
     curve: Literal["noisy_sines_to_derivative"]
     amplitudes: Annotated[list[Number], Field(min_length=1)]
     frequencies: Annotated[list[Positive], Field(min_length=1)]
@@ -86,6 +95,30 @@ class NoisySinesToDerivative(Data):
                 f"amplitudes and frequencies must have the same length, got {self.amplitudes} and {self.frequencies}"
             )
         return self
+
+
+class Csv(Data):
+    curve: Literal["csv"]
+    path: Annotated[str, Field(min_length=1)]
+    input: str
+    target: str | None
+    horizon: Count | None
+    held_out: Annotated[float, Field(gt=0, lt=1)]
+
+    @model_validator(mode="after")
+    def target_or_horizon(self) -> typing.Self:
+        """The target is another column, or the input some samples later."""
+        if (self.target is None) == (self.horizon is None):
+            raise ValueError(
+                "needs either data.target=COLUMN or data.horizon=SAMPLES (then the target is the input so many samples "
+                f"later), got target={self.target!r} and horizon={self.horizon!r}"
+            )
+        return self
+
+    @property
+    def name(self) -> str:
+        """What the data are called: the file's name."""
+        return Path(self.path).stem
 
 
 class Optimizer(Group):
@@ -169,7 +202,7 @@ class Config(Group):
     """Everything that decides what one run does."""
 
     model: Annotated[LSTM | GRU | SimpleRNN, Field(discriminator="cell")]
-    data: Annotated[SineToCosine | NoisySinesToDerivative, Field(discriminator="curve")]
+    data: Annotated[SineToCosine | NoisySinesToDerivative | Csv, Field(discriminator="curve")]
     optimizer: Annotated[Adam | SGD | RMSprop, Field(discriminator="name")]
     training: Training
     evaluation: Evaluation
@@ -194,6 +227,8 @@ def describe_fault(fault: Any) -> str:
         return describe_unknown_key(key)
     if fault["type"] == "missing":
         return f"{key} is missing: every setting needs a value"
+    if fault["type"] == "string_type" and given is None:
+        return f"{key} is missing: it has no default, so name one, as in {key}=..."
     allowed = re.sub(r"^(Input|String|List) should", "must", fault["msg"].removeprefix("Value error, "))
     if fault["type"] == "string_type":
         allowed = "must be text; quotes make a number text, as in KEY='\"5\"'"

@@ -10,7 +10,7 @@ Every function here is a pure function of the sample number: there is no cursor,
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -57,21 +57,57 @@ CURVES: dict[str, Callable[..., tuple[np.ndarray, np.ndarray]]] = {
 
 @dataclass(frozen=True)
 class Rows:
-    """Consecutive rows of samples: `x` is [rows, time_steps], `inputs` and `targets` [rows, time_steps, 1]."""
+    """Rows of consecutive samples: `x` is [rows, time_steps], `inputs` and `targets` [rows, time_steps, 1].
+
+    `starts_over` [batches], for a series that comes to an end, tells which batches begin from a state of zeros.
+    """
 
     x: np.ndarray
     inputs: np.ndarray
     targets: np.ndarray
+    starts_over: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
 class Continuation:
-    """A stretch of consecutive samples [samples] of a curve: those before `first` were trained on, the others never."""
+    """A stretch of consecutive samples [samples] of a curve: those before `first` were trained on, the others never.
+
+    With a `horizon` the target is the input so many samples later. `unit` is the mean and the standard deviation that
+    the target was normalised with.
+    """
 
     x: np.ndarray
     inputs: np.ndarray
     targets: np.ndarray
     first: int
+    horizon: int = 0
+    unit: tuple[float, float] = (0.0, 1.0)
+
+
+class Source(Protocol):
+    """Where batches come from: batch k is a pure function of k.
+
+    The batches of a chunk lie in one array, `stride` rows apart; they are the windows of `batch_size` rows there.
+    `carries_into_unseen` tells whether the last row's state after the last step stands at the continuation's `first`.
+    `units` are mean and standard deviation of inputs and of targets, if they are normalised; else there are none.
+    `file_sha256` is the digest of the file that they come from, if they come from one.
+    """
+
+    batch_size: int
+    time_steps: int
+    stride: int
+    carries_into_unseen: bool
+    units: Sequence[tuple[float, float]]
+    file_sha256: str | None
+
+    def chunk(self, first: int, steps: int) -> Rows:
+        """The rows of the batches `first` to `first + steps - 1`."""
+
+    def continuation(self, steps: int, windows: int) -> Continuation:
+        """At most `windows` windows of what `steps` steps never trained on, and of what lies before it."""
+
+    def digest(self, steps: int) -> str:
+        """SHA-256 of what tells the data of `steps` steps apart from other data."""
 
 
 class Batches:
@@ -80,6 +116,11 @@ class Batches:
     `sample_spacing` is the distance in x between two samples; `curve` is a name of `CURVES`, and what else that
     function takes goes into `parameters`.
     """
+
+    stride = 1
+    carries_into_unseen = True
+    units: Sequence[tuple[float, float]] = ()
+    file_sha256: str | None = None
 
     def __init__(self, curve: str, batch_size: int, time_steps: int, sample_spacing: float, **parameters: Any) -> None:
         self.curve, self.parameters = CURVES[curve], parameters
@@ -97,6 +138,10 @@ class Batches:
         return Rows(
             x.reshape(shape[:2]), inputs.astype(np.float32).reshape(shape), targets.astype(np.float32).reshape(shape)
         )
+
+    def chunk(self, first: int, steps: int) -> Rows:
+        """The rows of the batches `first` to `first + steps - 1`: neighbouring batches share all rows but one."""
+        return self.rows(first, steps + self.batch_size - 1)
 
     def continuation(self, steps: int, windows: int) -> Continuation:
         """The `windows` windows of `time_steps` samples that follow what `steps` steps trained on, and as many before.

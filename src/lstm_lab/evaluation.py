@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from lstm_lab.data import Continuation
+from lstm_lab.model import zero_state
 
 Predict = Callable[[np.ndarray, Sequence[np.ndarray]], tuple[np.ndarray, list[np.ndarray]]]
 
@@ -17,11 +18,17 @@ LAGS, FITTED = 100, 10_000
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Metrics by name; and the curve and the model's prediction [samples never trained on] that they are of."""
+    """Metrics by name, and the curve that they are of, in the target's own units.
+
+    `x` and `target` [samples] are the whole stretch; `prediction` and, with a horizon, `rolled_out` begin at `first`.
+    """
 
     metrics: dict[str, float]
-    curve: Continuation
+    x: np.ndarray
+    target: np.ndarray
+    first: int
     prediction: np.ndarray
+    rolled_out: np.ndarray | None
 
 
 def compile_prediction(model: keras.Model) -> Predict:
@@ -40,24 +47,66 @@ def compile_prediction(model: keras.Model) -> Predict:
 
 
 def evaluate(
-    model: keras.Model, curve: Continuation, state: Sequence[np.ndarray], *, time_steps: int, carry_state: bool
+    model: keras.Model,
+    curve: Continuation,
+    state: Sequence[np.ndarray] | None,
+    *,
+    time_steps: int,
+    carry_state: bool,
 ) -> Evaluation:
     """Predicts the samples that were never trained on, from `state` [1, cell_size] at the first of them on.
 
-    Without `carry_state` every window of `time_steps` samples starts from a state of zeros, as in training.
+    Where `state` is None, the model first goes through the samples before, from a state of zeros. Without
+    `carry_state` every window of `time_steps` samples starts from a state of zeros, as in training. With a horizon the
+    curve is also forecast from `curve.first` on by the model's own predictions. All errors are in the target's units.
     """
-    unseen = curve.inputs[curve.first :]
-    if carry_state:  # one long row: windows make no difference to a state that is carried
-        x, start = unseen.reshape(1, -1, 1), list(state)
-    else:
-        x = unseen.reshape(-1, time_steps, 1)
-        start = [np.zeros((len(x), tensor.shape[-1]), np.float32) for tensor in state]
-    prediction = compile_prediction(model)(x, start)[0].ravel()
-    target = curve.targets[curve.first :]
-    metrics = measure(target, prediction, time_steps)
+    mean, stddev = curve.unit
+    predict, unseen = compile_prediction(model), curve.inputs[curve.first :]
+    if not carry_state:
+        state = zero_state(model, 1)
+        windows = unseen.reshape(-1, time_steps, 1)
+        normalised = predict(windows, zero_state(model, len(windows)))[0].ravel()
+    else:  # one long row: windows make no difference to a state that is carried
+        if state is None:
+            state = predict(curve.inputs[: curve.first].reshape(1, -1, 1), zero_state(model, 1))[1]
+        normalised = predict(unseen.reshape(1, -1, 1), state)[0].ravel()
+
+    def in_units(values: np.ndarray) -> np.ndarray:
+        return mean + stddev * values.astype(np.float64)
+
+    target, prediction, rolled_out = in_units(curve.targets), in_units(normalised), None
+    true = target[curve.first :]
+    metrics = measure(true, prediction, time_steps)
     for name, guess in baselines(curve, time_steps).items():
-        metrics[f"{name}_mse"] = float(np.mean((guess - target) ** 2))
-    return Evaluation(metrics, curve, prediction)
+        metrics[f"{name}_mse"] = mean_square(in_units(guess) - true)
+    if curve.horizon:
+        known = unseen[: curve.horizon]
+        rolled_out = in_units(roll_out(predict, known, state, len(unseen), None if carry_state else time_steps))
+        metrics["rollout_mse"] = mean_square(rolled_out - true)
+        metrics["rollout_persistence_mse"] = mean_square(in_units(known[-1:]) - true)
+    return Evaluation(metrics, curve.x, target, curve.first, prediction, rolled_out)
+
+
+def roll_out(
+    predict: Predict, known: np.ndarray, state: Sequence[np.ndarray], steps: int, reset_every: int | None = None
+) -> np.ndarray:
+    """The forecast [steps] of a model whose target is its input some samples later, on its own predictions.
+
+    `known` [horizon] are as many inputs as the horizon is long. They are fed first, then the predictions in their
+    order, each in its turn the input of another. With `reset_every` the state starts over every so many samples.
+    """
+    inputs = known.tolist()
+    for i in range(steps):
+        if reset_every and i % reset_every == 0:
+            state = [np.zeros_like(tensor) for tensor in state]
+        prediction, state = predict(np.full((1, 1, 1), inputs[i], np.float32), state)
+        inputs.append(prediction.item())
+    return np.array(inputs[len(known) :])
+
+
+def mean_square(errors: np.ndarray) -> float:
+    """The mean of the squared errors."""
+    return float(np.mean(errors**2))
 
 
 def measure(target: np.ndarray, prediction: np.ndarray, time_steps: int) -> dict[str, float]:
@@ -66,7 +115,7 @@ def measure(target: np.ndarray, prediction: np.ndarray, time_steps: int) -> dict
     Position 0 is the first sample of each window, where nothing but the carried state tells of what came before.
     """
     error = prediction.astype(np.float64) - target
-    mse = float(np.mean(error**2))
+    mse = mean_square(error)
     with np.errstate(all="ignore"):  # a constant target has no R2
         r2 = float(1 - np.sum(error**2) / np.sum((target - np.mean(target, dtype=np.float64)) ** 2))
     return {
@@ -74,7 +123,7 @@ def measure(target: np.ndarray, prediction: np.ndarray, time_steps: int) -> dict
         "rmse": mse**0.5,
         "mae": float(np.mean(np.abs(error))),
         "r2": r2,
-        "mse_position_0": float(np.mean(error[::time_steps] ** 2)),
+        "mse_position_0": mean_square(error[::time_steps]),
     }
 
 

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 TARGET: dict[str, Any] = {"color": "tab:red", "linestyle": "-", "linewidth": 2.0, "label": "target"}
 PREDICTION: dict[str, Any] = {"color": "tab:blue", "linestyle": "--", "linewidth": 2.0, "label": "prediction"}
+ROLLED_OUT: dict[str, Any] = {"color": "tab:green", "linewidth": 1.5, "label": "forecast on its own predictions"}
 
 
 def new_figure(rows: int = 1, height_ratios: Sequence[float] | None = None, size: float = 6.4) -> tuple[Figure, list]:
@@ -72,23 +73,36 @@ def draw_fit(ax: Axes, x: np.ndarray, target: np.ndarray, prediction: np.ndarray
     """The tutorial's picture: target solid red, prediction dashed blue, a fifth of room above and below."""
     ax.plot(x, target, **TARGET)
     ax.plot(x, prediction, **PREDICTION)
-    limit = 1.2 * float(np.abs(target).max())
+    limit = 1.2 * float(np.nanmax(np.abs(target)))
     ax.set(xlabel="x", ylim=(-limit, limit))
     ax.margins(x=0)
 
 
 def continued_figure(
-    x: np.ndarray, target: np.ndarray, first: int, prediction: np.ndarray, *, note: str, title: str
+    x: np.ndarray,
+    target: np.ndarray,
+    first: int,
+    prediction: np.ndarray,
+    rolled_out: np.ndarray | None = None,
+    *,
+    x_label: str,
+    note: str,
+    title: str,
 ) -> Figure:
-    """Target [samples] over x [samples], and the prediction from sample `first` on, which was never trained on."""
+    """Target [samples] over x [samples], and the prediction from sample `first` on, which was never trained on.
+
+    `rolled_out`, if there is one, is the prediction on the model's own predictions.
+    """
     figure, [ax] = new_figure()
     ax.plot(x, target, **TARGET)
     ax.plot(x[first:], prediction, **PREDICTION)
+    if rolled_out is not None:
+        ax.plot(x[first:], rolled_out, **ROLLED_OUT)
     ax.axvline(x[first], color="gray", linewidth=1)
     ax.axvspan(x[0], x[first], color="gray", alpha=0.1, linewidth=0)
     ax.text(0.01, 1.01, "trained on: shaded", transform=ax.transAxes, color="gray")
     ax.margins(x=0, y=0.2)
-    ax.set(xlabel=f"x\n{note}")
+    ax.set_xlabel(f"{x_label}\n{note}")
     ax.set_title(title, pad=20)
     figure.legend(loc="outside lower center", frameon=False, ncols=3)
     return figure

@@ -68,6 +68,23 @@ def build_model(
     return keras.Model([x, *initial_state], [prediction, *final_state], name=f"{cell}_{cell_size}")
 
 
+def with_units(model: keras.Model, input_unit: tuple[float, float], target_unit: tuple[float, float]) -> keras.Model:
+    """The model for inputs and predictions in their own units; each unit is the mean and the standard deviation.
+
+    The same tensors go in and out; Keras's Normalization layers stand before and behind, and are saved with it.
+    """
+
+    def normalization(unit: tuple[float, float], name: str, invert: bool = False) -> keras.layers.Normalization:
+        mean, stddev = unit
+        return keras.layers.Normalization(axis=None, mean=mean, variance=stddev**2, invert=invert, name=name)
+
+    inputs = [keras.Input(tensor.shape[1:], name=tensor.name) for tensor in model.inputs]
+    x, *state = inputs
+    prediction, *final_state = model([normalization(input_unit, "normalize")(x), *state])
+    outputs = [normalization(target_unit, "to_units", invert=True)(prediction), *final_state]
+    return keras.Model(inputs, outputs, name=model.name)
+
+
 def zero_state(model: keras.Model, batch_size: int) -> list[np.ndarray]:
     """The state before the first step: zeros [batch_size, cell_size], one for each state tensor of the model."""
     return [np.zeros((batch_size, tensor.shape[-1]), np.float32) for tensor in model.inputs[1:]]

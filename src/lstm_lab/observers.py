@@ -25,10 +25,25 @@ class Observer(Protocol):
     def close(self) -> None: ...
 
 
-def shown_curve(progress: Progress) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """x, target and prediction [samples] over the batch's first few rows, which are consecutive windows."""
-    rows = max(3, math.ceil(SHOWN_SAMPLES / progress.x.shape[1]))
-    return progress.x[:rows].ravel(), progress.target[:rows].ravel(), progress.prediction[:rows].ravel()
+def laid_out(progress: Progress) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+    """x, target and prediction [samples] over the batch's rows, one after the other; and the length of a window.
+
+    Rows that do not go on where the one before ended are drawn side by side, each with a gap (NaN) after it.
+    """
+    x, target, prediction = progress.x, progress.target[..., 0], progress.prediction[..., 0]
+    steps = np.diff(x.ravel())
+    if len(steps) and np.ptp(steps) > 1e-3 * steps.max():
+        gap = np.full((len(x), 1), np.nan)
+        target, prediction = (np.hstack([values, gap]) for values in (target, prediction))
+        x = np.arange(target.size, dtype=float).reshape(target.shape)
+    return x.ravel(), target.ravel(), prediction.ravel(), x.shape[1]
+
+
+def shown_curve(progress: Progress) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+    """`laid_out` over the batch's first few rows."""
+    x, target, prediction, window = laid_out(progress)
+    shown = slice(window * max(3, math.ceil(SHOWN_SAMPLES / window)))
+    return x[shown], target[shown], prediction[shown], window
 
 
 class Record:
@@ -109,14 +124,14 @@ class Frames:
         if progress.step < self.next:
             return
         self.next = (progress.step // self.every + 1) * self.every
-        x, target, prediction = (
-            a.ravel()[: 4 * SHOWN_SAMPLES] for a in (progress.x, progress.target, progress.prediction)
-        )
+        x, target, prediction = (values[: 4 * SHOWN_SAMPLES] for values in laid_out(progress)[:3])
         if not self.steps:
             self.x = x[: len(x) - len(x) // 4][:SHOWN_SAMPLES] - x[0]
         # A batch lies further along the curve than the one before: show the stretch of it that looks like the first
         # picture's target, so that the target stands still and the prediction is seen to move.
-        start = figures.align(target, self.targets[0] if self.targets else target[: len(self.x)])
+        start = 0
+        if not np.isnan(target).any():
+            start = figures.align(target, self.targets[0] if self.targets else target[: len(self.x)])
         shown = slice(start, start + len(self.x))
         self.targets.append(target[shown])
         self.predictions.append(prediction[shown])
@@ -171,7 +186,7 @@ class LiveFigure:
         if not self.pyplot.fignum_exists(self.figure.number):  # the user closed the window: train on without it
             return
         self.axes.clear()
-        figures.draw_fit(self.axes, *shown_curve(progress))
+        figures.draw_fit(self.axes, *shown_curve(progress)[:3])
         self.axes.legend(loc="upper right", ncols=2)
         self.axes.set_title(f"step {progress.step:,}   cost {progress.costs[-1]:.3g}")
         self.figure.canvas.draw_idle()

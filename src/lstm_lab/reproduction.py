@@ -102,6 +102,9 @@ def differences(original: Original) -> list[str]:
     settings, params = original.config.training, original.run.data.params
     now = provenance.current(seed=settings.seed, level=settings.level, threads=settings.threads)
     found = provenance.differences(original.made_by, now, portable=settings.level == "portable")
+    file_then, file_now = original.run.data.tags.get("data.file.sha256"), run.make_batches(original.config).file_sha256
+    if file_then != file_now:
+        found.insert(0, f"the file {params['data.path']}: its SHA-256 was {file_then} then, is {file_now} now")
     changed = {key.removeprefix("changed.") for key in original.run.data.tags if key.startswith("changed.")}
     for key, value in flatten(original.config.model_dump()):
         text = json.dumps(value) if isinstance(value, list) else str(value)
@@ -114,9 +117,7 @@ def differences(original: Original) -> list[str]:
 
 def digests(original: Original, config: Config, tags: dict[str, str]) -> dict[str, tuple[str, str]]:
     """The digests of data and initial weights, then and now: of the data of all the steps the run was to do."""
-    from lstm_lab.data import Batches
-
-    data = Batches(**config.data.model_dump()).digest(original.config.training.steps)
+    data = run.make_batches(config).digest(original.config.training.steps)
     then, key = original.run.data.tags, "initial_weights.sha256"
     return {
         "the data": (then.get("data.sha256", ""), data),

@@ -20,13 +20,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from lstm_lab import provenance, resume, runtime, store, tracking
-from lstm_lab.config import WATCHING, Config, ConfigError
+from lstm_lab.config import WATCHING, Config, ConfigError, Csv
 
 if TYPE_CHECKING:  # these import TensorFlow or MLflow, and a refused config must not wait for them
+    import keras
     from mlflow import MlflowClient
 
     from lstm_lab.checkpoint import Checkpoint
-    from lstm_lab.data import Batches
+    from lstm_lab.data import Source
     from lstm_lab.evaluation import Evaluation
     from lstm_lab.observers import Frames, Observer, Record
     from lstm_lab.training import Program, Progress
@@ -98,6 +99,7 @@ def run(
     Raises ConfigError or StoreError, before anything is written, if the run cannot start; and StoreError if the store
     fails meanwhile, with the command that delivers what it did not take.
     """
+    batches = make_batches(config)
     store.check_store()
     if config.training.live:
         check_display()
@@ -116,7 +118,7 @@ def run(
         try:
             if not part:
                 announce_interrupted(client, console)
-            return train_and_log(config, tracked, console, stop, part, bool(resumed))
+            return train_and_log(config, tracked, console, stop, part, batches, bool(resumed))
         except BaseException as error:
             if store.is_fault(error):  # then it could not take the run's end either
                 raise store.StoreError(
@@ -141,20 +143,24 @@ def announce_interrupted(client: "MlflowClient", console: Console) -> None:
 
 
 def train_and_log(
-    config: Config, tracked: tracking.TrackedRun, console: Console, stop: StopSignal, part: Part | None, resumed: bool
+    config: Config,
+    tracked: tracking.TrackedRun,
+    console: Console,
+    stop: StopSignal,
+    part: Part | None,
+    batches: "Source",
+    resumed: bool,
 ) -> Result:
     """The run itself: how it begins, the training under its observers, and what is kept of it."""
-    from lstm_lab.data import Batches
     from lstm_lab.model import build_model
 
-    batches = Batches(**config.data.model_dump())
     weights = build_model(**config.model.model_dump(), seed=config.training.seed).get_weights()
     saved = find_checkpoint(config, tracked, batches, weights, console) if resumed else None
     with output_folder(part) as folder:
         write_beginning(folder, config, saved.step if saved else 0, tracked)
-        tracked.log_inputs(batches.digest(config.training.steps), arrays_digest(weights))
+        tracked.log_inputs(batches.digest(config.training.steps), batches.file_sha256, arrays_digest(weights))
         tracked.log_files(folder)
-        program = program_for(config)
+        program = program_for(config, batches.stride)
         watched = train_watched(config, tracked, console, stop, part, batches, program, weights, saved)
         result = log_end(folder, config, tracked, part, batches, program, watched)
     if not part:
@@ -164,7 +170,7 @@ def train_and_log(
 
 
 def find_checkpoint(
-    config: Config, tracked: tracking.TrackedRun, batches: "Batches", weights: Sequence[np.ndarray], console: Console
+    config: Config, tracked: tracking.TrackedRun, batches: "Source", weights: Sequence[np.ndarray], console: Console
 ) -> "Checkpoint | None":
     """The checkpoint that a resumed run goes on from; says so, and says what is damaged or has changed meanwhile.
 
@@ -175,6 +181,11 @@ def find_checkpoint(
         console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
     tags, before = tracked.run.data.tags, resume.config_of(tracked.client, tracked.run)
+    if tags.get("data.file.sha256") != batches.file_sha256:
+        raise ConfigError(
+            f"resume={tracked.run_id}: {config.data.name} is not the file that the run began with: its SHA-256 was "
+            f"{tags.get('data.file.sha256')} and is {batches.file_sha256}"
+        )
     now = {"data": batches.digest(before.training.steps), "initial_weights": arrays_digest(weights)}
     for what, digest in now.items():
         if tags.get(f"{what}.sha256", digest) != digest:
@@ -212,7 +223,7 @@ def train_watched(
     console: Console,
     stop: StopSignal,
     part: Part | None,
-    batches: "Batches",
+    batches: "Source",
     program: "Program",
     weights: Sequence[np.ndarray],
     saved: "Checkpoint | None",
@@ -247,8 +258,7 @@ def train_watched(
         watchers.append(frames)
     watchers.append(observers.Terminal(console, record, settings.steps, settings.report_every))
     if config.tracking.tensorboard and writable:
-        rows = batches.rows(0, chunk_steps + batches.batch_size - 1)
-        graph = functools.partial(training.step_graph, program.chunk, rows.inputs, rows.targets, state)
+        graph = functools.partial(training.step_graph, program.chunk, batches.chunk(0, chunk_steps), state)
         events = provenance.ROOT / "mlruns/tensorboard" / f"{tracked.name}-{tracked.run_id[:6]}"
         watchers.append(observers.TensorBoard(events, settings.steps, config.tracking.metric_points, graph))
     if settings.live:
@@ -266,7 +276,7 @@ def log_end(
     config: Config,
     tracked: tracking.TrackedRun,
     part: Part | None,
-    batches: "Batches",
+    batches: "Source",
     program: "Program",
     watched: Watched,
 ) -> Result:
@@ -297,23 +307,42 @@ def log_end(
             draw_evaluation(folder / "figures", config, evaluated)
     tracked.log_files(folder)
     if (config.tracking.model or keep) and np.isfinite(result.costs[-1]):
-        tracked.log_model(program.model)
+        tracked.log_model(in_units(program.model, batches))
     tracked.end("KILLED" if result.status == "PRUNED" else result.status)
     return result
 
 
-def evaluate(config: Config, batches: "Batches", program: "Program", record: "Record") -> "Evaluation":
-    """Lets the curve go on where training stopped, with the state of the last row, which stands exactly there."""
+def evaluate(config: Config, batches: "Source", program: "Program", record: "Record") -> "Evaluation":
+    """Lets the curve go on where training stopped, with the state of the last row if it stands exactly there."""
     from lstm_lab import evaluation
 
     assert record.last is not None
+    state = [np.asarray(tensor)[-1:] for tensor in record.last.state]
     return evaluation.evaluate(
         program.model,
         batches.continuation(record.last.step, config.evaluation.windows),
-        [np.asarray(tensor)[-1:] for tensor in record.last.state],
+        state if batches.carries_into_unseen else None,
         time_steps=config.data.time_steps,
         carry_state=config.training.carry_state,
     )
+
+
+def make_batches(config: Config) -> "Source":
+    """Where the run's batches come from; ConfigError if it is a file that does not serve."""
+    from lstm_lab.data import Batches
+    from lstm_lab.series import SeriesBatches
+
+    data = config.data
+    if isinstance(data, Csv):
+        return SeriesBatches(**data.model_dump(exclude={"curve"}) | {"path": provenance.ROOT / data.path})
+    return Batches(**data.model_dump())
+
+
+def in_units(model: "keras.Model", batches: "Source") -> "keras.Model":
+    """The model as it is kept: for inputs and predictions that are not normalised."""
+    from lstm_lab.model import with_units
+
+    return with_units(model, *batches.units) if batches.units else model
 
 
 @functools.cache
@@ -322,7 +351,7 @@ def programs() -> "dict[object, Program]":
     return {}
 
 
-def program_for(config: Config) -> "Program":
+def program_for(config: Config, stride: int = 1) -> "Program":
     """The compiled program for this config's shapes: the one of an earlier run in this process, if there was one.
 
     Learning rate, seed, initial weights and data are no shapes: runs that differ in them compile nothing.
@@ -339,6 +368,7 @@ def program_for(config: Config) -> "Program":
         config.data.time_steps,
         config.training.carry_state,
         config.training.level,
+        stride,
     )
     if shape not in programs():
         programs()[shape] = training.Program(
@@ -347,6 +377,7 @@ def program_for(config: Config) -> "Program":
             batch_size=config.data.batch_size,
             carry_state=config.training.carry_state,
             jit_compile=config.training.level == "fast",
+            stride=stride,
         )
     return programs()[shape]
 
@@ -407,7 +438,7 @@ def tell(config: Config, result: Result) -> str:
     """Two sentences for the run's page: what the run was, and how it went."""
     model, data, optimizer, training = config.model, config.data, config.optimizer, config.training
     what = (
-        f"{CELL_NAMES[model.cell]} of cell size {model.cell_size} on {data.curve} (batches of {data.batch_size} x "
+        f"{CELL_NAMES[model.cell]} of cell size {model.cell_size} on {data.name} (batches of {data.batch_size} x "
         f"{data.time_steps} time steps, state {'carried' if training.carry_state else 'reset'}), {training.steps:,} "
         f"steps of {optimizer.name} at learning rate {optimizer.learning_rate:g}, seed {training.seed}."
     )
@@ -440,10 +471,16 @@ def draw_figures(folder: Path, config: Config, result: Result, record: "Record",
     title = f"{model}: cost {result.costs[-1]:.3g} after {record.last.step:,} steps"
     figures.cost_figure(result.costs, title).savefig(folder / "cost_curve.png", dpi=120)
     carried = "carried from one to the next" if config.training.carry_state else "reset before each"
+    note = f"windows of {config.data.time_steps} time steps, the state {carried}"
+    if isinstance(config.data, Csv):
+        note = f"windows of {config.data.time_steps} time steps from all over the series, normalised, side by side"
+    x, target, prediction, window = shown_curve(record.last)
     figures.fit_figure(
-        *shown_curve(record.last),
-        window=config.data.time_steps,
-        note=f"windows of {config.data.time_steps} time steps, the state {carried}",
+        x,
+        target,
+        prediction,
+        window=window,
+        note=note,
         title=title,
     ).savefig(folder / "fitted_curve.png", dpi=120)
     if config.tracking.animation:
@@ -462,21 +499,28 @@ def draw_evaluation(folder: Path, config: Config, evaluated: "Evaluation") -> No
     from lstm_lab import figures
     from lstm_lab.observers import SHOWN_SAMPLES
 
-    curve, metrics = evaluated.curve, evaluated.metrics
-    start, end = max(0, curve.first - SHOWN_SAMPLES // 4), curve.first + SHOWN_SAMPLES
+    first, metrics, rolled_out = evaluated.first, evaluated.metrics, evaluated.rolled_out
+    shown = slice(max(0, first - SHOWN_SAMPLES // 4), first + SHOWN_SAMPLES)
     figures.continued_figure(
-        curve.x[start:end],
-        curve.targets[start:end],
-        curve.first - start,
+        evaluated.x[shown],
+        evaluated.target[shown],
+        first - shown.start,
         evaluated.prediction[:SHOWN_SAMPLES],
+        None if rolled_out is None else rolled_out[:SHOWN_SAMPLES],
+        x_label=x_label(config),
         note=baselines_in_words(metrics),
         title=f"never trained on: mean squared error {metrics['mse']:.3g}",
     ).savefig(folder / "continued_curve.png", dpi=120)
 
 
+def x_label(config: Config) -> str:
+    """What the samples' places are called in a figure."""
+    return "sample of the series" if isinstance(config.data, Csv) else "x"
+
+
 def baselines_in_words(metrics: Mapping[str, float]) -> str:
     """The baselines' mean squared errors in a line."""
-    names = ("predict_zero", "persistence", "least_squares")
+    names = ["predict_zero", "persistence", "least_squares"]
     return "baselines: " + ", ".join(f"{name.replace('_', ' ')} {metrics[f'{name}_mse']:.3g}" for name in names)
 
 

@@ -57,7 +57,9 @@ def declare(
         )
     distributions = {key: study.to_distribution(override) for key, override in space.items()}
     check_space(distributions, base)
-    checked = config.check(base).model_dump(exclude=config.WATCHING)
+    whole = config.check(base)
+    run.make_batches(whole)  # so that a faulty file is refused before any trial
+    checked = whole.model_dump(exclude=config.WATCHING)
     sampler, pruner, total = settings["sampler"], settings["pruner"], settings["n_trials"]
     name = settings["study_name"]
     if name is None:

@@ -33,7 +33,7 @@ def default_run_name(config: Config) -> str:
     """
     model, optimizer, seed = config.model, config.optimizer, config.training.seed
     who = f"{model.cell}{model.cell_size}-{optimizer.name}{optimizer.learning_rate:g}-seed{seed}"
-    return f"{who}-{time.strftime('%m%d-%H%M%S')}-{config.data.curve}"
+    return f"{who}-{time.strftime('%m%d-%H%M%S')}-{config.data.name}"
 
 
 def color(hue: float) -> str:
@@ -80,8 +80,8 @@ class TrackedRun:
         self.sender = ThreadPoolExecutor(1)
         self.sending: Future[None] | None = None
 
-    def log_inputs(self, data_digest: str, weights_digest: str) -> None:
-        """Every config value as a parameter, and the curve as the run's dataset.
+    def log_inputs(self, data_digest: str, file_digest: str | None, weights_digest: str) -> None:
+        """Every config value as a parameter, and the data as the run's dataset.
 
         MLflow never changes a parameter: what a resumed run does otherwise becomes a tag `changed.KEY`.
         """
@@ -91,6 +91,8 @@ class TrackedRun:
         params = {key: json.dumps(v) if isinstance(v, list) else str(v) for key, v in flatten(values)}
         tags = {f"changed.{key}": value for key, value in params.items() if known.get(key, value) != value}
         tags |= {"data.sha256": data_digest, "initial_weights.sha256": weights_digest}
+        if file_digest:
+            tags["data.file.sha256"] = file_digest
         self.client.log_batch(
             self.run_id,
             params=[Param(key, value) for key, value in params.items() if key not in known],
@@ -99,9 +101,9 @@ class TrackedRun:
         if self.run.data.tags.get("data.sha256") == data_digest:
             return
         dataset = Dataset(
-            name=self.config.data.curve,
+            name=self.config.data.name,
             digest=data_digest[:16],
-            source_type="code",
+            source_type="local" if file_digest else "code",
             source=json.dumps({"tags": {"mlflow.source.name": "src/lstm_lab/data.py"}, **values["data"]}),
             schema=json.dumps({"x": "float64", "input": "float32", "target": "float32"}),
             profile=json.dumps({"batches": self.config.training.steps}),

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from lstm_lab import bptt
-from lstm_lab.data import Batches
+from lstm_lab.data import Rows, Source
 
 State = list[tf.Tensor]
 CHUNK_SECONDS = 0.5
@@ -77,12 +77,19 @@ def train_step(
 
 
 def compile_chunk(
-    model: keras.Model, optimizer: keras.Optimizer, *, batch_size: int, carry_state: bool, jit_compile: bool
+    model: keras.Model,
+    optimizer: keras.Optimizer,
+    *,
+    batch_size: int,
+    carry_state: bool,
+    jit_compile: bool,
+    stride: int = 1,
 ) -> Callable[..., tuple[tf.Tensor, tf.Tensor, State]]:
-    """Compiles `chunk(inputs, targets, count, state)`: `count` training steps in one call.
+    """Compiles `chunk(inputs, targets, count, state, starts_over)`: `count` training steps in one call.
 
-    `inputs` and `targets` [rows, time, 1] hold rows for rows - batch_size + 1 batches, one row apart; `count` is
-    at most that many. Returns the costs [batches] (zero from `count` on), the last prediction and the final state.
+    `inputs` and `targets` [rows, time, 1] hold rows for (rows - batch_size) / stride + 1 batches, `stride` rows apart;
+    `count` is at most that many. `starts_over` [batches], or None, tells which batches begin from a state of zeros.
+    Returns the costs [batches] (zero from `count` on), the last prediction and the final state.
     Weights, optimizer slots and learning rate are variables: assigning to them needs no new compilation.
 
     Under XLA (`jit_compile`) an LSTM is trained by `bptt`, which is quicker than Keras's layers and rounds otherwise.
@@ -93,14 +100,17 @@ def compile_chunk(
 
     @tf.function(jit_compile=jit_compile, autograph=False)
     def chunk(
-        inputs: tf.Tensor, targets: tf.Tensor, count: tf.Tensor, state: State
+        inputs: tf.Tensor, targets: tf.Tensor, count: tf.Tensor, state: State, starts_over: tf.Tensor | None = None
     ) -> tuple[tf.Tensor, tf.Tensor, State]:
-        batches = inputs.shape[0] - batch_size + 1
+        batches = (inputs.shape[0] - batch_size) // stride + 1
         first_state = state
 
         def body(k: tf.Tensor, costs: tf.TensorArray, _: tf.Tensor, state: State) -> tuple[Any, ...]:
             with tf.name_scope("inputs"):
-                x, target = (tf.slice(rows, [k, 0, 0], [batch_size, -1, -1]) for rows in (inputs, targets))
+                row = k if stride == 1 else k * stride
+                x, target = (tf.slice(rows, [row, 0, 0], [batch_size, -1, -1]) for rows in (inputs, targets))
+            if starts_over is not None:
+                state = [tf.where(starts_over[k], 0.0, tensor) for tensor in state]
             cost, prediction, final_state = train_step(forward, variables, optimizer, x, target, state)
             # The carry: the final state of batch k is the initial state of batch k + 1.
             return k + 1, costs.write(k, cost), prediction, final_state if carry_state else first_state
@@ -113,12 +123,13 @@ def compile_chunk(
     return chunk
 
 
-def step_graph(chunk: Any, inputs: np.ndarray, targets: np.ndarray, state: State) -> tf.compat.v1.GraphDef:
-    """The graph of one training step, under the tutorial's scopes, out of a `chunk` compiled for these arguments.
+def step_graph(chunk: Any, rows: Rows, state: State) -> tf.compat.v1.GraphDef:
+    """The graph of one training step, under the tutorial's scopes, out of a `chunk` compiled for such rows.
 
     For the eye alone (TensorBoard): the loop's body as TensorFlow traced it, without the loop around it.
     """
-    traced = chunk.get_concrete_function(inputs, targets, tf.constant(0), state).graph.as_graph_def()
+    arguments = rows.inputs, rows.targets, tf.constant(0), state, rows.starts_over
+    traced = chunk.get_concrete_function(*arguments).graph.as_graph_def()
     body = next(f for f in traced.library.function if any(node.name == "while/cost/Sum" for node in f.node_def))
 
     def scoped(name: str) -> str:
@@ -149,10 +160,16 @@ class Program:
         batch_size: int,
         carry_state: bool,
         jit_compile: bool,
+        stride: int = 1,
     ) -> None:
         self.model, self.optimizer = model, optimizer
         self.chunk = compile_chunk(
-            model, optimizer, batch_size=batch_size, carry_state=carry_state, jit_compile=jit_compile
+            model,
+            optimizer,
+            batch_size=batch_size,
+            carry_state=carry_state,
+            jit_compile=jit_compile,
+            stride=stride,
         )
         self.fresh_slots = [variable.numpy() for variable in optimizer.variables]
 
@@ -174,7 +191,7 @@ class Program:
 
 def train(
     chunk: Callable[..., tuple[tf.Tensor, tf.Tensor, State]],
-    batches: Batches,
+    batches: Source,
     initial_state: Sequence[np.ndarray],
     *,
     steps: int,
@@ -191,11 +208,12 @@ def train(
     while step < steps:
         end = min(steps, (step // chunk_steps + 1) * chunk_steps, step + at_most)
         started = time.perf_counter()
-        rows = batches.rows(step, chunk_steps + batches.batch_size - 1)
-        costs, prediction, state = chunk(rows.inputs, rows.targets, tf.constant(end - step), state)
+        rows = batches.chunk(step, chunk_steps)
+        costs, prediction, state = chunk(rows.inputs, rows.targets, tf.constant(end - step), state, rows.starts_over)
         costs = costs.numpy()[: end - step]
         seconds = time.perf_counter() - started
-        last = slice(end - step - 1, end - step - 1 + batches.batch_size)
+        last_row = (end - step - 1) * batches.stride
+        last = slice(last_row, last_row + batches.batch_size)
         yield Progress(end, costs, rows.x[last], rows.targets[last], prediction.numpy(), state)
         if not np.isfinite(costs).all():
             bad = int(np.argmin(np.isfinite(costs)))
