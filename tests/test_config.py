@@ -24,6 +24,7 @@ def test_the_default_config_is_the_tutorials_recipe():
         "cell": "lstm",
         "cell_size": 10,
         "forget_bias": 1.0,
+        "recurrent_initializer": "glorot",
         "hidden_stddev": 1.0,
         "hidden_bias": 0.1,
     }
@@ -36,13 +37,15 @@ def test_the_default_config_is_the_tutorials_recipe():
     assert recipe["optimizer"] == {
         "name": "adam",
         "learning_rate": 0.006,
+        "warmup_steps": 0,
+        "decay_steps": None,
         "beta_1": 0.9,
         "beta_2": 0.999,
         "epsilon": 1e-8,
         "clipnorm": None,
     }
-    training = {key: recipe["training"][key] for key in ("steps", "report_every", "carry_state")}
-    assert training == {"steps": 200, "report_every": 20, "carry_state": True}
+    training = {key: recipe["training"][key] for key in ("steps", "report_every", "carry_state", "truncation_steps")}
+    assert training == {"steps": 200, "report_every": 20, "carry_state": True, "truncation_steps": None}
 
 
 @pytest.mark.parametrize("file", sorted(CONF.glob("*/*.yaml")), ids=lambda file: f"{file.parent.name}={file.stem}")
@@ -52,6 +55,13 @@ def test_every_choice_is_valid_and_opens_with_a_comment_and_its_command(file):
     comment = [line for line in file.read_text().splitlines() if line.startswith("# ")]
     assert file.read_text().startswith(comment[0])
     assert any(line.startswith("# python src/train.py") for line in comment)
+
+
+@pytest.mark.parametrize(("steps", "every"), [(40, 1), (8, 3), (15, 3), (10, 20)])
+def test_a_truncation_must_fit_the_window(steps, every):
+    values = composed(f"training.truncation_steps={steps}", f"training.truncation_every={every}")
+    with pytest.raises(config.ConfigError, match=f"^training.truncation_steps={steps} .*data.time_steps=20"):
+        config.check(values)
 
 
 FAULTS = {
@@ -66,6 +76,9 @@ FAULTS = {
     "optimizer.learning_rate=0": "optimizer.learning_rate=0: must be greater than 0",
     "optimizer.learning_rate=-1": "optimizer.learning_rate=-1: must be greater than 0",
     "optimizer.beta_1=1": "optimizer.beta_1=1: must be less than 1",
+    "optimizer.warmup_steps=5": "optimizer: warmup_steps=5 needs decay_steps",
+    "training.truncation_steps=5": "training.truncation_steps=5 and training.truncation_every=None: must be",
+    "model.recurrent_initializer=he": "model.recurrent_initializer='he': must be 'glorot' or 'orthogonal'",
     "training.steps=0": "training.steps=0: must be greater than or equal to 1",
     "training.carry_state=maybe": "training.carry_state='maybe': must be a valid boolean",
     "tracking.experiment=Default": "tracking.experiment='Default': must be another name than 'Default', which belongs",

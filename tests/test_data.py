@@ -33,10 +33,16 @@ def test_each_row_goes_on_where_the_batch_before_ended():
     np.testing.assert_allclose(after.x[:, 0] - before.x[:, -1], SPACING, rtol=1e-9)
 
 
-@pytest.mark.parametrize("curve", ["sine_to_cosine", "noisy_sines_to_derivative"])
+PARAMETERS = {
+    "sine_to_cosine": {},
+    "noisy_sines_to_derivative": NOISY,
+    "delayed_recall": {"delay": 5, "noise_seed": 7},
+}
+
+
+@pytest.mark.parametrize("curve", PARAMETERS)
 def test_batches_of_a_chunk_are_windows_of_its_rows(curve):
-    parameters = NOISY if curve.startswith("noisy") else {}
-    batches = tutorial_batches(curve=curve, **parameters)
+    batches = tutorial_batches(curve=curve, **PARAMETERS[curve])
     chunk = batches.rows(200, 50 + 12)  # its samples cross a block of the noise
     for k in range(13):
         batch = batches.rows(200 + k, 50)
@@ -78,3 +84,13 @@ def test_digest_tells_data_apart():
     }
     assert len(digests) == 6
     assert tutorial_batches().digest(200) == tutorial_batches().digest(200)
+
+
+def test_delayed_recalls_target_is_its_input_some_samples_ago():
+    rows = tutorial_batches(curve="delayed_recall", delay=5, noise_seed=7).rows(200, 50)  # crosses a block of the noise
+    inputs, targets = rows.inputs.ravel(), rows.targets.ravel()
+    np.testing.assert_array_equal(targets[5:], inputs[:-5])
+    assert abs(inputs.mean()) < 0.15
+    assert 0.85 < inputs.std() < 1.15
+    correlation = np.correlate(inputs, inputs, "full")[len(inputs) : len(inputs) + 8] / len(inputs)
+    assert np.abs(correlation).max() < 0.15

@@ -104,3 +104,14 @@ def test_saved_model_loads_in_safe_mode_and_answers_alike(tmp_path):
     inputs = [np.ones((2, 20, 1), np.float32), *zero_state(model, 2)]
     for x, y in zip(model(inputs), loaded(inputs), strict=True):
         np.testing.assert_array_equal(x, y)
+
+
+@pytest.mark.parametrize(("cell", "kernels"), [("lstm", 4), ("gru", 3), ("simple_rnn", 1)])
+def test_an_orthogonal_recurrent_kernel_has_orthonormal_rows_and_leaves_the_other_weights(cell, kernels):
+    recipe = {**RECIPE, "cell": cell, "forget_bias": 1.0 if cell == "lstm" else None}
+    usual, other = (
+        build_model(**recipe, recurrent_initializer=name, seed=0).get_weights() for name in ("glorot", "orthogonal")
+    )
+    assert other[3].shape == (10, kernels * 10)
+    np.testing.assert_allclose(other[3] @ other[3].T, np.eye(10), atol=1e-5)
+    assert all(np.array_equal(a, b) for i, (a, b) in enumerate(zip(usual, other, strict=True)) if i != 3)

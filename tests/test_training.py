@@ -219,3 +219,51 @@ def test_a_training_restored_at_any_step_goes_on_to_the_same_bits(cell, optimize
     ):
         program.restore(*lacking[:2])
         assert not np.array_equal(all_costs(go_on(lacking[2], 10)), costs[10:])
+
+
+SCHEDULE = {**ADAM, "warmup_steps": 4, "decay_steps": 8}
+
+
+def test_the_learning_rate_rises_in_a_line_and_falls_along_half_a_cosine():
+    optimizer = build_optimizer("sgd", learning_rate=2.0, warmup_steps=2, decay_steps=4)
+    rates = []
+    for step in range(8):
+        optimizer.iterations.assign(step)
+        rates.append(float(optimizer.learning_rate))
+    half = np.sqrt(0.5)
+    np.testing.assert_allclose(rates, [0, 1, 2, 1 + half, 1, 1 - half, 0, 0], atol=1e-6)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True], ids=["plain", "xla"])
+def test_without_warmup_a_schedule_starts_at_its_peak(jit_compile):
+    optimizer = build_optimizer("sgd", learning_rate=2.0, decay_steps=4)
+    rate = tf.function(lambda: optimizer.learning_rate + 0.0, jit_compile=jit_compile)
+    assert float(rate()) == 2.0
+
+
+def program_with(optimizer):
+    return Program(tutorial_model(), build_optimizer(**optimizer), batch_size=50, carry_state=True, jit_compile=False)
+
+
+def costs_of(program, steps, state=None, first_step=0):
+    state = zero_state(program.model, 50) if state is None else state
+    return list(train(program.chunk, tutorial_batches(), state, steps=steps, chunk_steps=4, first_step=first_step))
+
+
+def test_one_compiled_program_follows_schedules_of_any_peak():
+    program, weights = program_with({**SCHEDULE, "learning_rate": 1.0}), tutorial_model().get_weights()
+    for rate in (0.02, 0.006):
+        program.restart(weights, rate)
+        expected = all_costs(costs_of(program_with({**SCHEDULE, "learning_rate": rate}), 12))
+        np.testing.assert_array_equal(all_costs(costs_of(program, 12)), expected)
+    assert program.chunk.experimental_get_tracing_count() == 1
+
+
+def test_a_schedule_goes_on_where_a_snapshot_was_taken():
+    program = program_with(SCHEDULE)
+    whole = all_costs(costs_of(program, 12))
+    program.restart(tutorial_model().get_weights(), 0.006)
+    half = costs_of(program, 8)
+    other = program_with({**SCHEDULE, "learning_rate": 1.0})
+    other.restore(*program.snapshot())
+    np.testing.assert_array_equal(all_costs(costs_of(other, 12, half[-1].state, first_step=8)), whole[8:])

@@ -44,6 +44,7 @@ class Group(BaseModel):
 
 class Model(Group):
     cell_size: Annotated[int, Field(ge=1, le=10**4)]
+    recurrent_initializer: Literal["glorot", "orthogonal"]
     hidden_stddev: NonNegative
     hidden_bias: Number
 
@@ -97,6 +98,12 @@ class NoisySinesToDerivative(Curve):
         return self
 
 
+class DelayedRecall(Curve):
+    curve: Literal["delayed_recall"]
+    delay: Annotated[int, Field(ge=0, le=10**5)]
+    noise_seed: Seed
+
+
 class Csv(Data):
     curve: Literal["csv"]
     path: Annotated[str, Field(min_length=1)]
@@ -123,7 +130,16 @@ class Csv(Data):
 
 class Optimizer(Group):
     learning_rate: Annotated[float, Field(gt=0, le=1e9)]
+    warmup_steps: Annotated[int, Field(ge=0, le=10**9)]
+    decay_steps: Count | None
     clipnorm: Positive | None
+
+    @model_validator(mode="after")
+    def warmup_needs_decay(self) -> typing.Self:
+        """Both are parts of one schedule."""
+        if self.warmup_steps and self.decay_steps is None:
+            raise ValueError(f"warmup_steps={self.warmup_steps} needs decay_steps, the length of the decay after it")
+        return self
 
 
 class Adam(Optimizer):
@@ -150,6 +166,8 @@ class Training(Group):
     steps: Count
     seed: Seed
     carry_state: bool
+    truncation_steps: Size | None
+    truncation_every: Size | None
     report_every: Count
     frames: Count
     chunk_steps: Size
@@ -202,11 +220,27 @@ class Config(Group):
     """Everything that decides what one run does."""
 
     model: Annotated[LSTM | GRU | SimpleRNN, Field(discriminator="cell")]
-    data: Annotated[SineToCosine | NoisySinesToDerivative | Csv, Field(discriminator="curve")]
+    data: Annotated[SineToCosine | NoisySinesToDerivative | DelayedRecall | Csv, Field(discriminator="curve")]
     optimizer: Annotated[Adam | SGD | RMSprop, Field(discriminator="name")]
     training: Training
     evaluation: Evaluation
     tracking: Tracking
+
+    @model_validator(mode="after")
+    def truncation_fits_the_window(self) -> typing.Self:
+        """Each window is cut evenly."""
+        steps, every, window = self.training.truncation_steps, self.training.truncation_every, self.data.time_steps
+        if (steps is None) != (every is None):
+            raise ValueError(
+                f"training.truncation_steps={steps} and training.truncation_every={every}: "
+                "must be numbers both, or null both"
+            )
+        if steps is not None and every is not None and (steps > window or steps % every or window % every):
+            raise ValueError(
+                f"training.truncation_steps={steps} and training.truncation_every={every}: the steps must be at most "
+                f"data.time_steps={window}, and both must be multiples of truncation_every"
+            )
+        return self
 
 
 def check(values: object) -> Config:
@@ -236,7 +270,7 @@ def describe_fault(fault: Any) -> str:
         key += f".{fault['ctx']['discriminator'].strip(chr(39))}"
         given, allowed = fault["ctx"]["tag"], f"must be one of {fault['ctx']['expected_tags']}"
     if isinstance(given, dict | BaseModel):  # a fault of the group as a whole: the message has the values
-        return f"{key}: {allowed}"
+        return f"{key}: {allowed}" if key else allowed
     return f"{key}={given!r}: {allowed}"
 
 

@@ -38,6 +38,16 @@ def noisy_sines_to_derivative(
     return clean + noise_stddev * gaussian_noise(n, noise_seed), derivative
 
 
+def delayed_recall(n: np.ndarray, x: np.ndarray, *, delay: int, noise_seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """White Gaussian noise of variance 1 in, the same noise `delay` samples later out.
+
+    Nothing but memory helps: the input says nothing of its own past or future.
+    """
+    first = np.arange(n[0], n[-1] + 1 + delay)
+    noise = gaussian_noise(first, noise_seed)
+    return noise[delay:], noise[: len(n)]
+
+
 def gaussian_noise(n: np.ndarray, seed: int) -> np.ndarray:
     """Standard normal noise for consecutive sample numbers `n`: sample i gets the same value in every batch.
 
@@ -52,6 +62,7 @@ def gaussian_noise(n: np.ndarray, seed: int) -> np.ndarray:
 CURVES: dict[str, Callable[..., tuple[np.ndarray, np.ndarray]]] = {
     "sine_to_cosine": sine_to_cosine,
     "noisy_sines_to_derivative": noisy_sines_to_derivative,
+    "delayed_recall": delayed_recall,
 }
 
 

@@ -26,6 +26,7 @@ def build_model(
     hidden_bias: float,
     seed: int,
     forget_bias: float | None = None,
+    recurrent_initializer: str = "glorot",
 ) -> keras.Model:
     """Builds the model with fresh weights; `seed` alone decides them.
 
@@ -34,7 +35,8 @@ def build_model(
 
     `hidden_stddev` and `hidden_bias` are the initial values of in_hidden and out_hidden. The cell's weights are
     Glorot-uniform (Glorot and Bengio, 2010) over input and recurrent rows stacked into one kernel, as TensorFlow 1
-    drew them. `forget_bias` (LSTM only; Jozefowicz et al., 2015) is kept in the cell's bias.
+    drew them; `recurrent_initializer` 'orthogonal' makes the recurrent kernel's rows orthonormal instead (Saxe et al.,
+    2014). `forget_bias` (LSTM only; Jozefowicz et al., 2015) is kept in the cell's bias.
     """
     layer_class, kernels, state_names = CELLS[cell]
     in_seed, kernel_seed, recurrent_seed, out_seed = spawn_seeds(seed, 4)
@@ -48,12 +50,16 @@ def build_model(
             name=name,
         )
 
+    recurrent_initializers = {
+        "glorot": keras.initializers.RandomUniform(-limit, limit, seed=recurrent_seed),
+        "orthogonal": keras.initializers.Orthogonal(seed=recurrent_seed),
+    }
     x = keras.Input((None, 1), name="x")
     initial_state = [keras.Input((cell_size,), name=name) for name in state_names]
     recurrent = layer_class(
         cell_size,
         kernel_initializer=keras.initializers.RandomUniform(-limit, limit, seed=kernel_seed),
-        recurrent_initializer=keras.initializers.RandomUniform(-limit, limit, seed=recurrent_seed),
+        recurrent_initializer=recurrent_initializers[recurrent_initializer],
         return_sequences=True,
         return_state=True,
         name=LAYER_NAMES[cell],

@@ -369,6 +369,8 @@ def program_for(config: Config, stride: int = 1) -> "Program":
         config.training.carry_state,
         config.training.level,
         stride,
+        config.training.truncation_steps,
+        config.training.truncation_every,
     )
     if shape not in programs():
         programs()[shape] = training.Program(
@@ -378,6 +380,8 @@ def program_for(config: Config, stride: int = 1) -> "Program":
             carry_state=config.training.carry_state,
             jit_compile=config.training.level == "fast",
             stride=stride,
+            truncation_steps=config.training.truncation_steps,
+            truncation_every=config.training.truncation_every,
         )
     return programs()[shape]
 

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from lstm_lab import bptt
+from lstm_lab import bptt, truncation
 from lstm_lab.data import Rows, Source
 
 State = list[tf.Tensor]
@@ -42,9 +42,29 @@ class DivergedError(ArithmeticError):
         self.step, self.cost = step, cost
 
 
-def build_optimizer(name: str, **hyperparameters: Any) -> keras.Optimizer:
-    """Builds one of Keras's optimizers by its name in Keras's registry, such as 'adam'."""
-    return keras.optimizers.get({"class_name": name, "config": hyperparameters})
+def build_optimizer(
+    name: str, learning_rate: float, warmup_steps: int = 0, decay_steps: int | None = None, **hyperparameters: Any
+) -> keras.Optimizer:
+    """Builds one of Keras's optimizers by its name in Keras's registry, such as 'adam'.
+
+    The learning rate rises linearly from 0 over `warmup_steps`, then falls along half a cosine to 0 over `decay_steps`
+    (Loshchilov and Hutter, 2017); None: it stays.
+    """
+    optimizer = keras.optimizers.get(
+        {"class_name": name, "config": {"learning_rate": learning_rate, **hyperparameters}}
+    )
+    if decay_steps is not None:
+        peak = keras.Variable(learning_rate, trainable=False, name="peak_learning_rate")
+        optimizer.learning_rate = keras.optimizers.schedules.CosineDecay(
+            0.0, decay_steps, warmup_target=peak, warmup_steps=warmup_steps
+        )
+    return optimizer
+
+
+def peak_rate(optimizer: keras.Optimizer) -> keras.Variable:
+    """The variable that scales every update: the learning rate, or the peak of its schedule."""
+    rate = optimizer._learning_rate  # the public property gives what a schedule says, not the schedule
+    return rate.warmup_target if isinstance(rate, keras.optimizers.schedules.CosineDecay) else rate
 
 
 def cost_of(prediction: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
@@ -84,6 +104,8 @@ def compile_chunk(
     carry_state: bool,
     jit_compile: bool,
     stride: int = 1,
+    truncation_steps: int | None = None,
+    truncation_every: int | None = None,
 ) -> Callable[..., tuple[tf.Tensor, tf.Tensor, State]]:
     """Compiles `chunk(inputs, targets, count, state, starts_over)`: `count` training steps in one call.
 
@@ -93,10 +115,13 @@ def compile_chunk(
     Weights, optimizer slots and learning rate are variables: assigning to them needs no new compilation.
 
     Under XLA (`jit_compile`) an LSTM is trained by `bptt`, which is quicker than Keras's layers and rounds otherwise.
+    With `truncation_steps` and `truncation_every` gradients end within a window, as in `truncation`.
     """
     variables = model.trainable_variables
     optimizer.build(variables)
     forward = bptt.written_out(model) if jit_compile and bptt.is_lstm(model) else model
+    if truncation_steps is not None and truncation_every is not None:
+        forward = truncation.truncated(forward, truncation_steps, truncation_every)
 
     @tf.function(jit_compile=jit_compile, autograph=False)
     def chunk(
@@ -161,6 +186,8 @@ class Program:
         carry_state: bool,
         jit_compile: bool,
         stride: int = 1,
+        truncation_steps: int | None = None,
+        truncation_every: int | None = None,
     ) -> None:
         self.model, self.optimizer = model, optimizer
         self.chunk = compile_chunk(
@@ -170,23 +197,28 @@ class Program:
             carry_state=carry_state,
             jit_compile=jit_compile,
             stride=stride,
+            truncation_steps=truncation_steps,
+            truncation_every=truncation_every,
         )
-        self.fresh_slots = [variable.numpy() for variable in optimizer.variables]
+        self.peak_rate = peak_rate(optimizer)
+        # Keras counts a learning rate among the optimizer's variables, the peak of a schedule not.
+        self.variables = [v for v in optimizer.variables if v is not self.peak_rate] + [self.peak_rate]
+        self.fresh_slots = [variable.numpy() for variable in self.variables]
 
     def restart(self, weights: Sequence[np.ndarray], learning_rate: float) -> None:
         """Sets everything as it is before the first step of a run."""
         self.restore(weights, self.fresh_slots)
-        self.optimizer.learning_rate = learning_rate
+        self.peak_rate.assign(learning_rate)
 
     def restore(self, weights: Sequence[np.ndarray], optimizer: Sequence[np.ndarray]) -> None:
         """Sets everything as `snapshot` found it."""
         self.model.set_weights(weights)
-        for variable, value in zip(self.optimizer.variables, optimizer, strict=True):
+        for variable, value in zip(self.variables, optimizer, strict=True):
             variable.assign(value)
 
     def snapshot(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """The weights, and the optimizer's variables: slots, learning rate, iteration."""
-        return self.model.get_weights(), [variable.numpy() for variable in self.optimizer.variables]
+        return self.model.get_weights(), [variable.numpy() for variable in self.variables]
 
 
 def train(
