@@ -98,8 +98,8 @@ def add_studies() -> None:
         ConfigStore.instance().store(group="sweeps", name=file.stem, node=OmegaConf.load(file), package="_global_")
 
 
-def main() -> None:
-    """The command line: `python src/train.py [GROUP=CHOICE ...] [KEY=VALUE ...]`."""
+def prepare() -> None:
+    """Makes ready what Hydra needs before `launch`, in this process and in the jobs that it starts."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would otherwise print and exit with
     OmegaConf.register_new_resolver("choices", lambda: config.describe_choices(ROOT))
@@ -107,6 +107,11 @@ def main() -> None:
         [str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]
     )  # of launched jobs
     add_studies()
+
+
+def main() -> None:
+    """The command line: `python src/train.py [GROUP=CHOICE ...] [KEY=VALUE ...]`."""
+    prepare()
     if {"-m", "--multirun"} & set(sys.argv):  # Hydra wants a value: the bare word means the default study
         sys.argv = ["sweeps=default" if word == "sweeps" else word for word in sys.argv]
     with clear_faults():
