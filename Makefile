@@ -12,7 +12,7 @@ python := .venv/bin/python
 # They belong to another environment, whose packages must not mix with .venv's
 unexport PYTHONHOME PYTHONPATH
 
-.PHONY: help train sweep resume reproduce report test lint ui tensorboard lock clean
+.PHONY: help train sweep resume reproduce report findings test lint ui tensorboard lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -45,6 +45,11 @@ reproduce: ## Train a run again and compare the bits: make reproduce RUN=ID ARGS
 report: ## List and compare tracked runs: make report ARGS="runs=ID,ID" or ARGS="best=5 --compare"
 	@$(setup) venv requirements.lock
 	@$(python) src/report.py $(ARGS)
+
+findings: SEEDS ?= 20
+findings: ## Run the studies that are missing and write FINDINGS.md from MLflow: make findings SEEDS=3
+	@$(setup) venv requirements.lock
+	@$(python) src/findings.py seeds=$(SEEDS)
 
 test: ## Run the tests: make test ARGS="-k data"
 	@$(setup) venv requirements-test.lock

@@ -86,7 +86,7 @@ FAULTS = {
     "tracking.run_name=5": "tracking.run_name=5: must be text; quotes make a number text",
     "training.steps=99999999999999999999": "training.steps=99999999999999999999: must be less than or equal to",
     "tracking.run_name=''": "tracking.run_name='': must have at least 1 character",
-    "optimizer.name=adamw": "optimizer.name='adamw': must be one of 'adam', 'sgd', 'rmsprop'",
+    "optimizer.name=adamw": "optimizer.name='adamw': must be one of 'adam', 'nadam', 'sgd', 'rmsprop'",
     "model.cell=gru": "model.forget_bias: not a setting of the chosen model; it belongs to lstm",
     "~model.cell_size": "model.cell_size is missing: every setting needs a value",
     "+model.cel_size=3": "model.cel_size: there is no such setting; did you mean 'model.cell_size'?",

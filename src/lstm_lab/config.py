@@ -149,6 +149,13 @@ class Adam(Optimizer):
     epsilon: Positive
 
 
+class Nadam(Optimizer):
+    name: Literal["nadam"]
+    beta_1: Fraction
+    beta_2: Fraction
+    epsilon: Positive
+
+
 class SGD(Optimizer):
     name: Literal["sgd"]
     momentum: Fraction
@@ -221,7 +228,7 @@ class Config(Group):
 
     model: Annotated[LSTM | GRU | SimpleRNN, Field(discriminator="cell")]
     data: Annotated[SineToCosine | NoisySinesToDerivative | DelayedRecall | Csv, Field(discriminator="curve")]
-    optimizer: Annotated[Adam | SGD | RMSprop, Field(discriminator="name")]
+    optimizer: Annotated[Adam | Nadam | SGD | RMSprop, Field(discriminator="name")]
     training: Training
     evaluation: Evaluation
     tracking: Tracking

@@ -65,7 +65,7 @@ def declare(
     if name is None:
         sampler, pruner, name = {"name": "grid"}, {"name": "none"}, f"grid-{time.strftime('%m%d-%H%M%S')}"
     elif not any(word.startswith("hydra.sweeper.study_name=") for word in hydra_words):
-        name = " ".join([name, *sorted(w for w in (*words, *hydra_words) if makes_another_study(w))])
+        name = study_name(name, [*words, *hydra_words])
     if sampler["name"] == "grid":
         points = len(study.grid_points(distributions))
         total = points if total is None else min(total, points)
@@ -91,6 +91,11 @@ def declare(
         fixed,
         total,
     )
+
+
+def study_name(name: str, words: Sequence[str]) -> str:
+    """The name of the study that a file of sweeps/ and these overrides make; `name` is the one that the file gives."""
+    return " ".join([name, *sorted(word for word in words if makes_another_study(word))])
 
 
 def makes_another_study(word: str) -> bool:

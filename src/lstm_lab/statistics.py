@@ -1,0 +1,45 @@
+"""The statistics of the findings: medians with their intervals, and runs compared seed by seed.
+
+Costs of one recipe differ by orders of magnitude from seed to seed, so that means say little; medians and ranks hold.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A median and its 95 % interval; NaN where there are too few values for one (fewer than 6)."""
+
+    median: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Two recipes compared over the seeds that both have."""
+
+    ratio: Estimate
+    p: float
+    seeds: int
+
+
+def median(values: Sequence[float] | np.ndarray) -> Estimate:
+    """The median with its exact, distribution-free interval between two order statistics (Conover, 1999)."""
+    interval = stats.quantile_test(values, p=0.5).confidence_interval(0.95)
+    return Estimate(float(np.median(values)), float(interval.low), float(interval.high))
+
+
+def paired(first: Mapping[int, float], second: Mapping[int, float]) -> Paired:
+    """How many times the cost of `first` (by seed) is that of `second`: the median ratio over the seeds.
+
+    The test is Wilcoxon's signed-rank test on the logarithms, two-sided.
+    """
+    seeds = sorted(set(first) & set(second))
+    logs = np.log([first[seed] / second[seed] for seed in seeds])
+    ratio = median(np.exp(logs))
+    return Paired(ratio, float(stats.wilcoxon(logs).pvalue) if np.any(logs) else 1.0, len(seeds))
