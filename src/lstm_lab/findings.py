@@ -220,73 +220,81 @@ def gradients(found: Findings) -> str:
     runs = found.grid("memory")
     delays = sorted({int(run.data.params["data.delay"]) for run in runs})
     shown_delay = delays[len(delays) // 2]
-    rows, curves, factors = [], {}, {}
+    rows, curves, whole_way, kept = [], {}, [], []
     for cell, name in CELLS.items():
-        of_cell = select(runs, model__cell=cell)
-        untrained, trained = gradient_norms(found.client, of_cell)
-        delay_of = np.array([int(run.data.params["data.delay"]) for run in of_cell])
-        kinds = {"untrained": untrained[delay_of == delays[0]]} | {d: trained[delay_of == d] for d in delays}
-        factors[cell] = {kind: (norms[:, -1] / norms[:, 0]) ** (1 / (BACK - 1)) for kind, norms in kinds.items()}
-        rows.append([name, *(text(statistics.median(of_kind), 3) for of_kind in factors[cell].values())])
-        shown_runs = delay_of == shown_delay
-        curves[name] = (untrained[shown_runs], trained[shown_runs])
+        of_delay = {delay: select(runs, model__cell=cell, data__delay=delay) for delay in delays}
+        untrained, trained_on = gradient_norms(found.client, of_delay, shown_delay)
+        whole_way.append(factors(untrained, 1, BACK))
+        rows.append([name, "untrained", "", "", text(statistics.median(whole_way[-1]), 3)])
+        for delay, trained in trained_on.items():
+            parts = [factors(trained, *ends) for ends in ((1, delay), (delay, BACK), (1, BACK))]
+            whole_way.append(parts[-1])
+            rows.append([name, str(delay), *(text(statistics.median(part), 3) for part in parts)])
+            if delay == shown_delay:
+                curves[name] = (untrained, trained)
+                before = dict(enumerate(factors(untrained, 1, delay)))
+                kept.append(decided(statistics.paired(dict(enumerate(parts[0])), before)))
     found.figures["gradients"] = findings_figures.gradients_figure(curves, delay=shown_delay)
-    every = np.concatenate([of_kind for cell in factors.values() for of_kind in cell.values()])
-    vanishing, exploding = np.mean(every < 1), np.mean(every > 1)
+    every = np.concatenate(whole_way)
+    estimates = [statistics.median(of_kind) for of_kind in whole_way]
+    off_one = all(estimate.low > 1 or estimate.high < 1 for estimate in estimates)
     return f"""## How gradients fade on their way back
 
 The tutorial says why long memories are hard to learn: each step back multiplies a gradient by the same weights, so that
 it vanishes like 0.9ⁿ or explodes like 1.1ⁿ. Measured in the cells of the study above, by automatic differentiation: the
 norm of the gradient of one time step's error with respect to the state n steps before (h, and for an LSTM also c), on
 samples never trained on, over {BACK} steps. The table has the factor by which one more step back multiplies it on
-(geometric) average.
+(geometric) average: up to the delay; beyond it, where the state need hold nothing of the error's cause; all the way.
 
-{table(["cell", "untrained", *(f"trained, delay {delay}" for delay in delays)], rows)}
+{table(["cell", "trained on delay", "up to the delay", "beyond it", "all the way"], rows)}
 
-{vanishing:.0%} of the {len(every)} gradients fade, {exploding:.0%} grow.
+All the way, {np.mean(every < 1):.0%} of the {len(every)} gradients fade and {np.mean(every > 1):.0%} grow.
 
-{claim("gradients vanish or explode: the median factor is off 1 in every cell, trained or not", off_one(factors))}
+{claim("gradients vanish or explode: all the way, no cell's median factor can be 1, trained or not", off_one)}
 
-A factor is an average over the whole way, which the figure shows. What came before the delay is not what the error is
-about, so a trained cell's state has no need to hold anything of it.
+{claim(f"training keeps them from fading: up to a delay of {shown_delay} less than untrained, in each cell", all(kept))}
 
 {shown("gradients", "Norm of the gradient over the time steps back, for each cell, before and after training")}
 
 {how(found.command("memory"))}"""
 
 
-def off_one(factors: Mapping[str, Mapping[Any, np.ndarray]]) -> bool:
-    """Whether 1 lies outside the interval of every median factor."""
-    estimates = [statistics.median(of_kind) for cell in factors.values() for of_kind in cell.values()]
-    return all(estimate.low > 1 or estimate.high < 1 for estimate in estimates)
+def factors(norms: np.ndarray, first: int, last: int) -> np.ndarray:
+    """By how much a step back multiplies gradients [runs, BACK] on average, from `first` to `last` steps back."""
+    return (norms[:, last - 1] / norms[:, first - 1]) ** (1 / (last - first))
 
 
-def gradient_norms(client: "MlflowClient", runs: Sequence["Run"]) -> tuple[np.ndarray, np.ndarray]:
-    """For runs of one cell the norms of the gradients before and after training, each [runs, BACK]."""
+def gradient_norms(
+    client: "MlflowClient", runs: Mapping[int, Sequence["Run"]], untrained_delay: int
+) -> tuple[np.ndarray, dict[int, np.ndarray]]:
+    """The norms of the gradients [runs, BACK] in a cell's runs by delay: before training (for one delay), and after."""
     from lstm_lab import runtime
 
-    runtime.start_tensorflow("fast", 1)
+    runtime.start_tensorflow("fast", 1)  # as the studies are run
     from lstm_lab.data import Batches
     from lstm_lab.gradient_flow import state_gradient_norms
     from lstm_lab.model import build_model, zero_state
 
-    norms: Any = None
-    untrained: list[np.ndarray] = []
-    trained: list[np.ndarray] = []
-    for run in runs:
-        config = resume.config_of(client, run)
-        fresh = build_model(**config.model.model_dump(), seed=config.training.seed)
-        if norms is None:
-            model = fresh
-            norms = state_gradient_norms(model, BACK)
-        time = 4 * BACK  # the first three quarters bring the state to where it would be
-        batches = Batches(**{**config.data.model_dump(), "time_steps": time})
-        seen = config.data.time_steps * (config.training.steps + config.data.batch_size)
-        rows = batches.rows(seen // time + 1, config.data.batch_size)
-        for weights, found in ((fresh.get_weights(), untrained), (final_weights(client, run), trained)):
-            model.set_weights(weights)
-            found.append(norms(rows.inputs, rows.targets, zero_state(model, len(rows.x))).numpy())
-    return np.array(untrained), np.array(trained)
+    any_delay = resume.config_of(client, runs[untrained_delay][0])
+    model = build_model(**any_delay.model.model_dump(), seed=0)
+    norms = state_gradient_norms(model, BACK)
+
+    def measure(rows: Any, weights: Sequence[np.ndarray]) -> np.ndarray:
+        model.set_weights(weights)
+        return norms(rows.inputs, rows.targets, zero_state(model, len(rows.x))).numpy()
+
+    untrained, trained = [], {}
+    for delay, of_delay in runs.items():
+        config = resume.config_of(client, of_delay[0])
+        window = 4 * BACK  # the first three quarters bring the state to where it would be
+        batches = Batches(**{**config.data.model_dump(), "time_steps": window})
+        seen = config.data.time_steps * (config.training.steps + config.data.batch_size)  # samples trained on
+        rows = batches.rows(seen // window + 1, config.data.batch_size)
+        trained[delay] = np.array([measure(rows, final_weights(client, run)) for run in of_delay])
+        if delay == untrained_delay:
+            fresh = [build_model(**config.model.model_dump(), seed=seed_of(run)).get_weights() for run in of_delay]
+            untrained = [measure(rows, weights) for weights in fresh]
+    return np.array(untrained), trained
 
 
 def final_weights(client: "MlflowClient", run: "Run") -> list[np.ndarray]:

@@ -1,7 +1,6 @@
 """How much of an error's gradient is left, time step by time step on its way back."""
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 
@@ -12,26 +11,25 @@ def state_gradient_norms(model: keras.Model, back: int) -> "tf.types.experimenta
     the state that the model was in n steps before: h, and for an LSTM also c. `inputs` and `targets` are
     [batch, time, 1] with time more than `back`, `state` is the state before the first of these time steps.
 
-    The state is followed step by step and differentiated as it was passed on, by TensorFlow's own gradients.
+    A state is nudged by nothing before each of these steps; the gradient for the nudge is the gradient for the state.
     """
 
     @tf.function(autograph=False)
     def norms(inputs: tf.Tensor, targets: tf.Tensor, state: list[tf.Tensor]) -> tf.Tensor:
         _, *state = model([inputs[:, :-back], *state])
-        states = []
+        nudges = [tf.zeros([back, *tensor.shape]) for tensor in state]
+        samples = tf.transpose(inputs[:, -back:, None], [1, 0, 2, 3])  # [back, batch, 1, 1]
+
+        def step(before: list[tf.Tensor], now: list[tf.Tensor]) -> list[tf.Tensor]:
+            sample, *nudge = now
+            return model([sample, *(a + b for a, b in zip(before[1:], nudge, strict=True))])
+
         with tf.GradientTape() as tape:
-            tape.watch(state)
-            for t in range(-back, 0):
-                states.append(state)
-                end = t + 1 or None
-                prediction, *state = model([inputs[:, t:end], *state])
-            error = tf.reduce_sum(tf.square(prediction - targets[:, -1:]))
-        gradients = tape.gradient(error, states)
-        return tf.stack([tf.linalg.global_norm(gradient) for gradient in reversed(gradients)])
+            tape.watch(nudges)
+            predictions, *_ = tf.scan(step, [samples, *nudges], [targets[:, :1], *state])
+            error = tf.reduce_sum(tf.square(predictions[-1] - targets[:, -1:]))
+        gradients = tape.gradient(error, nudges)
+        squares = sum(tf.reduce_sum(tf.square(gradient), [1, 2]) for gradient in gradients)
+        return tf.reverse(tf.sqrt(squares), [0])
 
     return norms
-
-
-def factor_a_step(norms: np.ndarray) -> float:
-    """By how much one more time step back multiplies the gradient [back], on (geometric) average."""
-    return float((norms[-1] / norms[0]) ** (1 / (len(norms) - 1)))
