@@ -396,7 +396,8 @@ window's start both reach back no further than to that start. LSTM, task and rec
 
 An update that goes back from every step takes {speed[1] / speed[steps]:.2g} times as long as one in chunks.
 
-{claim(f"going back from every time step learns better (at delay {', '.join(held) or 'none'})", all(better))}
+{claim("going back from every time step learns better, whatever the delay", all(better))} It does so at a delay of
+{" and ".join(held) or "none of these"}.
 
 {shown("truncation", "Squared error over the delay, for each truncation")}
 
@@ -534,11 +535,10 @@ def text(estimate: statistics.Estimate, digits: int = 2) -> str:
 
 def number(x: float, digits: int = 2) -> str:
     """So many digits, without an exponent as long as that is readable."""
-    if not math.isfinite(x) or (x and not 1e-6 <= abs(x) < 1e6):
+    if x == 0 or not 1e-6 <= abs(x) < 1e6:
         return f"{x:.{digits}g}"
-    decimals = max(0, digits - 1 - math.floor(math.log10(abs(x)))) if x else 0
-    rounded = round(x, digits - 1 - math.floor(math.log10(abs(x)))) if x else 0.0
-    return f"{rounded:,.{decimals}f}"
+    rounded = float(f"{x:.{digits}g}")
+    return f"{rounded:,.{max(0, digits - 1 - math.floor(math.log10(abs(rounded))))}f}"
 
 
 def p(compared: statistics.Paired) -> str:
