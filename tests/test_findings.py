@@ -80,7 +80,7 @@ def test_its_numbers_are_those_of_the_runs(made):
         assert (
             f"| {label} | {findings.number(float(np.mean(costs[state])))} |" in page
         )  # of two, the median is the mean
-    assert page.count("**Claim: ") == 8
+    assert page.count("**Claim: ") == 9
 
 
 def test_a_second_time_nothing_is_run_and_the_same_is_written(made):
