@@ -108,6 +108,24 @@ def continued_figure(
     return figure
 
 
+def forecast_figure(
+    samples: np.ndarray, known: np.ndarray, predicted: np.ndarray, *, known_label: str, title: str
+) -> Figure:
+    """The known values from the first of `samples` on, and the predicted ones up to the last of them.
+
+    A prediction beyond the known values is drawn beside them, one of the same samples below them, in its own units.
+    """
+    figure, axes = new_figure(1 if len(samples) > len(known) else 2)
+    axes[0].plot(samples[: len(known)], known, **TARGET | {"label": known_label})
+    axes[-1].plot(samples[-len(predicted) :], predicted, **PREDICTION)
+    for ax in axes:
+        ax.margins(x=0)
+    axes[-1].set_xlabel("sample of the series")
+    axes[0].set_title(title, fontsize="medium")
+    figure.legend(loc="outside lower center", frameon=False, ncols=2)
+    return figure
+
+
 def fit_animation(
     path: Path,
     *,

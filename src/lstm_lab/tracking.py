@@ -178,15 +178,16 @@ class TrackedRun:
         self.client.log_artifacts(self.run_id, str(folder))
 
     def log_model(self, model: "keras.Model") -> None:
-        """Logs the model as MLflow's Keras flavour: a plain .keras file with its signature, nothing pickled."""
+        """Logs the model as a plain .keras file with its signature, to be loaded or served; nothing pickled."""
         from unittest import mock
 
         import keras
         import mlflow
-        import mlflow.keras
         import tensorflow as tf
-        from mlflow.models import ModelSignature
+        from mlflow.models import Model, ModelSignature
         from mlflow.types import Schema, TensorSpec
+
+        from lstm_lab import serving
 
         def schema(tensors: list[Any], names: list[str]) -> Schema:
             shapes = [[-1 if size is None else size for size in tensor.shape] for tensor in tensors]
@@ -195,7 +196,7 @@ class TrackedRun:
         states = [tensor.name for tensor in model.inputs[1:]]
         signature = ModelSignature(
             inputs=schema(model.inputs, ["x", *states]),
-            outputs=schema(model.outputs, ["prediction", *(f"final_{name}" for name in states)]),
+            outputs=schema(model.outputs, serving.output_names(states)),
         )
         mlflow.start_run(run_id=self.run_id)
         # With requirements and signature given, MLflow starts no process to infer them. It would still read what
@@ -203,8 +204,9 @@ class TrackedRun:
         # the run has as a tag: together three quarters of the time.
         requirements = [f"keras=={keras.__version__}", f"tensorflow=={tf.__version__}"]
         unneeded = mock.patch("mlflow.utils.environment.warn_dependency_requirement_mismatches")
+        options = {"model": model, "signature": signature, "pip_requirements": requirements}
         with unneeded, not_imported("git"):
-            mlflow.keras.log_model(model, name="model", signature=signature, pip_requirements=requirements)
+            Model.log(None, serving, name="model", **options)
 
     def end(self, status: str) -> None:
         """Sets the status: FINISHED, FAILED or KILLED."""

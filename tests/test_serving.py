@@ -1,0 +1,81 @@
+"""`mlflow models serve` on a run, asked over HTTP."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from mlflow import MlflowClient
+
+
+@pytest.fixture(scope="module")
+def served(default_run, tmp_path_factory):
+    """The default run's model as a Keras model, and the address at which MLflow serves it; outside of the checkout."""
+    client = MlflowClient(f"sqlite:///{default_run.checkout}/mlflow.db")
+    experiment = client.get_experiment_by_name("lstm-lab").experiment_id
+    [logged] = client.search_logged_models([experiment])
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    words = ["serve", "-m", f"runs:/{logged.source_run_id}/model", "--env-manager", "local"]
+    folder = tmp_path_factory.mktemp("serving")
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {
+        "MLFLOW_TRACKING_URI": f"sqlite:///{default_run.checkout}/mlflow.db",
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    }
+    command = [sys.executable, "-m", "mlflow", "models", *words, "--host", "127.0.0.1", "--port", str(port)]
+    with open(folder / "log", "w") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, env=environment, start_new_session=True)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(240):
+            try:
+                urllib.request.urlopen(f"{address}/ping").close()
+                break
+            except OSError:
+                assert process.poll() is None, (folder / "log").read_text()
+                time.sleep(0.5)
+        folder = urllib.parse.unquote(logged.artifact_location.removeprefix("file://"))
+        model = keras.models.load_model(f"{folder}/data/model.keras")
+        yield address, model
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def ask(address, **inputs):
+    body = json.dumps({"inputs": {name: np.asarray(value).tolist() for name, value in inputs.items()}}).encode()
+    request = urllib.request.Request(f"{address}/invocations", body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request) as answer:
+        return json.load(answer)["predictions"]
+
+
+def test_equal_requests_get_equal_answers_and_the_state_is_passed_on(served):
+    address, model = served
+    x, zero = np.sin(np.arange(40) / (10 * np.pi)).reshape(1, 40, 1), np.zeros((1, 10))
+    first = ask(address, x=x[:, :25], h=zero, c=zero)
+    assert ask(address, x=x[:, :25], h=zero, c=zero) == first
+    second = ask(address, x=x[:, 25:], h=first["final_h"], c=first["final_c"])
+    assert second != first
+    prediction, h, c = model([x.astype("float32"), zero.astype("float32"), zero.astype("float32")])
+    np.testing.assert_allclose(np.hstack([first["prediction"], second["prediction"]]), prediction, atol=1e-5)
+    np.testing.assert_allclose(second["final_h"], h, atol=1e-5)
+    np.testing.assert_allclose(second["final_c"], c, atol=1e-5)
+
+
+def test_a_request_without_its_state_is_refused(served):
+    address, _ = served
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        ask(address, x=np.zeros((1, 5, 1)))
+    assert refused.value.code == 400
+    refused.value.close()
