@@ -10,6 +10,7 @@ import json
 import math
 import re
 import threading
+import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -171,16 +172,23 @@ def open_storage(url: str | None, heartbeat: int, grace: int) -> optuna.storages
                 url = url or create_database(ROOT / "mlruns/optuna.db")
                 if url.startswith("sqlite"):
                     options["engine_kwargs"] = {"connect_args": {"timeout": 60}}
-                return optuna.storages.RDBStorage(url, **options)
-        except (sqlalchemy.exc.IntegrityError, sqlalchemy.exc.ProgrammingError):
-            # Another machine created the tables in this very moment: now they are there.
-            return optuna.storages.RDBStorage(str(url), **options)
+                return connect(url, options)
         except (ImportError, sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
             why = str(error).strip().splitlines()[0]
             if isinstance(error, ImportError | sqlalchemy.exc.NoSuchModuleError):
                 why = f"its driver is not installed ({why}); for PostgreSQL: {INSTALL} 'psycopg[binary]'"
             shown = re.sub(r":[^:@/]*@", ":***@", str(url))
             raise StudyError(f"hydra.sweeper.storage.url={shown}: {why}") from None
+
+
+def connect(url: str, options: dict[str, Any]) -> optuna.storages.RDBStorage:
+    """Opens the database, with patience: other machines may be creating its tables in these very moments."""
+    for _ in range(9):
+        try:
+            return optuna.storages.RDBStorage(url, **options)
+        except (sqlalchemy.exc.IntegrityError, sqlalchemy.exc.ProgrammingError):
+            time.sleep(0.5)
+    return optuna.storages.RDBStorage(url, **options)
 
 
 def create_database(database: Path) -> str:
