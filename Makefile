@@ -53,7 +53,7 @@ findings: ## Run the studies that are missing and write FINDINGS.md from MLflow:
 
 test: ## Run the tests: make test ARGS="-k data"
 	@$(setup) venv requirements-test.lock
-	@$(python) -m pytest $(ARGS)
+	@$(python) -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: ## Check style, layout and types: ruff and mypy
 	@$(setup) venv requirements-test.lock

@@ -317,10 +317,10 @@ def test_a_run_on_a_file_is_found_resumed_and_reproduced_and_another_file_is_not
 
 
 @pytest.mark.parametrize("name", ["sunspots", "co2"])
-def test_the_shipped_series_are_learnt_better_than_persistence(name, default_run):
-    done = train(default_run.checkout, f"experiment={name}", "training.seed=100", "training.level=fast")
+def test_the_shipped_series_are_learnt_better_than_persistence(name, checkout):
+    done = train(checkout, f"experiment={name}", "training.seed=100", "training.level=fast")
     assert done.returncode == 0, done.stderr
-    client = MlflowClient(f"sqlite:///{default_run.checkout}/mlflow.db")
+    client = MlflowClient(f"sqlite:///{checkout}/mlflow.db")
     [run] = client.search_runs([client.get_experiment_by_name(name).experiment_id])
     metrics = run.data.metrics
     assert metrics["evaluation.mse"] < 0.7 * metrics["evaluation.persistence_mse"]
