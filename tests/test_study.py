@@ -9,6 +9,7 @@ from typing import Any
 
 import optuna
 import pytest
+import sqlalchemy
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
@@ -307,3 +308,12 @@ def test_workers_at_once_share_one_study_on_postgresql(store, postgresql):
         process.join()
     assert sorted(itertools.chain(*numbers)) == list(range(20))
     assert os.listdir(roots[0] / "mlruns") == [".study.lock"]
+
+
+def test_a_database_that_fails_in_mid_study_is_told_in_a_line():
+    found = opened(declared())
+    with found.storage.engine.begin() as connection:
+        connection.execute(sqlalchemy.text("DROP TABLE trials"))
+    told = r"^the study's database failed: .*no such table: trials. What is done is kept; .* the same command goes on$"
+    with pytest.raises(study.StudyError, match=told), study.database_faults_told():
+        study.take_trial(found.study, found.storage, declared())

@@ -191,6 +191,19 @@ def connect(url: str, options: dict[str, Any]) -> optuna.storages.RDBStorage:
     return optuna.storages.RDBStorage(url, **options)
 
 
+@contextlib.contextmanager
+def database_faults_told() -> Iterator[None]:
+    """Makes a StudyError of whatever the study's database has to complain about while the study goes on."""
+    try:
+        yield
+    except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        cause = error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) else error
+        raise StudyError(
+            f"the study's database failed: {str(cause).strip().splitlines()[0]}. "
+            "What is done is kept; once it answers again, the same command goes on"
+        ) from error
+
+
 def create_database(database: Path) -> str:
     """The address of the SQLite database; made whole or, if the process is killed meanwhile, not at all."""
     if not database.exists():

@@ -132,6 +132,7 @@ def check_space(space: Mapping[str, Any], base: dict[str, Any]) -> None:
             config.check(trial)
 
 
+@study.database_faults_told()
 def run_sweep(
     settings: Mapping[str, Any],
     declared: study.Declared,
