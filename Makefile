@@ -18,14 +18,14 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 train: ## Train a model and track the run: make train ARGS="model=gru data.time_steps=40"
-	@$(setup) venv requirements.lock
+	@$(setup) venv .venv requirements.lock
 	@$(python) src/train.py $(ARGS)
 
 # The other workers are silent: the first one's bar and lines tell of them all. Ctrl-C reaches every one.
 sweep: STUDY ?= default
 sweep: WORKERS ?= 1
 sweep: ## Search with Optuna, by several workers if asked: make sweep STUDY=grid WORKERS=2 ARGS="model=gru"
-	@$(setup) venv requirements.lock
+	@$(setup) venv .venv requirements.lock
 	@trap 'kill $$(jobs -p) 2>/dev/null' INT TERM; \
 	worker=1; while [ $$worker -lt $(WORKERS) ]; do worker=$$((worker + 1)); \
 	  $(python) src/train.py -m sweeps=$(STUDY) $(ARGS) >/dev/null & done; \
@@ -35,11 +35,11 @@ needs_run = test -n "$(RUN)" || { echo "which run? make $@ RUN=ID (the 32 digits
 
 resume: ## Go on with a run that was cut short: make resume RUN=ID ARGS="training.steps=400"
 	@$(needs_run)
-	@$(setup) venv requirements.lock
+	@$(setup) venv .venv requirements.lock
 	@$(python) src/train.py resume=$(RUN) $(ARGS)
 
 reproduce: ## Train a run again and compare the bits: make reproduce RUN=ID ARGS="tolerance=1e-6 --checkout"
-	@$(setup) venv requirements.lock
+	@$(setup) venv .venv requirements.lock
 	@$(python) src/reproduce.py $(if $(RUN),run=$(RUN)) $(ARGS)
 
 report: ## List and compare tracked runs: make report ARGS="runs=ID,ID" or ARGS="best=5 --compare"
@@ -52,11 +52,11 @@ findings: ## Run the studies that are missing and write FINDINGS.md from MLflow:
 	@$(python) src/findings.py seeds=$(SEEDS)
 
 test: ## Run the tests: make test ARGS="-k data"
-	@$(setup) venv requirements-test.lock
+	@$(setup) venv .venv requirements-test.lock
 	@$(python) -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: ## Check style, layout and types: ruff and mypy
-	@$(setup) venv requirements-test.lock
+	@$(setup) venv .venv requirements-test.lock
 	@$(python) -m ruff check .
 	@$(python) -m ruff format --check .
 	@$(python) -m mypy
@@ -70,7 +70,7 @@ ui: ## Browse the tracked runs in MLflow: make ui PORT=5001
 	@case "$$MLFLOW_TRACKING_URI" in http*) \
 	  echo "MLFLOW_TRACKING_URI is set: runs are on $$MLFLOW_TRACKING_URI instead; unset it to browse mlflow.db"; \
 	  exit ;; esac; \
-	$(setup) venv requirements.lock && $(free_port) && echo "MLflow: http://127.0.0.1:$(PORT) (Ctrl-C ends it)" && \
+	$(setup) venv .venv requirements.lock && $(free_port) && echo "MLflow: http://127.0.0.1:$(PORT) (Ctrl-C ends it)" && \
 	exec env MLFLOW_DISABLE_TELEMETRY=true MLFLOW_WORKERS=1 MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false \
 	  $(python) -m mlflow ui --host 127.0.0.1 --port $(PORT) \
 	  --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}"
@@ -78,7 +78,7 @@ ui: ## Browse the tracked runs in MLflow: make ui PORT=5001
 tensorboard: PORT ?= 6006
 tensorboard: ## Browse graphs and costs in TensorBoard: make tensorboard PORT=6007
 	@test -n "$$(ls mlruns/tensorboard 2>/dev/null)" || { echo "no run yet: make train leaves one" >&2; exit 1; }
-	@$(setup) venv requirements.lock
+	@$(setup) venv .venv requirements.lock
 	@$(free_port)
 	@echo "TensorBoard: http://127.0.0.1:$(PORT) (Ctrl-C ends it)"
 	@TF_CPP_MIN_LOG_LEVEL=3 $(python) -m tensorboard.main --logdir mlruns/tensorboard --host 127.0.0.1 --port $(PORT)

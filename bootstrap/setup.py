@@ -1,7 +1,8 @@
-"""Makes .venv hold what a lock pins, or makes the locks anew; run by setup.sh.
+"""Makes an environment hold what a lock pins, or makes the locks anew; run by setup.sh.
 
-setup.sh PIP SHA256 venv LOCK             .venv holds LOCK's packages; does nothing if it holds them already
-setup.sh PIP SHA256 locks UV [OPTION...]  both locks from pyproject.toml, by UV (uv==1.2.3) with its OPTIONs
+setup.sh PIP SHA256 venv FOLDER LOCK [LOCK]  FOLDER (.venv) holds LOCK's packages, and the second LOCK's if they can be
+                                             had here; does nothing if it holds them already
+setup.sh PIP SHA256 locks UV [OPTION...]     the locks from pyproject.toml, by UV (uv==1.2.3) with its OPTIONs
 
 PIP is pip's own wheel, which runs from where it lies: Debian's bare python3 makes a venv, but none with pip in it.
 """
@@ -22,12 +23,16 @@ from pathlib import Path
 from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parent.parent
-VENV = (ROOT / ".venv").resolve()  # maybe a link to a larger disk
-STAMP = VENV / "stamp.json"  # written last: a .venv without it is unfinished
-LOCKS = ("requirements.lock", "requirements-test.lock")
-GIGABYTES = 4  # 3 for .venv and, while it is made, 1 for what was downloaded
+STAMP = "stamp.json"  # in an environment, written last: one without it is unfinished
+# Each lock, and what it is made from; packages that are in the first one too have its versions
+LOCKS = {
+    "requirements.lock": ["pyproject.toml"],
+    "requirements-test.lock": ["pyproject.toml", "--group", "test", "--constraints", "requirements.lock"],
+    "benchmarks/requirements.lock": ["--group", "bench", "--constraints", "requirements.lock"],
+}
+GIGABYTES = 4  # 3 for an environment and, while it is made, 1 for what was downloaded
 
-# pip's settings about where packages come from; others could put them elsewhere than in .venv, or refuse some of them
+# pip's settings about where packages come from; others could put them elsewhere, or refuse some of them
 PIP_SETTINGS = (
     *("PIP_CACHE_DIR", "PIP_CERT", "PIP_CLIENT_CERT", "PIP_CONFIG_FILE", "PIP_DEFAULT_TIMEOUT", "PIP_EXTRA_INDEX_URL"),
     *("PIP_FIND_LINKS", "PIP_INDEX_URL", "PIP_KEYRING_PROVIDER", "PIP_NO_CACHE_DIR", "PIP_NO_INDEX", "PIP_PROXY"),
@@ -54,48 +59,60 @@ def main(pip: str, sha256: str, command: str, *arguments: str) -> None:
         sys.exit(130)
 
 
-def ensure_venv(pip: str, lock: str) -> None:
-    """Makes, completes or updates .venv, unless it holds all that the lock pins."""
-    if holds(lock):
+def ensure_venv(pip: str, folder: str, lock: str, optional: str | None = None) -> None:
+    """Makes, completes or updates the environment, unless it holds all that the lock pins; then the optional lock."""
+    venv = (ROOT / folder).resolve()  # maybe a link to a larger disk
+    if holds(venv, lock) and (optional is None or holds(venv, optional)):
         return
     with alone() as handle:
-        if holds(lock):  # by now, since another make was at it
-            return
-        fresh = not is_ours()
-        STAMP.unlink(missing_ok=True)
-        if fresh:
-            say(f"building .venv from {lock}: 0.8 GB to download, 3 GB on disk, about a minute on a fast line")
-            make_venv(VENV)
-            needs_space(GIGABYTES)
-        else:
-            say(f"updating .venv from {lock}")
-        log = VENV / "pip.log"
-        downloads = VENV / "downloads"  # rather than in /tmp, which can be memory, and small
-        downloads.mkdir(exist_ok=True)
-        os.environ["TMPDIR"] = str(downloads)
-        install = ("--require-hashes", "--build-constraint", lock, "-r", lock)
-        fault = run_pip(VENV, pip, log, *install, handle=handle)
-        shutil.rmtree(downloads, ignore_errors=True)
-        if fault and fresh:
-            shutil.rmtree(VENV / "lib", ignore_errors=True)  # half of it is of no use, and the disk may be full
-        if fault:
-            fail(f"{lock} could not be installed: {fault}; pip's log is {log}")
-        write_stamp(lock)
+        if not holds(venv, lock):  # nor by now, should another make have been at it
+            install_lock(pip, venv, folder, lock, handle)
+        if optional and not holds(venv, optional):
+            install_optional(pip, venv, optional, handle)
+
+
+def install_lock(pip: str, venv: Path, folder: str, lock: str, handle: int) -> None:
+    """Installs the lock's packages into the environment, which it makes first unless it is ours."""
+    fresh = not is_ours(venv)
+    (venv / STAMP).unlink(missing_ok=True)
+    if fresh:
+        say(f"building {folder} from {lock}: up to 0.8 GB to download, 3 GB on disk, a minute on a fast line")
+        make_venv(venv)
+        needs_space(venv, folder)
+    else:
+        say(f"updating {folder} from {lock}")
+    install = ("--require-hashes", "--build-constraint", lock, "-r", lock)
+    fault = run_pip(venv, pip, venv / "pip.log", *install, handle=handle)
+    if fault and fresh:
+        shutil.rmtree(venv / "lib", ignore_errors=True)  # half of it is of no use, and the disk may be full
+    if fault:
+        fail(f"{lock} could not be installed: {fault}; pip's log is {venv / 'pip.log'}")
+    write_stamp(venv, {name: digest(name) for name in LOCKS if pins(name) <= pins(lock)})
+
+
+def install_optional(pip: str, venv: Path, lock: str, handle: int) -> None:
+    """Installs what the lock names and nothing that this needs in turn; says so if it cannot be had."""
+    say(f"adding {lock} to it")
+    fault = run_pip(venv, pip, venv / "pip-optional.log", "--no-deps", "--require-hashes", "-r", lock, handle=handle)
+    if fault:
+        say(f"going on without {lock}: {fault}")
+    else:
+        write_stamp(venv, {**read_stamp(venv), lock: digest(lock)})
 
 
 def make_locks(pip: str, uv: str, *options: str) -> None:
-    """Compiles both locks by a uv that is gone afterwards; pins stay as they are unless the options say otherwise."""
+    """Compiles the locks by a uv that is gone afterwards; pins stay as they are unless the options say otherwise."""
     with tempfile.TemporaryDirectory() as folder:
         make_venv(Path(folder))
         fault = run_pip(Path(folder), pip, Path(folder, "pip.log"), uv)
         if fault:
             fail(f"{uv} could not be installed: {fault}")
         command = [f"{folder}/bin/uv", "pip", "compile", "--quiet", "--universal", "--python-version", "3.11"]
-        command += ["--generate-hashes", "--no-emit-index-url", "--no-header", "pyproject.toml", "--output-file"]
+        command += ["--generate-hashes", "--no-emit-index-url", "--no-header", "--output-file"]
         environ = {**os.environ, "VIRTUAL_ENV": folder, **uv_index(pip)}
-        for lock, group in zip(LOCKS, ((), ("--group", "test", "--constraints", LOCKS[0])), strict=True):
+        for lock, sources in LOCKS.items():
             say(f"compiling {lock}")
-            if subprocess.run([*command, lock, *group, *options], env=environ).returncode:
+            if subprocess.run([*command, lock, *sources, *options], env=environ).returncode:
                 sys.exit(1)  # uv has said why
 
 
@@ -107,19 +124,19 @@ def uv_index(pip: str) -> dict[str, str]:
     return {"UV_DEFAULT_INDEX": index} if index else {}
 
 
-def holds(lock: str) -> bool:
-    """Whether .venv is finished, ours, and has all of this very lock."""
-    return read_stamp().get(lock) == digest(lock) and is_ours()
+def holds(venv: Path, lock: str) -> bool:
+    """Whether the environment is finished, ours, and has all of this very lock."""
+    return read_stamp(venv).get(lock) == digest(lock) and is_ours(venv)
 
 
-def is_ours() -> bool:
-    """Whether .venv is finished, was made in this folder (not moved or copied here), and its Python still runs.
+def is_ours(venv: Path) -> bool:
+    """Whether it is finished, was made in this folder (not moved or copied here), and its Python still runs.
 
     With PYTHON in the environment, as `make PYTHON=...` has it: also whether it is of that Python's version.
     """
-    stamp = read_stamp()
+    stamp = read_stamp(venv)
     wanted = python_version(sys.executable) if os.environ.get("PYTHON") else stamp.get("python")
-    return stamp.get("venv") == str(VENV) and stamp["python"] == wanted == python_version(VENV / "bin/python")
+    return stamp.get("venv") == str(venv) and stamp["python"] == wanted == python_version(venv / "bin/python")
 
 
 def python_version(python: str | Path) -> str | None:
@@ -131,20 +148,20 @@ def python_version(python: str | Path) -> str | None:
         return None
 
 
-def read_stamp() -> dict[str, str | None]:
-    """What the finished .venv is, or nothing."""
+def read_stamp(venv: Path) -> dict[str, str | None]:
+    """What the finished environment is, or nothing."""
     try:
-        return dict(json.loads(STAMP.read_text()))
+        return dict(json.loads((venv / STAMP).read_text()))
     except (OSError, ValueError):
         return {}
 
 
-def write_stamp(lock: str) -> None:
-    """Declares .venv finished, and to hold every lock whose pins are all among this one's."""
-    held = {name: digest(name) for name in LOCKS if pins(name) <= pins(lock)}
-    draft = STAMP.with_suffix(".draft")
-    draft.write_text(json.dumps({"venv": str(VENV), "python": python_version(VENV / "bin/python"), **held}, indent=1))
-    draft.replace(STAMP)
+def write_stamp(venv: Path, held: dict[str, str | None]) -> None:
+    """Declares the environment finished, and to hold the locks of these digests."""
+    draft = venv / "stamp.draft"
+    what = {**held, "venv": str(venv), "python": python_version(venv / "bin/python")}
+    draft.write_text(json.dumps(what, indent=1))
+    draft.replace(venv / STAMP)
 
 
 def pins(lock: str) -> set[str]:
@@ -165,10 +182,14 @@ def run_pip(venv: Path, pip: str, log: Path, *arguments: str, handle: int | None
     """Has pip install into an environment; why it failed, in a line, or None. The child keeps the handle open."""
     ours = {key: value for key, value in os.environ.items() if not key.startswith("PIP_") or key in PIP_SETTINGS}
     ours |= {"PIP_USER": "0", "PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_PROGRESS_BAR": "off"}
+    downloads = venv / "downloads"  # rather than in /tmp, which can be memory, and small
+    downloads.mkdir(exist_ok=True)
+    ours["TMPDIR"] = str(downloads)
     command = [f"{venv}/bin/python", f"{pip}/pip", "install", *arguments]
     with open(log, "w") as output:
         handles = () if handle is None else (handle,)
         done = subprocess.run(command, env=ours, stdout=output, stderr=subprocess.STDOUT, pass_fds=handles)
+    shutil.rmtree(downloads, ignore_errors=True)
     return cause(log.read_text(errors="replace")) if done.returncode else None
 
 
@@ -186,7 +207,7 @@ def cause(log: str) -> str:
 
 @contextlib.contextmanager
 def alone() -> Iterator[int]:
-    """One set-up at a time in this folder. Locks this very file, as .venv itself comes and goes.
+    """One set-up at a time in this folder. Locks this very file, as environments come and go.
 
     A child that is given the handle keeps the lock, lest anyone begins beside a pip that outlived its parent.
     """
@@ -194,16 +215,16 @@ def alone() -> Iterator[int]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say("waiting for another `make` that sets up .venv")
+            say("waiting for another `make` that sets up an environment")
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield handle.fileno()
 
 
-def needs_space(gigabytes: int) -> None:
-    """Fails if .venv cannot take that much."""
-    free = shutil.disk_usage(VENV).free / 1e9
-    if free < gigabytes:
-        fail(f".venv takes up to {gigabytes} GB while it is made, and {ROOT} has {free:.1f} GB left")
+def needs_space(venv: Path, folder: str) -> None:
+    """Fails if the environment cannot take what it needs."""
+    free = shutil.disk_usage(venv).free / 1e9
+    if free < GIGABYTES:
+        fail(f"{folder} takes up to {GIGABYTES} GB while it is made, and {ROOT} has {free:.1f} GB left")
 
 
 def digest(path: str) -> str:
