@@ -12,7 +12,7 @@ python := .venv/bin/python
 # They belong to another environment, whose packages must not mix with .venv's
 unexport PYTHONHOME PYTHONPATH
 
-.PHONY: help train sweep resume reproduce report findings test lint ui tensorboard lock clean
+.PHONY: help train sweep resume reproduce report findings bench test lint ui tensorboard lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -43,13 +43,18 @@ reproduce: ## Train a run again and compare the bits: make reproduce RUN=ID ARGS
 	@$(python) src/reproduce.py $(if $(RUN),run=$(RUN)) $(ARGS)
 
 report: ## List and compare tracked runs: make report ARGS="runs=ID,ID" or ARGS="best=5 --compare"
-	@$(setup) venv requirements.lock
+	@$(setup) venv .venv requirements.lock
 	@$(python) src/report.py $(ARGS)
 
 findings: SEEDS ?= 20
 findings: ## Run the studies that are missing and write FINDINGS.md from MLflow: make findings SEEDS=3
-	@$(setup) venv requirements.lock
+	@$(setup) venv .venv requirements.lock
 	@$(python) src/findings.py seeds=$(SEEDS)
+
+bench: ## Measure this repo beside what others use, 25 minutes; in three: make bench ARGS=--quick
+	@$(setup) venv .venv requirements.lock
+	@$(setup) venv benchmarks/.venv benchmarks/requirements.lock benchmarks/requirements-torch.lock
+	@$(python) benchmarks/bench.py $(ARGS)
 
 test: ## Run the tests: make test ARGS="-k data"
 	@$(setup) venv .venv requirements-test.lock
@@ -83,9 +88,9 @@ tensorboard: ## Browse graphs and costs in TensorBoard: make tensorboard PORT=60
 	@echo "TensorBoard: http://127.0.0.1:$(PORT) (Ctrl-C ends it)"
 	@TF_CPP_MIN_LOG_LEVEL=3 $(python) -m tensorboard.main --logdir mlruns/tensorboard --host 127.0.0.1 --port $(PORT)
 
-lock: ## Make both locks anew from pyproject.toml, pins kept: make lock ARGS=--upgrade
+lock: ## Make the locks anew from pyproject.toml, pins kept: make lock ARGS=--upgrade
 	@$(setup) locks $(UV_RELEASE) $(ARGS)
 
-clean: ## Remove .venv and all caches, never mlruns/ or mlflow.db
-	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache
-	@find src tests -name __pycache__ -prune -exec rm -rf {} +
+clean: ## Remove .venv, the benchmarks' .venv and all caches, never mlruns/ or mlflow.db
+	@rm -rf .venv benchmarks/.venv benchmarks/quick .mypy_cache .pytest_cache .ruff_cache
+	@find src tests benchmarks -name __pycache__ -prune -exec rm -rf {} +

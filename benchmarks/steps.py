@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -144,7 +145,8 @@ class Crew:
     def find_steps(self, name: str, seconds: float) -> int:
         """How many steps take about so long; what it does to find out is the warm-up."""
         steps = 2
-        while done := self.ask(name, steps=steps):
+        # each count twice, as JAX compiles anew for other chunks
+        while self.ask(name, steps=steps) and (done := self.ask(name, steps=steps)):
             enough = rounded(seconds * done["steps"] / done["seconds"])
             if enough <= steps:
                 break
@@ -179,3 +181,21 @@ def compare_costs(measured: dict[str, Measured], tolerance: float) -> None:
         worst = max(differences, default=0.0)
         if not made.fault and not worst <= tolerance:
             made.fault = f"costs differ by {worst:.1g} at step {differences.index(worst)}"
+
+
+def measure_peers_start(names: Sequence[str], rounds: int) -> dict[str, list[float]]:
+    """Seconds from nothing to the first ten steps done, by new processes; none for a peer that cannot be measured."""
+    crew = Crew([REFERENCE], 1)
+    weights = crew.weights(Shape().cell_size)
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    for _ in range(rounds):
+        for name in names:
+            started = time.perf_counter()
+            with contextlib.suppress(PeerError):
+                worker = Worker(name, cores=1)
+                worker.answer()
+                worker.ask(shape=asdict(Shape()), weights=str(weights))
+                seconds[name].append(time.perf_counter() - started)
+                worker.stop()
+    crew.stop()
+    return seconds

@@ -1,26 +1,15 @@
-"""Trials per minute of one 40-trial study, done by this repo and in the two usual ways, one after the other.
-
-    .venv/bin/python benchmarks/sweep.py [TRIALS]
+"""Trials per minute of one study, done by this repo and in the two usual ways, one after the other.
 
 All three draw the same parameters (Optuna's random sampler, one seed), train the same 200 steps on the same batches,
 and use nothing that ends a trial early. This repo's and (b)'s trials are also tracked in MLflow; (a)'s are not.
   this repo   python src/train.py -m sweeps
   (a)         one script: Optuna calling Keras `fit` with a stateful LSTM for each trial
   (b)         one process a trial: python src/train.py for each
-Only the ratios mean anything: the machine decides the rest.
 """
 
-import os
-import shutil
-import subprocess
-import sys
-import tempfile
-import time
-from pathlib import Path
+from collections.abc import Callable
 
-ROOT = Path(__file__).resolve().parents[1]
-TRIALS = int(sys.argv[1]) if len(sys.argv) > 1 else 40
-QUIET = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+from processes import clone, run
 
 KERAS_FIT = """
 import sys, keras, numpy as np, optuna
@@ -30,8 +19,8 @@ n = 20 * (np.arange(steps)[:, None, None] + np.arange(batch)[:, None]) + np.aran
 x = n.reshape(-1, time_steps, 1) / (10 * np.pi)
 
 class Costs(keras.callbacks.Callback):
-    def on_train_begin(self, logs=None): self.costs = []
-    def on_train_batch_end(self, batch, logs): self.costs.append(logs["loss"])
+    def on_train_begin(self, logs=None): self.means = []  # of all costs so far, which is what Keras tells
+    def on_train_batch_end(self, batch, logs): self.means.append(logs["loss"])
 
 def objective(trial):
     cell_size = trial.suggest_categorical("model.cell_size", [5, 10, 20, 40])
@@ -44,7 +33,7 @@ def objective(trial):
     model.compile(keras.optimizers.Adam(rate, epsilon=1e-8), loss=lambda t, p: keras.ops.sum((t - p) ** 2) / batch)
     costs = Costs()
     model.fit(np.sin(x), np.cos(x), batch_size=batch, shuffle=False, verbose=0, callbacks=[costs])
-    return float(np.mean(costs.costs[-20:]))
+    return float(np.diff(np.array(costs.means) * np.arange(1, steps + 1))[-20:].mean())
 
 optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).optimize(objective, int(sys.argv[1]))
 """
@@ -65,27 +54,21 @@ optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).optimize(obje
 """
 
 
-def main() -> None:
-    """Runs the three in a copy of the code, with a store of its own, and prints their trials per minute."""
-    with tempfile.TemporaryDirectory() as folder:
-        for part in ("src", "conf", "sweeps"):
-            shutil.copytree(ROOT / part, Path(folder, part))
-        study = ["src/train.py", "-m", "sweeps", "hydra/sweeper/sampler=random", "hydra/sweeper/pruner=none"]
-        minutes = {}
-        for name, words in (
-            ("this repo", [*study, f"hydra.sweeper.n_trials={TRIALS}"]),
-            ("(a) Keras fit in one script", ["-c", KERAS_FIT, str(TRIALS)]),
-            ("(b) one process a trial", ["-c", ONE_PROCESS_A_TRIAL, str(TRIALS)]),
-        ):
-            started = time.perf_counter()
-            subprocess.run([sys.executable, *words], cwd=folder, env=QUIET, check=True, capture_output=True)
-            minutes[name] = (time.perf_counter() - started) / 60
-            ratio = minutes[name] / minutes["this repo"]
-            print(
-                f"{name:<30} {TRIALS / minutes[name]:6.1f} trials a minute   {ratio:5.1f} x this repo's time",
-                flush=True,
-            )
+WAYS: dict[str, Callable[[int], list[str]]] = {
+    "this repo": lambda trials: [
+        *("src/train.py", "-m", "sweeps", "hydra/sweeper/sampler=random", "hydra/sweeper/pruner=none"),
+        f"hydra.sweeper.n_trials={trials}",
+    ],
+    "(a) one script, Keras fit a trial, untracked": lambda trials: ["-c", KERAS_FIT, str(trials)],
+    "(b) one process a trial, tracked": lambda trials: ["-c", ONE_PROCESS_A_TRIAL, str(trials)],
+}
 
 
-if __name__ == "__main__":
-    main()
+def measure_sweep(trials: int, processes: int) -> dict[str, float]:
+    """Trials per minute of each way, with fresh databases; (b), which is slow and steady, does so many `processes`."""
+    a_minute = {}
+    with clone() as root:
+        for name, words in WAYS.items():
+            count = processes if name.startswith("(b)") else trials
+            a_minute[name] = 60 * count / run(root, words(count)).seconds
+    return a_minute

@@ -1,0 +1,127 @@
+"""The benchmarks' equal work and their page. No test here needs a package that the product does not."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import peers
+import results
+from steps import LOOSER, TOLERANCE, Measured, compare_costs, rounded
+
+NOTES = Path(results.__file__).parent / "NOTES.md"
+SHAPE = peers.Shape(cell_size=4, time_steps=5, batch_size=3)
+
+
+def first_costs(name, weights):
+    """The costs that are compared of a peer that starts from these weights."""
+    peer = peers.PEERS[name](SHAPE, weights)
+    rows = peers.batches_of(SHAPE).rows(0, peers.CHECKED + SHAPE.batch_size - 1)
+    return [float(cost) for cost in peer.begin(peer.prepare(rows, peers.CHECKED))[: peers.CHECKED]]
+
+
+def test_every_peer_that_runs_on_tensorflow_does_this_repos_work():
+    weights = peers.lab_model(SHAPE.cell_size).get_weights()
+    names = ("lab_portable", "session", "eager", "function", "fit")
+    measured = {name: Measured(costs=first_costs(name, weights)) for name in names}
+    assert all(len(one.costs) == peers.CHECKED for one in measured.values())
+    compare_costs(measured, TOLERANCE)
+    assert {name: one.fault for name, one in measured.items()} == dict.fromkeys(names, "")
+
+
+def test_other_work_is_told_from_equal_work():
+    weights = peers.lab_model(SHAPE.cell_size).get_weights()
+    no_forget_bias = [*weights[:4], np.zeros_like(weights[4]), *weights[5:]]
+    measured = {
+        "lab_portable": Measured(costs=first_costs("lab_portable", weights)),
+        "session": Measured(costs=first_costs("session", no_forget_bias)),
+        "torch": Measured(costs=[float("nan")] * peers.CHECKED),
+        "jax": Measured(fault="No module named 'jax'"),
+    }
+    compare_costs(measured, LOOSER)
+    assert measured["session"].fault.startswith(results.OTHER_WORK)
+    assert measured["torch"].fault.startswith(results.OTHER_WORK)
+    assert measured["jax"].fault == "No module named 'jax'"
+
+
+def test_steps_are_counted_in_chunks():
+    assert [rounded(steps) for steps in (0.3, 7.9, 19.9, 99.0, 250.0)] == [2, 7, 10, 90, 200]
+
+
+def made(**seconds):
+    """Every peer as measured at 1 ms a step, or at so many, or for a reason not at all."""
+    values = {name: seconds.get(name, 1e-3) for name in peers.PEERS}
+    return {
+        name: {"seconds": [] if isinstance(value, str) else [value, 2 * value, 3 * value], "first_seconds": 1.5}
+        | {"fault": value if isinstance(value, str) else ""}
+        for name, value in values.items()
+    }
+
+
+@pytest.fixture
+def found():
+    """Results as bench.py leaves them: the session five times as slow, PyTorch not there, JAX at other work."""
+    default = made(session=5e-3, torch="No module named 'torch'", jax="costs differ by 0.2 at step 3")
+    at_64 = made(lab_fast=2e-3, fit="slow", fit_jit=4e-3)
+    shapes = [({}, default), ({"cell_size": 64}, at_64)]
+    about = {"commit": "abc", "date": "2026-01-02", "took": 60.0, "load": [0.5, 1.0]}
+    steps = {
+        "cores": 1,
+        "versions": {"jax": "1.2.3"},
+        "measured": [{"shape": {**results.DEFAULT, **shape}, "peers": peers} for shape, peers in shapes],
+    }
+    tracked = {"untracked": [10.0, 20.0, 30.0], "tracked": [10.2, 20.2, 30.2]}
+    machine = {"processor": "One", "cores": 2, "gigabytes": 8, "system": "Linux 6", "python": "3.11.1"}
+    return {
+        "machine": machine,
+        "quick": False,
+        "parts": {
+            "one_core": {**about, "measured": steps},
+            "tracking": {
+                **about,
+                "measured": [{"steps": 100_000, "seconds": tracked, "processor_seconds": tracked}],
+            },
+            "sweep": {**about, "measured": {"this repo": 60.0, "(a)": 12.0, "(b)": 4.0}},
+        },
+    }
+
+
+def cells(page, start):
+    """The cells of the page's first line of a table that begins so."""
+    line = next(line for line in page.splitlines() if line.startswith(f"| {start} |"))
+    return [cell.strip() for cell in line.strip("|").split("|")][1:]
+
+
+def test_the_page_sets_each_goal_beside_what_was_measured(found):
+    page = results.render(found, {})
+    assert cells(page, "the tutorial's session") == ["5", "5.00", "-", "met", "5.00", "1.5", "met"]
+    assert cells(page, "Keras `fit`")[:4] == ["10", "1.00", "-", "**not met**"]
+    assert cells(page, "the fastest of them, cell size 64")[:4] == ["1", "0.50", "-", "**not met**"]
+    assert cells(page, "what tracking adds to 100,000 steps") == ["at most 3 %", "1.0 %", "met"]
+    assert cells(page, "trials a minute, beside one script of Keras `fit`s") == ["5 times", "5.00", "met"]
+    assert cells(page, "trials a minute, beside a process a trial") == ["20 times", "15.0", "**not met**"]
+    assert "| PyTorch |" not in page.split("## A training step")[0]
+
+
+def test_the_page_says_of_a_peer_why_it_has_no_figure(found):
+    page = results.render(found, {})
+    assert cells(page, results.LABELS["torch"])[0] == "not measured (No module named 'torch')"
+    assert cells(page, results.LABELS["jax"])[0] == "costs differ by 0.2 at step 3"
+    assert cells(page, results.LABELS["session"])[:2] == ["10.0 (5.00 to 15.0)", "5.00 (5.00 to 5.00)"]
+    [fault] = results.other_work(found)
+    assert fault.startswith("jax at")
+
+
+def test_notes_stand_under_their_sections_and_every_note_has_one(found, tmp_path):
+    notes = results.sections(NOTES.read_text())
+    page = results.render(found, {"A study's trials": "Why so."})
+    assert page.split("## A study's trials")[1].split("## ")[0].strip().endswith("Why so.")
+    assert set(notes) <= set(results.TITLES)
+
+
+def test_the_files_are_written_from_the_stored_results(found, tmp_path):
+    stored = json.loads(json.dumps(results.rounded(found)))
+    results.write(tmp_path, stored, NOTES)
+    assert (tmp_path / "RESULTS.md").read_text() == results.render(found, results.sections(NOTES.read_text()))
+    assert (tmp_path / "results.png").read_bytes()[:4] == b"\x89PNG"
