@@ -91,10 +91,9 @@ class Lab(Peer):
         from lstm_lab.model import zero_state
         from lstm_lab.training import Program, build_optimizer, train
 
-        adam = {"learning_rate": LEARNING_RATE, "beta_1": BETA_1, "beta_2": BETA_2, "epsilon": EPSILON}
         program = Program(
             lab_model(shape.cell_size),
-            build_optimizer("adam", **adam),
+            build_optimizer("adam", LEARNING_RATE, beta_1=BETA_1, beta_2=BETA_2, epsilon=EPSILON),
             batch_size=shape.batch_size,
             carry_state=True,
             jit_compile=self.level == "fast",
@@ -398,6 +397,9 @@ class JaxPeer(Peer):
         import optax  # noqa: F401
 
         jax.config.update("jax_platforms", "cpu")
+        # What is compiled is kept for the next process, as this repo does it
+        jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parent / ".venv/compiled"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
     def __init__(self, shape: Shape, weights: list[np.ndarray]) -> None:
         import jax

@@ -24,6 +24,7 @@ IMPORTS = (
     *("PIL.Image", "pydantic", "rich.console", "rich.progress", "tensorboard.summary", "tensorflow", "yaml"),
 )
 METRICS_ALONE = [f"tracking.{what}=false" for what in ("figures", "animation", "model", "tensorboard")]
+METRICS_ALONE.append("evaluation.windows=0")
 
 
 @dataclass(frozen=True)
