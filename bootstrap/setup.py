@@ -201,6 +201,8 @@ def cause(log: str) -> str:
         return "a package is not the one that the lock names (its hash differs)"
     if re.search(r"connection broken by|Could not fetch URL|Max retries exceeded|timed out|from versions: none", log):
         return "the package registry does not answer (network, proxy, certificates, or pip's own settings)"
+    if re.search(r"ResolutionImpossible|No matching distribution", log):
+        return "pip finds no such version"
     errors = re.findall(r"^\s*ERROR: (.+)", log, re.MULTILINE)
     return errors[-1] if errors else "pip failed"
 
