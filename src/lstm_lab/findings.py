@@ -45,7 +45,7 @@ def search_command(sampler: str, seed: int) -> list[str]:
     return [
         "sweeps=search",
         f"hydra/sweeper/sampler={sampler}",
-        f"hydra.sweeper.seed={seed}",
+        f"hydra.sweeper.seed={1000 * seed}",  # a trial draws from this plus its number: no two searches share a draw
         f"training.seed={seed}",
     ]
 
@@ -132,8 +132,7 @@ Costs differ by orders of magnitude from seed to seed, so what stands in the tab
 brackets, its exact 95 % interval (between two order statistics; it takes 6 seeds or more). Runs that share a seed start
 from the same weights where their shapes are the same, and are compared in pairs: the median ratio of their costs, and
 the p of Wilcoxon's signed-rank test on its logarithm (two-sided, not corrected for the number of comparisons). 'Cost'
-is the mean of the last 20 steps' unless it says otherwise. A comparison holds here if p < {ACCEPTED:g} in its
-favour."""
+is the mean of the last 20 steps' unless it says otherwise. A comparison holds if p < {ACCEPTED:g} in its favour."""
 
 
 def carry(found: Findings) -> str:
