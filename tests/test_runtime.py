@@ -30,7 +30,7 @@ def test_tensorflow_starts_without_a_word_and_as_asked(tmp_path):
         "except RuntimeError: print('refused')",
         KERAS_HOME=str(tmp_path),
     )
-    assert done.stdout.split() == ["tensorflow", "float32", "3", "3", "refused"]
+    assert done.stdout.split() == ["tensorflow", "float32", "3", "8", "refused"]
     assert done.stderr == ""
 
 

@@ -41,7 +41,9 @@ def start_tensorflow(level: str, threads: int, verbose: bool = False) -> None:
 
     keras.config.set_floatx("float32")
     tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    # Under training's executor a condition in the loop waits on one thread of this pool for another, for ever with
+    # one in all. No bit depends on their number.
+    tf.config.threading.set_inter_op_parallelism_threads(max(threads, 8))
     tf.config.experimental.enable_op_determinism()
 
 
