@@ -200,7 +200,7 @@ def draw_study(opened: optuna.Study, objective: str, total: int, folder: Path) -
         "contour": drawn.plot_contour,
         "parallel_coordinates": drawn.plot_parallel_coordinate,
     }
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), pyplot.rc_context():  # Optuna's figures change the style of all later ones
         warnings.simplefilter("ignore")  # all of Optuna's figures call themselves experimental
         for name, draw in drawings.items():
             try:
