@@ -28,9 +28,9 @@ sys.path.insert(0, str(ROOT / "src"))
 from lstm_lab import provenance
 
 HERE = Path(__file__).resolve().parent
-SLOW = ("eager", "function", "fit", "fit_many")  # measured in the default recipe alone
+SLOW = ("eager", "function", "fit", "fit_data", "fit_many")  # measured in the default recipe alone
 GOAL_SIZES = (64, 256)
-STARTERS = ("lab_portable", "lab_fast", "session", "fit", "fit_jit", "torch", "jax")
+STARTERS = ("lab_portable", "lab_fast", "session", "fit", "fit_data", "fit_jit", "torch", "jax")
 SHAPES = [
     *(Shape(cell_size=size) for size in (32, 64, 128, 256, 512)),
     *(Shape(time_steps=count) for count in (100, 1000)),
