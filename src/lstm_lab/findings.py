@@ -128,11 +128,12 @@ def opening(found: Findings) -> str:
 What this repo can say that a tutorial only claims. Written by `make findings`, which runs the studies that are missing
 and computes every number below from their {len(found.read):,} tracked runs, seeds 0 to {found.seeds - 1}.{reduced}
 
-Costs differ by orders of magnitude from seed to seed, so what stands in the tables is the median over the seeds and, in
-brackets, its exact 95 % interval (between two order statistics; it takes 6 seeds or more). Runs that share a seed start
-from the same weights where their shapes are the same, and are compared in pairs: the median ratio of their costs, and
-the p of Wilcoxon's signed-rank test on its logarithm (two-sided, not corrected for the number of comparisons). 'Cost'
-is the mean of the last 20 steps' unless it says otherwise. A comparison holds if p < {ACCEPTED:g} in its favour."""
+Costs differ by orders of magnitude from seed to seed, and their mean is little but the worst seed's. So the tables
+have the median over the seeds and, in brackets, its exact 95 % interval (between two order statistics; it takes 6 seeds
+or more). Runs that share a seed start from the same weights where their shapes are the same, and are compared in pairs:
+the median ratio of their costs, and the p of Wilcoxon's signed-rank test on its logarithm (two-sided, not corrected for
+the number of comparisons). 'Cost' is the mean of the last 20 steps' unless it says otherwise. A comparison
+holds if p < {ACCEPTED:g} in its favour."""
 
 
 def carry(found: Findings) -> str:
