@@ -101,7 +101,9 @@ def test_a_copied_runs_bits_come_again_also_when_the_code_has_changed(default_ru
     assert again.data.tags["cost.sha256"] == original.data.tags["cost.sha256"]
 
     data = copy / "src/lstm_lab/training.py"  # the code changes: every cost a little larger
-    data.write_text(data.read_text().replace("/ float(target.shape[0])", "/ (float(target.shape[0]) - 1e-4)"))
+    before, after = "np.float32(target.shape[0])", "np.float32(target.shape[0] - 1e-4)"
+    assert before in data.read_text()
+    data.write_text(data.read_text().replace(before, after))
     done = reproduce(copy, f"run={run_id}")
     assert done.returncode == 1
     assert "differs from step 0 on, cost 21.5" in done.stdout
