@@ -50,13 +50,21 @@ def checkout(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def default_run(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+def default_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
     """The default run, made by the command in a fresh checkout with one uncommitted change, from another directory."""
     checkout = copy_project(tmp_path_factory.mktemp("default run"))
     (checkout / "src/new_file.py").write_text("# not committed\n")
     done = train(checkout, cwd=tmp_path_factory.mktemp("elsewhere"))
     assert done.returncode == 0, done.stderr
-    return SimpleNamespace(checkout=checkout, stdout=done.stdout, stderr=done.stderr)
+    yield SimpleNamespace(checkout=checkout, stdout=done.stdout, stderr=done.stderr)
+    assert len(list(checkout.glob("mlruns/artifacts/*"))) == 2, "its run and its model: tests that write take a copy"
+
+
+@pytest.fixture
+def copied_run(default_run: SimpleNamespace, tmp_path: Path) -> SimpleNamespace:
+    """The default run in a checkout of the test's own."""
+    shutil.copytree(default_run.checkout, tmp_path / "copied run")
+    return SimpleNamespace(checkout=tmp_path / "copied run", stdout=default_run.stdout)
 
 
 @pytest.fixture(scope="session")

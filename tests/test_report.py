@@ -88,19 +88,19 @@ def test_runs_of_a_tracking_server_are_compared(server, tmp_path):
     assert html.count('<path class="curve run-') == 3
 
 
-def test_a_real_run_is_listed_and_compared_with_itself(default_run, tmp_path):
-    done = command(checkout=default_run.checkout)
+def test_a_real_run_is_listed_and_compared_with_itself(copied_run, tmp_path):
+    done = command(checkout=copied_run.checkout)
     assert done.returncode == 0, done.stderr
-    run_id = re.search(r"\(([0-9a-f]{32})\)", default_run.stdout)[1]
+    run_id = re.search(r"\(([0-9a-f]{32})\)", copied_run.stdout)[1]
     assert run_id[:8] in done.stdout
-    done = command(f"runs={run_id[:8]}", checkout=default_run.checkout)
+    done = command(f"runs={run_id[:8]}", checkout=copied_run.checkout)
     assert done.returncode == 0, done.stderr
-    [page] = (default_run.checkout / "mlruns/reports").iterdir()
+    [page] = (copied_run.checkout / "mlruns/reports").iterdir()
     assert f"the page: {page.as_uri()}" in done.stdout
     html = page.read_text()
     page.unlink()
     assert "One run" in html
-    client = MlflowClient(f"sqlite:///{default_run.checkout}/mlflow.db")
+    client = MlflowClient(f"sqlite:///{copied_run.checkout}/mlflow.db")
     costs = np.load(client.download_artifacts(run_id, "cost.npy", str(tmp_path)))
     [raw] = re.findall(r'<path class="curve raw .* d="M(.*)"/>', html)
     down = np.array([float(point.split(",")[1]) for point in raw.split()])

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import copy_project, train
+from conftest import HOSTILE, copy_project, train
 from mlflow import MlflowClient
 from rich.console import Console
 
@@ -146,6 +146,18 @@ def stored(default_run, tmp_path, monkeypatch):
     [run] = runs_of(copy, "lstm-lab")
     yield run, client_of(copy)
     store.open_store.cache_clear()
+
+
+@pytest.mark.parametrize("tag", ["{", "7", '{"host": 1}', "[" * 4000, HOSTILE])
+def test_a_run_that_no_known_process_signed_is_left_alone(stored, tag):
+    """On a shared server anybody writes tags."""
+    run_id, client = stored[0].info.run_id, stored[1]
+    client.set_tag(run_id, "process", tag)
+    client.update_run(run_id, status="RUNNING")
+    assert resume.mark_interrupted(client) == []
+    with pytest.raises(ConfigError, match=r"it may still be training .* add take_over=true"):
+        resume.refuse_running(client.get_run(run_id))
+    resume.refuse_running(client.get_run(run_id), take_over=True)
 
 
 @pytest.mark.parametrize(

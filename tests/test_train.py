@@ -151,13 +151,13 @@ def test_nothing_lands_outside_the_store(default_run):
     assert (default_run.checkout / "mlflow.db").exists()
 
 
-def test_equal_configs_give_equal_bits_and_seeds_differ(default_run):
+def test_equal_configs_give_equal_bits_and_seeds_differ(copied_run):
     for words in ((), ("training.seed=1",)):
-        assert train(default_run.checkout, *words, "tracking.experiment=again", "tracking.model=false").returncode == 0
-    [first] = runs_of(default_run.checkout)
-    other, again = runs_of(default_run.checkout, "again")
+        assert train(copied_run.checkout, *words, "tracking.experiment=again", "tracking.model=false").returncode == 0
+    [first] = runs_of(copied_run.checkout)
+    other, again = runs_of(copied_run.checkout, "again")
     costs = {
-        run.info.run_id: (artifacts_of(default_run.checkout, run) / "cost.npy").read_bytes()
+        run.info.run_id: (artifacts_of(copied_run.checkout, run) / "cost.npy").read_bytes()
         for run in (first, again, other)
     }
     assert costs[first.info.run_id] == costs[again.info.run_id]
@@ -298,10 +298,10 @@ def test_after_a_move_old_artifacts_are_found_and_new_ones_land_in_the_new_place
     ],
     ids=["gru", "simple_rnn", "noisy"],
 )
-def test_overrides_do_what_they_say(default_run, words):
-    done = train(default_run.checkout, "experiment=smoke", *words, "tracking.experiment=overrides")
+def test_overrides_do_what_they_say(copied_run, words):
+    done = train(copied_run.checkout, "experiment=smoke", *words, "tracking.experiment=overrides")
     assert done.returncode == 0, done.stderr
-    run = runs_of(default_run.checkout, "overrides")[0]
+    run = runs_of(copied_run.checkout, "overrides")[0]
     for key, value in (word.split("=") for word in words):
         if "." in key:
             assert run.data.params[key].lower() == value

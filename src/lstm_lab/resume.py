@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
+from pydantic import BaseModel, ValidationError
 
 from lstm_lab import checkpoint, config, provenance, store
 from lstm_lab.config import Config, ConfigError
@@ -146,9 +147,28 @@ def refuse_hopeless(run: "Run") -> None:
         raise ConfigError(f"{word}: that run failed by itself and would fail again at the same step ({tags['reason']})")
 
 
+class Process(BaseModel):
+    """A signature: what `provenance.this_process` tells of a process."""
+
+    host: str
+    pid: int
+    started: str | None
+
+
 def processes_of(run: "Run") -> list[dict[str, Any]]:
     """The processes that signed a run: one trained it, or several work on its study."""
-    return [json.loads(value) for key, value in run.data.tags.items() if key.split(".")[0] == "process"]
+    return [signer(value) for key, value in run.data.tags.items() if key.split(".")[0] == "process"]
+
+
+def signer(tag: str) -> dict[str, Any]:
+    """The process that a tag tells of.
+
+    On a shared server anybody writes tags: one that tells of no process stands for one that cannot be seen from here.
+    """
+    try:
+        return Process.model_validate_json(tag).model_dump()
+    except ValidationError:
+        return {"host": "an unknown machine", "pid": 0, "started": None}
 
 
 def refuse_running(run: "Run", take_over: bool = False) -> None:
