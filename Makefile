@@ -60,11 +60,12 @@ test: ## Run the tests: make test ARGS="-k data"
 	@$(setup) venv .venv requirements-test.lock
 	@$(python) -m pytest -n 2 --dist loadfile $(ARGS)
 
-lint: ## Check style, layout and types: ruff and mypy
+lint: ## Check style, types, and which room imports which: ruff, mypy and import-linter
 	@$(setup) venv .venv requirements-test.lock
 	@$(python) -m ruff check .
 	@$(python) -m ruff format --check .
 	@$(python) -m mypy
+	@PYTHONPATH=src .venv/bin/lint-imports --no-cache
 
 # Said before the server starts: MLflow would say so in the midst of much else, and TensorBoard likewise
 free_port = $(python) -c "import socket; socket.create_server(('127.0.0.1', $(PORT)))" 2>/dev/null || \

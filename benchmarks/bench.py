@@ -25,7 +25,8 @@ from steps import Crew, Measured, measure_peers_start
 from sweep import measure_sweep
 
 sys.path.insert(0, str(ROOT / "src"))
-from lstm_lab import provenance
+from lstm_lab.machine import processor
+from lstm_lab.records import provenance
 
 HERE = Path(__file__).resolve().parent
 SLOW = ("eager", "function", "fit", "fit_data", "fit_many")  # measured in the default recipe alone
@@ -83,7 +84,7 @@ def parts(quick: bool) -> dict[str, Callable[[], Any]]:
 
 def machine() -> dict[str, Any]:
     """What the results depend on beside the code."""
-    found = provenance.processor()
+    found = processor()
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return {
         "processor": f"{found['model']} ({'/'.join(found['family_model_stepping'])}, {found['machine']})",

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
-from lstm_lab.data import Batches, Rows
+from lstm_lab.science.curves import Batches, Rows
 
 SPACING = 0.03183098861837907  # 1 / (10 pi), as in conf/data
 LEARNING_RATE, BETA_1, BETA_2, EPSILON = 0.006, 0.9, 0.999, 1e-8  # as in conf/optimizer/adam.yaml
@@ -88,8 +88,8 @@ class Lab(Peer):
     level: str
 
     def __init__(self, shape: Shape, weights: list[np.ndarray]) -> None:
-        from lstm_lab.model import zero_state
-        from lstm_lab.training import Program, build_optimizer, train
+        from lstm_lab.science.model import zero_state
+        from lstm_lab.science.training import Program, build_optimizer, train
 
         program = Program(
             lab_model(shape.cell_size),
@@ -522,7 +522,7 @@ def batches_of(shape: Shape) -> Batches:
 
 def lab_model(cell_size: int) -> Any:
     """This repo's model, as conf/model/lstm.yaml has it."""
-    from lstm_lab.model import build_model
+    from lstm_lab.science.model import build_model
 
     return build_model("lstm", cell_size, hidden_stddev=1.0, hidden_bias=0.1, seed=0, forget_bias=1.0)
 

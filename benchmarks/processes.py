@@ -152,16 +152,16 @@ def compare_tracked(steps: int, rounds: int) -> dict[str, Any]:
     from rich.console import Console
 
     from lstm_lab import config, runtime
-    from lstm_lab import run as tracked
+    from lstm_lab.runs import run as tracked
 
     words = ["experiment=long", f"training.steps={steps}", *METRICS_ALONE]
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         composed: Any = OmegaConf.to_container(compose("train", words), resolve=True)
     checked = config.check({key: value for key, value in composed.items() if key not in ("resume", "take_over")})
     runtime.start_tensorflow(checked.training.level, checked.training.threads)
-    from lstm_lab.data import Batches
-    from lstm_lab.model import build_model, zero_state
-    from lstm_lab.training import train
+    from lstm_lab.science.curves import Batches
+    from lstm_lab.science.model import build_model, zero_state
+    from lstm_lab.science.training import train
 
     def untracked() -> None:
         weights = build_model(**checked.model.model_dump(), seed=checked.training.seed).get_weights()

@@ -3,9 +3,10 @@
 import sys
 
 import train  # src/train.py, which every study is a command of
-from lstm_lab import findings, store
 from lstm_lab.config import ConfigError
-from lstm_lab.provenance import ROOT
+from lstm_lab.findings import page as findings
+from lstm_lab.paths import ROOT
+from lstm_lab.records import store
 
 HELP = """usage: python src/findings.py [seeds=20]
 

@@ -10,9 +10,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 signal.signal(signal.SIGINT, lambda *_: os._exit(130))  # until main(): a stack trace of imports tells nobody anything
 
 try:
-    from lstm_lab import forecasting
     from lstm_lab.config import CannotRunError, ConfigError
-    from lstm_lab.run import complain
+    from lstm_lab.runs import forecasting
+    from lstm_lab.runs.run import complain
 except ModuleNotFoundError as missing:
     sys.exit(f"{missing.name} is not installed here: run `make train`, or `. .venv/bin/activate` after it")
 

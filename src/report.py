@@ -15,10 +15,10 @@ signal.signal(signal.SIGINT, lambda *_: os._exit(130))  # until main(): a stack 
 try:
     from rich.console import Console
 
-    from lstm_lab import report
-    from lstm_lab.comparison import Choice
     from lstm_lab.config import CannotRunError, ConfigError
-    from lstm_lab.run import complain
+    from lstm_lab.reports import terminal as report
+    from lstm_lab.reports.comparison import Choice
+    from lstm_lab.runs.run import complain
 except ModuleNotFoundError as missing:
     sys.exit(f"{missing.name} is not installed here: run `make report`, or `. .venv/bin/activate` first")
 

@@ -12,9 +12,9 @@ signal.signal(signal.SIGINT, lambda *_: os._exit(130))  # until main(): a stack 
 try:
     from rich.console import Console
 
-    from lstm_lab import reproduction
     from lstm_lab.config import CannotRunError, ConfigError
-    from lstm_lab.run import complain
+    from lstm_lab.runs import reproduction
+    from lstm_lab.runs.run import complain
 except ModuleNotFoundError as missing:
     sys.exit(f"{missing.name} is not installed here: run `make reproduce RUN=ID`, or `. .venv/bin/activate` first")
 

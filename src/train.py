@@ -24,9 +24,10 @@ try:
     from omegaconf.errors import OmegaConfBaseException
     from rich.console import Console
 
-    from lstm_lab import config, resume, run, series
+    from lstm_lab import config
     from lstm_lab.config import CannotRunError
-    from lstm_lab.provenance import ROOT
+    from lstm_lab.paths import ROOT, locate
+    from lstm_lab.runs import resume, run
 except ModuleNotFoundError as missing:
     sys.exit(f"{missing.name} is not installed here: run `make train`, or `. .venv/bin/activate` after it")
 
@@ -46,9 +47,9 @@ def launch(composed: DictConfig) -> None:
                 str(run_id), take_over is True, composed, list(hydra_config.overrides.task), verbose
             )
         else:
-            checked = config.check(series.locate(values))
+            checked = config.check(locate(values))
         if hydra_config.mode == RunMode.MULTIRUN:
-            from lstm_lab import sweep
+            from lstm_lab.studies import sweep
 
             settings: Any = OmegaConf.to_container(hydra_config.sweeper, resolve=True)
             return sweep.run_trial(checked, settings, hydra_config.job.num, Path(hydra_config.runtime.output_dir))

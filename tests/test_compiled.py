@@ -1,18 +1,18 @@
 import os
 
-from test_runtime import python
-
 from lstm_lab import compiled
+from test_runtime import python
 
 FAST = """
 from pathlib import Path
-from lstm_lab import compiled, provenance, runtime
+from lstm_lab import compiled, runtime
+from lstm_lab.records import provenance
 compiled.ROOT = Path({root!r})
 runtime.start_tensorflow("fast", 1)
 import tensorflow as tf
 x = tf.linspace(0.0, 1.0, 1000)
 print(tf.function(lambda x: tf.reduce_sum(tf.tanh(x) / 3), jit_compile=True)(x).numpy().tobytes().hex())
-print(provenance.numeric_environment()["TF_XLA_FLAGS"])
+print(machine.numeric_environment()["TF_XLA_FLAGS"])
 """
 
 

@@ -13,10 +13,10 @@ import keras
 import numpy as np
 import pytest
 import yaml
-from conftest import train
 from mlflow import MlflowClient
 
-from lstm_lab import checkpoint
+from helpers import train
+from lstm_lab.records import checkpoint
 
 
 def client_of(checkout):

@@ -27,13 +27,14 @@ class StudySweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         """Runs the study; `arguments` are the command line's overrides."""
-        from lstm_lab import series, sweep
         from lstm_lab.config import ConfigError
+        from lstm_lab.paths import locate
+        from lstm_lab.studies import sweep
 
         if self.config.resume is not None:
             raise ConfigError("resume: a run is resumed by itself, without -m; a sweep goes on when it is typed again")
         fixed = [word for word in arguments if not sweep.is_sweep(word)]
-        base = series.locate(self.compose(fixed))
+        base = locate(self.compose(fixed))
         declared = sweep.declare(self.settings, base, arguments, list(self.config.hydra.overrides.hydra))
         folder = str(sweep.folder_of(declared))
         with read_write(self.config):

@@ -7,7 +7,8 @@ import json
 import os
 from pathlib import Path
 
-from lstm_lab.provenance import COMPILED_FLAG, ROOT, numeric_environment, processor
+from lstm_lab.machine import COMPILED_FLAG, numeric_environment, processor
+from lstm_lab.paths import ROOT
 
 MOST = 100  # programs kept, of half a megabyte each
 

@@ -1,0 +1,23 @@
+"""Where things are: the repo's root, below which everything is that a run reads or leaves, and a user's data file."""
+
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def locate(values: dict[str, Any]) -> dict[str, Any]:
+    """A composed config with `data.path` found: looked for from the user's directory, then from the repo's root.
+
+    A file below the root is remembered by its place there, so that the run can be repeated in another clone.
+    """
+    path = values["data"].get("path") if isinstance(values.get("data"), dict) else None
+    if not isinstance(path, str):
+        return values
+    typed = Path(path).expanduser()
+    found = typed.resolve() if typed.exists() else (ROOT / typed).resolve()
+    if not found.exists():
+        found = typed.absolute()
+    elif found.is_relative_to(ROOT):
+        found = found.relative_to(ROOT)
+    return values | {"data": values["data"] | {"path": str(found)}}

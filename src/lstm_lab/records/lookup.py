@@ -1,0 +1,61 @@
+"""What the store has of a run that is to be used again: the run, its config, and what made it."""
+
+import re
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+
+from lstm_lab import config
+from lstm_lab.config import Config, ConfigError
+from lstm_lab.records import provenance, store
+from lstm_lab.records.store import StoreError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+
+def find_run(client: "MlflowClient", word: str, run_id: str) -> "Run":
+    """The run of that id; `word` is what the user named it by. StoreError if there is none, or it was deleted."""
+    from mlflow.exceptions import MlflowException
+
+    if not re.fullmatch("[0-9a-f]{32}", run_id):
+        raise ConfigError(f"{word}={run_id}: must be the id of a run, the 32 hexadecimal digits that each run prints")
+    try:
+        run = client.get_run(run_id)
+    except MlflowException as error:
+        raise StoreError(f"{word}={run_id}: {store.first_line(error)} (looked for in {store.tracking_uri()})") from None
+    if run.info.lifecycle_stage != "active":
+        raise StoreError(
+            f"{word}={run_id}: that run was deleted; `mlflow runs restore --run-id {run_id}` takes it back"
+        )
+    return run
+
+
+def config_of(client: "MlflowClient", run: "Run") -> Config:
+    """The config of a run in the store. It is data: read as plain YAML, and checked like any other."""
+    run_id = run.info.run_id
+    with tempfile.TemporaryDirectory() as folder:
+        if "config.yaml" not in {file.path for file in client.list_artifacts(run_id)}:
+            raise StoreError(
+                f"run {run_id} has no config.yaml: it was cut short before its first step, or is no run of src/train.py"
+            )
+        path = client.download_artifacts(run_id, "config.yaml", folder)
+        try:
+            return config.check(yaml.safe_load(Path(path).read_text()))
+        except (ConfigError, yaml.YAMLError, UnicodeDecodeError) as error:
+            raise StoreError(
+                f"the config.yaml of run {run_id} is none for this version of the code:\n{error}\n"
+                f"`python src/reproduce.py run={run_id} --checkout` trains it with its own"
+            ) from None
+
+
+def provenance_of(client: "MlflowClient", run_id: str) -> provenance.Provenance | None:
+    """What made the run when it began; None if it was cut short before that was written."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            return provenance.read(Path(client.download_artifacts(run_id, "provenance", folder)))
+        except (OSError, ValueError):
+            return None

@@ -1,0 +1,189 @@
+"""The store: where MLflow keeps runs, opened safely by any number of processes, and what is found in it.
+
+By default the store is mlflow.db and mlruns/ at the repo's root, found from this file, so that a plain `mlflow ui`
+typed there shows the runs. MLFLOW_TRACKING_URI sends everything elsewhere.
+"""
+
+import contextlib
+import fcntl
+import functools
+import http.client
+import logging
+import os
+import sqlite3
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lstm_lab.config import CannotRunError
+from lstm_lab.paths import ROOT
+from lstm_lab.runtime import loading
+
+if TYPE_CHECKING:  # mlflow takes a second or two to import, and a refused config must not wait for it
+    from mlflow import MlflowClient
+
+LOCAL_URI = f"sqlite:///{ROOT}/mlflow.db"
+ARTIFACTS = "/mlruns/artifacts"
+
+
+class StoreError(CannotRunError):
+    """Runs cannot be tracked; the message says where, why and what to do."""
+
+
+def tracking_uri() -> str:
+    """MLFLOW_TRACKING_URI if set, else the SQLite database at the repo's root."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or LOCAL_URI
+
+
+def is_local_store() -> bool:
+    """Whether runs go to the repo's own mlflow.db."""
+    return tracking_uri() == LOCAL_URI  # not 'is the variable unset': MLflow sets it for its child processes
+
+
+def check_store() -> None:
+    """Raises StoreError if the store cannot be written or reached; imports nothing, writes nothing."""
+    uri, named = tracking_uri(), f"MLFLOW_TRACKING_URI={tracking_uri()}"
+    scheme = uri.partition(":")[0].lower()
+    if scheme not in ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks") and "+" not in scheme:
+        raise StoreError(f"{named}: must begin with http:, https:, sqlite: or another database's name")
+    if uri.rstrip("/") == "sqlite:":
+        raise StoreError(
+            f"{named}: a database in memory is gone with the run; name a file, as in sqlite:////tmp/runs.db"
+        )
+    if scheme in ("http", "https"):
+        try:
+            urllib.request.urlopen(uri, timeout=10).close()
+        except urllib.error.HTTPError:
+            pass  # it answered
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            raise StoreError(
+                f"{named}: no tracking server answers there ({getattr(error, 'reason', error)}); "
+                "start one with `mlflow server --host 127.0.0.1`, or unset the variable to use mlflow.db"
+            ) from None
+    if (ROOT / "mlflow.db").is_dir() or any(path.is_file() for path in (ROOT / "mlruns", artifact_folder())):
+        raise StoreError(f"{ROOT}: mlflow.db must be a file, mlruns and mlruns/artifacts folders; move it away")
+    folders = (ROOT, ROOT / "mlruns", ROOT / "mlruns/artifacts", ROOT / "mlruns/tensorboard", ROOT / "mlflow.db")
+    for path in folders if is_local_store() else ():
+        if path.exists() and not os.access(path, os.W_OK):
+            raise StoreError(f"{path} cannot be written by this user: runs are kept there; mend its permissions")
+
+
+def artifact_folder() -> Path:
+    """Where artifacts go when no server keeps them: below mlruns/, or beside another SQLite database."""
+    path = tracking_uri().partition("sqlite:///")[2]
+    return ROOT / ARTIFACTS.strip("/") if is_local_store() or not path else Path(path).resolve().parent / "artifacts"
+
+
+@functools.cache
+def open_store(verbose: bool = False) -> "MlflowClient":
+    """A client of the store, opened once per process; makes the repo's own database if it is missing."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "4")  # half a minute without an answer
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    if not verbose:
+        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
+        logging.getLogger("alembic").setLevel(logging.ERROR)
+    with loading():
+        import mlflow
+
+        if is_local_store():
+            import mlflow.store.tracking.sqlalchemy_store  # MLflow would load it with the first query
+
+    try:
+        with store_lock() if is_local_store() else contextlib.nullcontext():
+            if is_local_store():
+                create_database(ROOT / "mlflow.db")
+                adopt_moved_store(ROOT / "mlflow.db")
+            mlflow.set_tracking_uri(tracking_uri())
+            client = mlflow.MlflowClient()
+            client.search_experiments(max_results=1)
+    except Exception as error:  # whatever MLflow, its database driver or the file system raises
+        mend = "; a damaged file: move it away" if is_local_store() else "; mend MLFLOW_TRACKING_URI or unset it"
+        raise StoreError(f"{tracking_uri()} cannot be opened: {first_line(error)}{mend}") from error
+    return client
+
+
+@contextlib.contextmanager
+def store_lock() -> Iterator[None]:
+    """One process of this checkout at a time: two that create the database at once would break it."""
+    if not os.access(ROOT, os.W_OK):  # then the store is a server's
+        yield
+        return
+    (ROOT / "mlruns").mkdir(exist_ok=True)
+    with open(ROOT / "mlruns/.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def create_database(database: Path) -> None:
+    """Creates the database if it is missing: whole or, if the process is killed meanwhile, not at all."""
+    from mlflow import MlflowClient
+
+    if not database.exists():
+        unfinished = database.with_suffix(".db.new")
+        unfinished.unlink(missing_ok=True)
+        MlflowClient(f"sqlite:///{unfinished}")
+        unfinished.rename(database)
+
+
+def adopt_moved_store(database: Path) -> None:
+    """Points the artifacts of a store that was moved or copied to where the store is now.
+
+    MLflow keeps artifact locations as absolute addresses. Left alone, old artifacts would be out of reach after a
+    move, and new ones would be written to the old place.
+    """
+    here = (ROOT / ARTIFACTS.strip("/")).as_uri()
+    with contextlib.closing(sqlite3.connect(database, timeout=60)) as connection, connection:
+        for table, column in (
+            ("experiments", "artifact_location"),
+            ("runs", "artifact_uri"),
+            ("logged_models", "artifact_location"),
+        ):
+            connection.execute(
+                f"UPDATE {table} SET {column} = :here || substr({column}, instr({column}, :artifacts) + :length) "
+                f"WHERE instr({column} || '/', :artifacts || '/') AND NOT instr({column} || '/', :here || '/') = 1",
+                {"here": here, "artifacts": ARTIFACTS, "length": len(ARTIFACTS)},
+            )
+
+
+def find_or_create_experiment(client: "MlflowClient", name: str) -> str:
+    """The id of the experiment; StoreError if it cannot take a run."""
+    from mlflow.exceptions import MlflowException
+
+    location = None if tracking_uri().lower().startswith("http") else artifact_folder().as_uri()
+    with store_lock() if is_local_store() else contextlib.nullcontext():
+        experiment = client.get_experiment_by_name(name)
+        if experiment is None:
+            try:
+                tags = {"mlflow.experimentKind": "custom_model_development"}  # opens its page at runs, not at traces
+                return client.create_experiment(name, artifact_location=location, tags=tags)
+            except MlflowException:  # another process was first
+                experiment = client.get_experiment_by_name(name)
+                if experiment is None:
+                    raise
+    if experiment.lifecycle_stage != "active":
+        raise StoreError(
+            f"tracking.experiment='{name}': that experiment was deleted in MLflow; take it back with "
+            f"`mlflow experiments restore -x {experiment.experiment_id}` or choose another name"
+        )
+    if is_local_store() and experiment.artifact_location.startswith("mlflow-artifacts:"):
+        raise StoreError(
+            f"tracking.experiment='{name}': that experiment was made in MLflow's web page, which alone can write its "
+            "artifacts; choose another name"
+        )
+    return experiment.experiment_id
+
+
+def is_fault(error: BaseException) -> bool:
+    """Whether the store, a disk or the network has failed, rather than the run itself."""
+    from mlflow.exceptions import MlflowException
+
+    return isinstance(error, StoreError | MlflowException | OSError)
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message: the rest is detail for --verbose."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,238 @@
+"""MLflow: what one run leaves in the store."""
+
+import colorsys
+import json
+import math
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from lstm_lab.config import Config, flatten
+from lstm_lab.records import provenance
+from lstm_lab.records.processes import signature
+from lstm_lab.records.store import StoreError, find_or_create_experiment, first_line, tracking_uri
+from lstm_lab.runtime import not_imported
+
+if TYPE_CHECKING:  # mlflow takes a second or two to import, and a refused config must not wait for it
+    import keras
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric, Run
+
+    from lstm_lab.science.training import Progress
+
+BATCH = 1000  # metrics that MLflow takes in one call
+FLUSH_SECONDS = 3.0
+
+
+def default_run_name(config: Config) -> str:
+    """The config in a few words and the time: 'lstm10-adam0.006-seed0-1123-213005-sine_to_cosine'.
+
+    What tells runs apart stands first, since MLflow's lists cut names short.
+    """
+    model, optimizer, seed = config.model, config.optimizer, config.training.seed
+    who = f"{model.cell}{model.cell_size}-{optimizer.name}{optimizer.learning_rate:g}-seed{seed}"
+    return f"{who}-{time.strftime('%m%d-%H%M%S')}-{config.data.name}"
+
+
+def color(hue: float) -> str:
+    """A strong colour of that hue (0 to 1), for MLflow's charts: the colours it gives by itself collide."""
+    red, green, blue = colorsys.hls_to_rgb(hue, 0.45, 0.7)
+    return f"#{int(red * 255):02x}{int(green * 255):02x}{int(blue * 255):02x}"
+
+
+class TrackedRun:
+    """One run in MLflow. As an observer it sends the cost curve, in batches, from a thread of its own."""
+
+    def __init__(self, client: "MlflowClient", config: Config, run: "Run") -> None:
+        self.client, self.config, self.run = client, config, run
+        self.run_id, self.experiment_id, self.name = run.info.run_id, run.info.experiment_id, run.info.run_name
+        self.start_sending(config.training.steps, config.tracking.metric_points)
+
+    @classmethod
+    def begin(
+        cls, client: "MlflowClient", config: Config, name: str | None = None, tags: dict[str, str] | None = None
+    ) -> Self:
+        """Creates the run, signed by this process."""
+        experiment_id = find_or_create_experiment(client, config.tracking.experiment)
+        name = name or config.tracking.run_name or default_run_name(config)
+        tags = {**source_tags(), **signature(), **(tags or {})}
+        run = client.create_run(experiment_id, run_name=name, tags=tags)
+        if "mlflow.runColor" not in tags:
+            client.set_tag(run.info.run_id, "mlflow.runColor", color(int(run.info.run_id[:8], 16) / 16**8))
+        return cls(client, config, run)
+
+    @classmethod
+    def resume(cls, client: "MlflowClient", config: Config, run: "Run") -> Self:
+        """Goes on with a run that this process has taken over; what is stored of its cost is not sent again."""
+        tracked = cls(client, config, run)
+        tracked.stored = {point.step: point.value for point in client.get_metric_history(tracked.run_id, "cost")}
+        return tracked
+
+    def start_sending(self, steps: int, points: int) -> None:
+        """Prepares to send the cost of every step, or of every n-th so that `steps` become about `points`."""
+        self.last_step, self.every = steps - 1, math.ceil(steps / points)
+        self.stored: dict[int, float] = {}
+        self.contradicted: int | None = None  # the first step whose stored cost is not the one trained now
+        self.unsent: list[Metric] = []
+        self.flushed = time.monotonic()
+        self.sender = ThreadPoolExecutor(1)
+        self.sending: Future[None] | None = None
+
+    def log_inputs(self, data_digest: str, file_digest: str | None, weights_digest: str) -> None:
+        """Every config value as a parameter, and the data as the run's dataset.
+
+        MLflow never changes a parameter: what a resumed run does otherwise becomes a tag `changed.KEY`.
+        """
+        from mlflow.entities import Dataset, DatasetInput, InputTag, Param, RunTag
+
+        values, known = self.config.model_dump(), self.run.data.params
+        params = {key: json.dumps(v) if isinstance(v, list) else str(v) for key, v in flatten(values)}
+        tags = {f"changed.{key}": value for key, value in params.items() if known.get(key, value) != value}
+        tags |= {"data.sha256": data_digest, "initial_weights.sha256": weights_digest}
+        if file_digest:
+            tags["data.file.sha256"] = file_digest
+        self.client.log_batch(
+            self.run_id,
+            params=[Param(key, value) for key, value in params.items() if key not in known],
+            tags=[RunTag(*tag) for tag in tags.items()],
+        )
+        if self.run.data.tags.get("data.sha256") == data_digest:
+            return
+        dataset = Dataset(
+            name=self.config.data.name,
+            digest=data_digest[:16],
+            source_type="local" if file_digest else "code",
+            source=json.dumps({"tags": {"mlflow.source.name": "src/lstm_lab/science/curves.py"}, **values["data"]}),
+            schema=json.dumps({"x": "float64", "input": "float32", "target": "float32"}),
+            profile=json.dumps({"batches": self.config.training.steps}),
+        )
+        self.client.log_inputs(self.run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
+
+    def __call__(self, progress: "Progress") -> None:
+        self.log_costs(progress.step - len(progress.costs), progress.costs)
+
+    def log_costs(self, first: int, costs: np.ndarray) -> None:
+        """Sends the costs of the steps from `first` on, those apart that are stored."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        last = first + len(costs) - 1
+        wanted = [*range(first + -first % self.every, last + 1, self.every)]
+        if last == self.last_step and last % self.every:
+            wanted.append(last)
+        for step in wanted:
+            cost = float(costs[step - first])
+            if step not in self.stored:
+                self.unsent.append(Metric("cost", cost, now, step))
+            elif self.stored[step] != cost and self.contradicted is None:
+                self.contradicted = step
+        if len(self.unsent) >= BATCH or time.monotonic() - self.flushed > FLUSH_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Has the sending thread send what is unsent, unless it is at it."""
+        if self.sending is None or self.sending.done():
+            self.sending = self.sender.submit(self.send)
+        self.flushed = time.monotonic()
+
+    def send(self) -> None:
+        """Sends until nothing is left or the store fails: then the rest waits for the next flush.
+
+        A batch that arrived although its answer was lost is sent again; MLflow knows it by its time stamps.
+        """
+        while self.unsent:
+            batch = self.unsent[:BATCH]
+            self.client.log_batch(self.run_id, metrics=batch)
+            del self.unsent[: len(batch)]  # and not [:BATCH]: more may have come in meanwhile
+
+    def close(self) -> None:
+        """Waits until the whole cost curve is stored; StoreError if the store fails, naming what is missing."""
+        self.sender.shutdown()
+        try:
+            self.send()
+        except Exception as error:  # whatever MLflow, its database driver or the network raises
+            missing = f"{len(self.unsent):,} points of the cost curve from step {self.unsent[0].step:,} on"
+            raise StoreError(f"{tracking_uri()} did not take {missing}: {first_line(error)}") from error
+
+    def log_summary(self, step: int, metrics: dict[str, float], tags: dict[str, str], description: str) -> None:
+        """The figures and words that a reader of the run's page sees first; the metrics stand at `step`, once."""
+        from mlflow.entities import Metric, RunTag
+
+        now = int(time.time() * 1000)
+        wanted = {key: value for key, value in metrics.items() if not self.has_metric(key, step)}
+        self.client.log_batch(
+            self.run_id,
+            metrics=[Metric(key, value, now, step) for key, value in wanted.items()],
+            tags=[RunTag(key, value) for key, value in {**tags, "mlflow.note.content": description}.items()],
+        )
+
+    def has_metric(self, key: str, step: int) -> bool:
+        """Whether the run, if resumed, had that metric at that step before."""
+        known = self.run.data.metrics
+        return key in known and any(p.step == step for p in self.client.get_metric_history(self.run_id, key))
+
+    def log_files(self, folder: Path) -> None:
+        """Copies everything in `folder` to the run's artifacts."""
+        self.client.log_artifacts(self.run_id, str(folder))
+
+    def log_model(self, model: "keras.Model") -> None:
+        """Logs the model as a plain .keras file with its signature, to be loaded or served; nothing pickled."""
+        from unittest import mock
+
+        import keras
+        import mlflow
+        import tensorflow as tf
+        from mlflow.models import Model, ModelSignature
+        from mlflow.types import Schema, TensorSpec
+
+        from lstm_lab.records import serving
+
+        def schema(tensors: list[Any], names: list[str]) -> Schema:
+            shapes = [[-1 if size is None else size for size in tensor.shape] for tensor in tensors]
+            return Schema([TensorSpec(np.dtype("float32"), s, n) for s, n in zip(shapes, names, strict=True)])
+
+        states = [tensor.name for tensor in model.inputs[1:]]
+        signature = ModelSignature(
+            inputs=schema(model.inputs, ["x", *states]),
+            outputs=schema(model.outputs, serving.output_names(states)),
+        )
+        mlflow.start_run(run_id=self.run_id)
+        # With requirements and signature given, MLflow starts no process to infer them. It would still read what
+        # files each installed package has, to see whether these are installed, and load GitPython for a commit that
+        # the run has as a tag: together three quarters of the time.
+        requirements = [f"keras=={keras.__version__}", f"tensorflow=={tf.__version__}"]
+        unneeded = mock.patch("mlflow.utils.environment.warn_dependency_requirement_mismatches")
+        options = {"model": model, "signature": signature, "pip_requirements": requirements}
+        with unneeded, not_imported("git"):
+            Model.log(None, serving, name="model", **options)
+
+    def end(self, status: str) -> None:
+        """Sets the status: FINISHED, FAILED or KILLED."""
+        import mlflow
+
+        if mlflow.active_run():  # a model was logged; left active, MLflow would call the run FINISHED at exit
+            mlflow.end_run(status)
+        else:
+            self.client.set_terminated(self.run_id, status)
+
+    def url(self) -> str:
+        """The run's page, in the web page that `mlflow ui` or the tracking server serves."""
+        base = tracking_uri() if tracking_uri().startswith("http") else "http://127.0.0.1:5000"
+        return f"{base.rstrip('/')}/#/experiments/{self.experiment_id}/runs/{self.run_id}"
+
+
+def source_tags() -> dict[str, str]:
+    """The tags in which MLflow shows where a run came from."""
+    import getpass
+
+    tags = {"mlflow.source.name": "src/train.py", "mlflow.source.type": "LOCAL", "mlflow.user": getpass.getuser()}
+    if commit := provenance.running_commit():
+        tags |= {
+            "mlflow.source.git.commit": commit.hash,
+            "mlflow.source.git.branch": commit.branch,
+            "git.dirty": str(bool(commit.diff)).lower(),
+        }
+    return tags

@@ -1,0 +1,1 @@
+"""Runs listed and compared, in the terminal and on a page of their own."""

@@ -1,0 +1,353 @@
+"""Runs side by side: which ones are meant, what the store has of each, and in what they differ."""
+
+import contextlib
+import re
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lstm_lab.config import Config, ConfigError, suggest
+from lstm_lab.records import processes, store
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+MEAN_STEPS = 20  # over which a curve is smoothed, as in the metric mean_last_20_cost
+ABOVE_FIRST = 10  # the highest cost drawn, in first costs: a run that diverges would flatten all others
+FETCHERS = 8  # runs whose files are fetched at a time: a tracking server answers several
+LARGEST = float(np.finfo(np.float64).max)  # what a database keeps for an infinite metric
+ABSENT = "-"  # a value that a run does not have
+NO_CONFIG = ""  # a setting's value where a run has no config at all
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which runs are meant: those of `runs` (ids or their beginnings), or what else is said of them.
+
+    Of all runs of the experiment that pass MLflow's filter, the `last` ones, or with `best` those of lowest
+    mean_last_20_cost. ConfigError if one of `runs` is no id.
+    """
+
+    runs: Sequence[str] = ()
+    experiment: str | None = None
+    filter: str = ""
+    last: int = 20
+    best: int | None = None
+
+    def __post_init__(self) -> None:
+        for word in self.runs:
+            if not re.fullmatch("[0-9a-f]{1,32}", word):
+                raise ConfigError(
+                    f"runs={word}: must be ids of runs with commas between, or their first digits (0-9, a-f); "
+                    "`python src/report.py` lists them"
+                )
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the store's tables have of a run, as plain values; text from the store is printable, and no more."""
+
+    run_id: str
+    name: str
+    experiment: str
+    status: str
+    reason: str
+    started: datetime
+    seconds: float | None  # None while it runs
+    params: Mapping[str, str]  # the config, as a resumed run changed it; {} for a study's own run
+    metrics: Mapping[str, float]
+    commit: str
+    part: str  # of a sweep or a reproduction; '' for a run on its own
+    verdict: str
+    bits: str  # cost.sha256: equal for runs whose every cost is
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The cost at each of `steps`, both [points]. A run that still trains has only the points of its metric."""
+
+    steps: np.ndarray
+    costs: np.ndarray
+
+    def finite(self) -> "Curve":
+        """Its points that can stand on a log scale."""
+        shown = np.isfinite(self.costs) & (self.costs > 0)
+        return Curve(self.steps[shown], self.costs[shown])
+
+    def mean(self) -> "Curve":
+        """The mean at each point over the points of the MEAN_STEPS steps that end there."""
+        sums = np.concatenate([[0.0], np.cumsum(self.costs, dtype=np.float64)])
+        ends = np.arange(1, len(self.steps) + 1)
+        starts = np.searchsorted(self.steps, self.steps - MEAN_STEPS, side="right")
+        return Curve(self.steps, (sums[ends] - sums[starts]) / (ends - starts))
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A run with its cost curve and its fitted curve (a PNG), where it has them; and what could not be read."""
+
+    facts: Facts
+    curve: Curve | None
+    fit: bytes | None
+    fault: str
+
+
+def choose(client: "MlflowClient", choice: Choice) -> list[Facts]:
+    """The runs that are meant, in a few queries however many they are; ConfigError names what cannot be found."""
+    from mlflow.exceptions import MlflowException
+
+    experiments = {found.experiment_id: found.name for found in client.search_experiments()}
+    ids = list(experiments)
+    if choice.experiment is not None:
+        ids = [key for key, name in experiments.items() if name == choice.experiment]
+        if not ids:
+            near = suggest(choice.experiment, experiments.values())
+            raise ConfigError(f"experiment={choice.experiment}: there is no such experiment{near}")
+    if choice.runs:
+        found = named(client, ids, choice.runs)
+    else:
+        order = "attributes.start_time DESC" if choice.best is None else "metrics.mean_last_20_cost ASC"
+        try:
+            found = client.search_runs(ids, choice.filter, max_results=choice.best or choice.last, order_by=[order])
+        except MlflowException as error:
+            raise ConfigError(
+                f"filter={choice.filter}: {store.first_line(error)}; a filter is written as in MLflow's page, such as "
+                "\"params.model.cell = 'gru' AND metrics.final_cost < 0.1\""
+            ) from None
+    return [facts_of(run, experiments.get(run.info.experiment_id, "")) for run in found]
+
+
+def named(client: "MlflowClient", experiments: list[str], ids: Sequence[str]) -> "list[Run]":
+    """The runs whose ids begin as given, in that order; ConfigError if one is not there or not the only one."""
+    whole = ", ".join(f"'{word}'" for word in ids if len(word) == 32)
+    found = client.search_runs(experiments, f"attributes.run_id IN ({whole})", max_results=len(ids)) if whole else []
+    by_word = {run.info.run_id: run for run in found}
+    for word in ids:
+        if word not in by_word:
+            by_word[word] = only_one(client, experiments, word)
+    return list({by_word[word].info.run_id: by_word[word] for word in ids}.values())
+
+
+def only_one(client: "MlflowClient", experiments: list[str], start: str) -> "Run":
+    """The one run whose id begins so."""
+    from mlflow.entities import ViewType
+
+    begins = f"attributes.run_id LIKE '{start}%'"
+    found = client.search_runs(experiments, begins, max_results=5)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        examples = ", ".join(run.info.run_id[: len(start) + 6] for run in found)
+        raise ConfigError(f"runs={start}: several runs begin so ({examples}, ...); give more digits")
+    for run in client.search_runs(experiments, begins, ViewType.DELETED_ONLY, max_results=1):
+        raise ConfigError(
+            f"runs={start}: that run was deleted; `mlflow runs restore --run-id {run.info.run_id}` takes it back"
+        )
+    raise ConfigError(f"runs={start}: no run begins so (looked for in {store.tracking_uri()})")
+
+
+def facts_of(run: "Run", experiment: str) -> Facts:
+    """What a run's row in the store says."""
+    info, params, tags = run.info, dict(run.data.params), run.data.tags
+    params |= {key.removeprefix("changed."): value for key, value in tags.items() if key.startswith("changed.")}
+    if is_study(tags):
+        params = {}  # the search space, which is no config
+    commit = tags.get("mlflow.source.git.commit", "")[:7]
+    return Facts(
+        run_id=info.run_id,
+        name=printable(info.run_name or "?"),
+        experiment=printable(experiment),
+        status=status_of(run),
+        reason=printable(tags.get("reason", "")),
+        started=datetime.fromtimestamp(info.start_time / 1000),
+        seconds=(info.end_time - info.start_time) / 1000 if info.end_time else None,
+        params={printable(key): printable(value) for key, value in params.items()},
+        metrics={printable(key): infinite(value) for key, value in run.data.metrics.items()},
+        commit=printable(commit + ("*" if commit and tags.get("git.dirty") == "true" else "")),
+        part=printable(part_of(tags)),
+        verdict=printable(tags.get("verdict", "")),
+        bits=printable(tags.get("cost.sha256", "")),
+    )
+
+
+def status_of(run: "Run") -> str:
+    """MLflow's status, where the run's tags and its process do not know better."""
+    if run.data.tags.get("trial.state") == "PRUNED":
+        return "PRUNED"
+    if run.info.status == "RUNNING":
+        with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):  # a tag that another program wrote
+            if processes.is_cut_short(run):
+                return "CUT SHORT"
+    return run.info.status
+
+
+def part_of(tags: Mapping[str, str]) -> str:
+    """What the run belongs to, in words."""
+    if "trial" in tags:
+        return f"trial {tags['trial']} of {tags.get('study', '?')}"
+    if "reproduces" in tags:
+        return f"reproduces {tags['reproduces'][:8]}"
+    return f"study: {tags.get('trials', 'no trial yet')}" if is_study(tags) else ""
+
+
+def is_study(tags: Mapping[str, str]) -> bool:
+    """Whether the run stands for a study, and its trials have runs of their own."""
+    return tags.get("sweep") == "parent"
+
+
+def printable(text: str) -> str:
+    """The text without what could steer a terminal or turn a line around: anybody can write to a shared store."""
+    return "".join(char if char.isprintable() else "�" for char in text)
+
+
+def infinite(value: float) -> float:
+    """A metric as it was logged: a database keeps infinity as the largest number it can."""
+    return float(np.sign(value) * np.inf) if abs(value) == LARGEST else value
+
+
+def fetch(client: "MlflowClient", chosen: Sequence[Facts], advance: Callable[[], None]) -> list[Compared]:
+    """Gets the cost curve and the fitted curve of each run; calls `advance` after each."""
+
+    def fetch_one(facts: Facts) -> Compared:
+        compared = fetch_files(client, facts)
+        advance()
+        return compared
+
+    with ThreadPoolExecutor(FETCHERS) as pool:
+        return list(pool.map(fetch_one, chosen))
+
+
+def fetch_files(client: "MlflowClient", facts: Facts) -> Compared:
+    """Gets a run's curve from cost.npy, or from its metric while it has none, and the picture of its fit."""
+    curve, fit, fault = None, None, ""
+    try:
+        files = {file.path for file in client.list_artifacts(facts.run_id)}
+    except Exception as error:  # whatever MLflow, the network or the disk raises
+        files, fault = set(), f"its files cannot be reached: {printable(store.first_line(error))}"
+    with tempfile.TemporaryDirectory() as folder:
+        if "cost.npy" in files:
+            try:
+                costs = np.load(client.download_artifacts(facts.run_id, "cost.npy", folder), allow_pickle=False)
+                curve = Curve(np.arange(len(costs)), costs.astype(np.float64).reshape(len(costs)))
+            except Exception as error:
+                fault = f"its cost.npy cannot be read: {printable(store.first_line(error))}"
+        if "figures" in files:
+            with contextlib.suppress(Exception):
+                fit = Path(client.download_artifacts(facts.run_id, "figures/fitted_curve.png", folder)).read_bytes()
+    if curve is None and "cost" in facts.metrics:
+        points = {point.step: infinite(point.value) for point in client.get_metric_history(facts.run_id, "cost")}
+        curve = Curve(np.array(sorted(points)), np.array([points[step] for step in sorted(points)]))
+    return Compared(facts, curve if curve and len(curve.costs) else None, fit, fault)
+
+
+def highest_drawn(curves: Sequence[Curve | None]) -> float:
+    """The highest cost to be drawn where these curves are drawn together."""
+    firsts = [float(curve.finite().costs[0]) for curve in curves if curve and len(curve.finite().costs)]
+    return ABOVE_FIRST * max(firsts, default=1.0)
+
+
+def differing(chosen: Sequence[Facts]) -> dict[str, list[str]]:
+    """The config keys in which the runs differ, each with the value of every run."""
+    return {key: short(values) for key, values in settings(chosen).items() if len(set(values) - {NO_CONFIG}) > 1}
+
+
+def shared(chosen: Sequence[Facts]) -> dict[str, str]:
+    """The config keys that have one value in all runs."""
+    values = {key: set(values) - {NO_CONFIG} for key, values in settings(chosen).items()}
+    return {key: one.pop() for key, one in values.items() if len(one) == 1}
+
+
+def settings(chosen: Sequence[Facts]) -> dict[str, list[str]]:
+    """Every config key with the value of each run, the groups in the order of the config."""
+    groups = list(Config.model_fields)
+
+    def place(key: str) -> tuple[int, str]:
+        group = key.partition(".")[0]
+        return (groups.index(group) if group in groups else len(groups), key)
+
+    keys = sorted({key for facts in chosen for key in facts.params}, key=place)
+    return {key: [facts.params.get(key, ABSENT if facts.params else NO_CONFIG) for facts in chosen] for key in keys}
+
+
+def short(values: Sequence[str]) -> list[str]:
+    """The values with long fractions cut to six digits, unless that makes two the same."""
+    cut = [f"{float(value):.6g}" if re.fullmatch(r"-?\d+\.\d{7,}(e-?\d+)?", value) else value for value in values]
+    return cut if len(set(cut)) == len(set(values)) else list(values)
+
+
+def results(compared: Sequence[Compared]) -> dict[str, list[str]]:
+    """How each run went: its steps and its final metrics."""
+    keys = dict.fromkeys(["final_cost", "mean_last_20_cost"])
+    keys |= dict.fromkeys(sorted({key for run in compared for key in run.facts.metrics}))
+    if all("final_cost" in run.facts.metrics for run in compared):
+        keys.pop("cost", None)  # the metric's last point: it tells more only of runs that are not over
+    keys.pop("log10_mean_last_20_cost", None)  # for MLflow's charts: here the mean has four digits
+    rows = {key: [number(run.facts.metrics.get(key)) for run in compared] for key in keys}
+    found = {key: values for key, values in rows.items() if set(values) != {ABSENT}}
+    return {"steps": [steps_of(run) for run in compared], **found}
+
+
+def origins(chosen: Sequence[Facts]) -> dict[str, list[str]]:
+    """Where each run comes from: what it is part of, level, commit, time, and the digest of its costs."""
+    return {
+        "part of": [facts.part or ABSENT for facts in chosen],
+        "experiment": [facts.experiment for facts in chosen],
+        "level": [facts.params.get("training.level", ABSENT) for facts in chosen],
+        "commit": [facts.commit or ABSENT for facts in chosen],
+        "started": [f"{facts.started:%Y-%m-%d %H:%M}" for facts in chosen],
+        "took": [duration(facts.seconds) for facts in chosen],
+        "cost.sha256": [facts.bits[:8] or ABSENT for facts in chosen],
+    }
+
+
+def best_of(key: str, values: Iterable[str]) -> set[int]:
+    """Which of a metric's values are the lowest, if low is good and they are not all the same."""
+    if not re.search("cost|mse|mae", key):
+        return set()
+    costs = {i: float(value.replace("nan", "inf")) for i, value in enumerate(values) if value != ABSENT}
+    return {i for i, cost in costs.items() if cost == min(costs.values()) < max(costs.values())}
+
+
+def steps_of(run: Compared) -> str:
+    """The steps done, and how many there were to do if those are more."""
+    done = int(run.curve.steps[-1]) + 1 if run.curve else 0
+    planned = run.facts.params.get("training.steps", "")
+    return f"{done:,} of {int(planned):,}" if planned.isdecimal() and int(planned) != done else f"{done:,}"
+
+
+def number(value: float | None) -> str:
+    """Four digits of it."""
+    return ABSENT if value is None else f"{value:.4g}"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as one reads them: 8.5 s, 3 min 20 s, 2 h 5 min."""
+    if seconds is None:
+        return ABSENT
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def numbers(runs: Sequence[int]) -> str:
+    """Runs, counted from 0 and in order, as they are numbered for the reader: '1, 3-5'."""
+    starts = [i for i in runs if i - 1 not in runs]
+    ends = [i for i in runs if i + 1 not in runs]
+    return ", ".join(f"{a + 1}-{b + 1}" if b > a else f"{a + 1}" for a, b in zip(starts, ends, strict=True))
+
+
+def same_bits(chosen: Sequence[Facts]) -> list[list[int]]:
+    """Which runs (counted from 0) share the cost of every step, bit by bit; groups of two or more."""
+    groups: dict[str, list[int]] = {}
+    for i, facts in enumerate(chosen):
+        if facts.bits:
+            groups.setdefault(facts.bits, []).append(i)
+    return [group for group in groups.values() if len(group) > 1]

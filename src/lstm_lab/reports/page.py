@@ -1,0 +1,180 @@
+"""The page of a comparison: one HTML file with everything in it, and nothing in it that runs.
+
+Names and values come from a store that others may write to. The template escapes every one of them, and the page's
+own policy forbids scripts and addresses, should one slip through.
+"""
+
+import base64
+import io
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lstm_lab.records import tracking
+from lstm_lab.reports import comparison
+from lstm_lab.reports.comparison import Compared, Curve
+
+# matplotlib's colours, the figures' own; from the eleventh run on, hues a golden angle apart
+COLORS = ("#1f77b4", "#d62728", "#2ca02c", "#ff7f0e", "#9467bd", "#17becf", "#e377c2", "#8c564b", "#bcbd22", "#7f7f7f")
+BUCKETS = 400  # of the step axis, of which a curve shows the highest and the lowest point
+FEW = 8  # runs, each of which has room for its number at its curve's end and for every step's cost behind the mean
+LABEL_GAP = 5.0  # percent between two numbers
+LONGER = 8  # a run that is so many times as long as another gets both a logarithmic step axis
+PICTURE = (768, 4_000_000)  # pixels: the width of an embedded picture, and of which size on it is none of ours
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A stretch of positive numbers, linear or logarithmic."""
+
+    low: float
+    high: float
+    logarithmic: bool
+
+    def percent(self, values: Any) -> np.ndarray:
+        """Where the values lie between the low end, 0, and the high end, 100."""
+        low, high, at = (np.log10(v) if self.logarithmic else v for v in (self.low, self.high, np.asarray(values)))
+        return np.asarray(100 * (at - low) / (high - low))
+
+    def ticks(self) -> list[float]:
+        """Round numbers on it: about six or, of powers of ten, up to nine."""
+        if self.logarithmic:
+            first, last = int(np.floor(np.log10(self.low))), int(np.ceil(np.log10(self.high)))
+            multiples = (1, 2, 5) if last - first < 3 else (1,)
+            found = [m * 10.0**power for power in range(first, last + 1, 1 + (last - first) // 9) for m in multiples]
+        else:
+            unit = 10.0 ** np.floor(np.log10((self.high - self.low) / 5))
+            step = max(1.0, next(m * unit for m in (1, 2, 5, 10) if m * unit * 7 >= self.high - self.low))
+            found = list(np.arange(np.ceil(self.low / step), self.high / step + 1e-9) * step)
+        return [value for value in found if self.low <= value <= self.high]
+
+
+def render(compared: Sequence[Compared], command: str, made: str) -> str:
+    """The whole page. `command` and `made` say how and when it was made."""
+    import jinja2
+
+    chosen = [run.facts for run in compared]
+    results = {"status": [facts.status for facts in chosen], **comparison.results(compared)}
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    template = environment.from_string(Path(__file__).with_suffix(".html").read_text(encoding="utf-8"))
+    return template.render(
+        runs=[
+            {
+                "place": i,
+                "color": color(i),
+                "facts": run.facts,
+                "fit": picture(run.fit),
+                "fault": run.fault,
+            }
+            for i, run in enumerate(compared)
+        ],
+        chart=draw_curves([run.curve for run in compared], comparison.same_bits(chosen)),
+        results=results,
+        best={key: comparison.best_of(key, values) for key, values in results.items()},
+        origins=comparison.origins(chosen),
+        differing=comparison.differing(chosen),
+        shared=comparison.shared(chosen),
+        without_curve=comparison.numbers([i for i, run in enumerate(compared) if run.curve is None]),
+        without_fit=comparison.numbers([i for i, run in enumerate(compared) if run.fit is None]),
+        same_bits=comparison.same_bits(chosen),
+        command=command,
+        made=made,
+        mean_steps=comparison.MEAN_STEPS,
+    )
+
+
+def color(i: int) -> str:
+    """The colour of run `i`, counted from 0."""
+    return COLORS[i] if i < len(COLORS) else tracking.color(i * 0.618033988749895 % 1)
+
+
+def picture(png: bytes | None) -> str | None:
+    """A PNG as text for a page, in few colours so that it is small; None for what is no picture of a usual size."""
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(png or b""), formats=["PNG"]) as opened:
+            if opened.width * opened.height > PICTURE[1]:
+                return None
+            image = opened.convert("RGB")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # all of which Pillow raises
+        return None
+    image.thumbnail((PICTURE[0], PICTURE[0]))
+    small = io.BytesIO()
+    image.quantize(48, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
+    return base64.b64encode(small.getvalue()).decode()
+
+
+def draw_curves(curves: Sequence[Curve | None], same_bits: Sequence[Sequence[int]]) -> dict[str, Any] | None:
+    """The curves as paths in a box of 100 by 100, origin at its upper left, with the ticks; None if there is none."""
+    finite = {i: curve.finite() for i, curve in enumerate(curves) if curve}
+    means = {i: curve.mean().finite() for i, curve in enumerate(curves) if curve and len(finite[i].costs)}
+    if not means:
+        return None
+    few = len(means) <= FEW
+    shown = np.concatenate([curve.costs for curve in (*means.values(), *(finite.values() if few else ()))])
+    top = min(float(shown.max()), comparison.highest_drawn(curves))
+    y = Axis(0.8 * float(shown.min()), 1.25 * top, logarithmic=True)
+    diverged = {i for i in means if not np.isfinite(curves[i].costs[-1])}  # type: ignore[union-attr]
+    lengths = {i: int(curve.steps[-1]) + 1 for i, curve in means.items()}
+    logarithmic = max(lengths.values()) > LONGER * min(lengths[i] for i in lengths.keys() - diverged or lengths)
+    x = Axis(1, max(2, *lengths.values()), logarithmic)
+    repeats = {i for group in same_bits for i in group[1:]}
+    ends = {i: (percent(x, mean.steps[-1] + 1), 100 - percent(y, mean.costs[-1])) for i, mean in means.items()}
+    labels: dict[int, float] = {}
+    for place in {across // LABEL_GAP for across, _ in ends.values()}:  # only numbers side by side can cover another
+        near = [i for i, (across, _) in ends.items() if across // LABEL_GAP == place]
+        labels |= zip(near, spread([ends[i][1] for i in near]), strict=True)
+    drawn = [
+        {
+            "run": i,
+            "mean": path(mean, x, y),
+            "raw": path(finite[i], x, y) if few else "",
+            "repeats": i in repeats,
+            "diverged": i in diverged,
+            "end": ends[i],
+            "label": labels[i],
+        }
+        for i, mean in means.items()
+    ]
+    return {
+        "curves": drawn,
+        "labelled": few,
+        "logarithmic": logarithmic,
+        "thin": len(means) > 3 * FEW,
+        "x_ticks": [(percent(x, tick), f"{tick:,.0f}") for tick in x.ticks()],
+        "y_ticks": [(100 - percent(y, tick), f"{tick:g}") for tick in y.ticks()],
+    }
+
+
+def path(curve: Curve, x: Axis, y: Axis) -> str:
+    """The curve as an SVG path; of many points in one bucket, the highest and the lowest."""
+    across, down = x.percent(curve.steps + 1), 100 - y.percent(curve.costs)
+    bucket = (across * BUCKETS / 100).astype(int)
+    starts = np.flatnonzero(np.diff(bucket, prepend=-1))
+    if len(across) > 2 * len(starts):
+        ends = [np.minimum.reduceat(down, starts), np.maximum.reduceat(down, starts)]
+        across, down = np.repeat(across[starts], 2), np.stack(ends, axis=1).ravel()
+    return "M" + " ".join(f"{a:.5g},{d:.5g}" for a, d in zip(across, np.clip(down, -5, 105), strict=True))
+
+
+def percent(axis: Axis, value: float) -> float:
+    """Where one value lies, kept within the box."""
+    return round(float(np.clip(axis.percent(value), 0, 100)), 2)
+
+
+def spread(places: Sequence[float]) -> list[float]:
+    """The places, moved apart so that labels of LABEL_GAP do not cover one another, and kept within 0 to 100."""
+    order = np.argsort(places, kind="stable")
+    moved = np.array(places, float)
+    for before, after in itertools.pairwise(order):
+        moved[after] = max(moved[after], moved[before] + LABEL_GAP)
+    over = 100.0
+    for i in order[::-1]:
+        moved[i] = min(moved[i], over)
+        over = moved[i] - LABEL_GAP
+    return [float(place) for place in moved]

@@ -1,0 +1,249 @@
+"""The report: runs listed or compared in the terminal, and compared on a page of their own."""
+
+import contextlib
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import rich.progress
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from lstm_lab.config import ConfigError
+from lstm_lab.paths import ROOT
+from lstm_lab.records import store
+from lstm_lab.reports import comparison
+from lstm_lab.reports import page as report_page
+from lstm_lab.reports.comparison import ABSENT, Choice, Compared, Facts
+
+REPORTS = ROOT / "mlruns/reports"
+STATUS_STYLES = {"FINISHED": "green", "RUNNING": "cyan", "FAILED": "red"}  # any other: yellow
+SPARKS = "▁▂▃▄▅▆▇█"
+SPARK_WIDTH = 16
+WIDE = 110  # columns of a terminal in which the list has room for more than the essential
+WIDEST = 32  # columns of a cell
+
+
+def report(choice: Choice, page: Path | None, command: str, console: Console) -> None:
+    """Lists the runs that are meant or, if there is a page to write, compares them there and in the terminal.
+
+    `command` is what was typed; the page shows it. ConfigError or StoreError if there is nothing to report or
+    nowhere to write.
+    """
+    if page:
+        check_page(page)
+    store.check_store()
+    database = store.tracking_uri().partition("sqlite:///")[2]
+    if database and not Path(database).exists():  # opening it would make one
+        raise ConfigError(f"there is no run yet ({database} is not there); `make train` makes one")
+    try:
+        with console.status("opening the store") if console.is_terminal else contextlib.nullcontext():
+            client = store.open_store()
+            chosen = comparison.choose(client, choice)
+        if not chosen:
+            raise ConfigError("no run is like that" if choice.filter or choice.experiment else "there is no run yet")
+        if not page:
+            list_runs(chosen, console)
+            return
+        if not choice.runs:
+            chosen = [facts for facts in chosen if facts.params] or chosen  # a study's own run has nothing to compare
+        with fetching(console, len(chosen)) as advance:
+            compared = comparison.fetch(client, chosen, advance)
+        compare_runs(compared, console)
+        write_page(page, report_page.render(compared, command, time.strftime("%Y-%m-%d %H:%M")))
+    except Exception as error:
+        if store.is_fault(error):
+            raise store.StoreError(store.first_line(error)) from error
+        raise
+    say(console, f"the page: {page.absolute().as_uri()}")
+
+
+def default_page() -> Path:
+    """Where a page goes that nobody gave a place: below mlruns/, named by the time."""
+    return REPORTS / time.strftime("%Y%m%d-%H%M%S.html")
+
+
+def check_page(page: Path) -> None:
+    """Raises ConfigError if the page cannot be written there."""
+    if page.suffix != ".html":
+        raise ConfigError(f"html={page}: must be the name of a file that ends in .html")
+    if page.parent == REPORTS:  # made when there is a page
+        return
+    if not page.parent.is_dir() or page.is_dir() or not os.access(page.parent, os.W_OK):
+        raise ConfigError(f"html={page}: must be a file in a folder that is there and can be written")
+
+
+def write_page(page: Path, html: str) -> None:
+    """Writes the page whole or, if that fails, not at all."""
+    page.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", dir=page.parent, suffix=".part", encoding="utf-8", delete=False) as file:
+        try:
+            file.write(html)
+            file.flush()
+            os.chmod(file.name, 0o644)
+            os.replace(file.name, page)
+        except BaseException:
+            os.unlink(file.name)
+            raise
+
+
+@contextlib.contextmanager
+def fetching(console: Console, runs: int) -> Iterator[Callable[[], None]]:
+    """A bar over the runs whose files are fetched; nothing when the output is no terminal."""
+    with rich.progress.Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("fetching the curves", total=runs)
+        yield lambda: bar.advance(task)
+
+
+def list_runs(chosen: Sequence[Facts], console: Console) -> None:
+    """One line a run; what a narrow terminal has no room for is left out."""
+    wide = console.width >= WIDE
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    table.add_column("id", no_wrap=True)
+    table.add_column("started", no_wrap=True)
+    if wide:
+        table.add_column("experiment", no_wrap=True)
+    table.add_column("name")
+    table.add_column("status", no_wrap=True)
+    if wide:
+        table.add_column("level", no_wrap=True)
+        table.add_column("commit", no_wrap=True)
+        table.add_column("steps", no_wrap=True, justify="right")
+    table.add_column("mean last 20", no_wrap=True, justify="right")
+    for facts in chosen:
+        planned, cost = facts.params.get("training.steps", ABSENT), facts.metrics.get("mean_last_20_cost")
+        more = (facts.params.get("training.level", ABSENT), facts.commit or ABSENT, planned)
+        table.add_row(
+            id_text(facts),
+            f"{facts.started:%m-%d %H:%M}",
+            *([Text(facts.experiment[:16])] if wide else []),
+            one_line(facts.name),
+            status_text(facts),
+            *(map(Text, more) if wide else []),
+            comparison.number(cost),
+        )
+    console.print(table)
+
+
+def compare_runs(compared: Sequence[Compared], console: Console) -> None:
+    """The runs with the shape of their cost curves, how each went, and what differs between their configs."""
+    chosen = [run.facts for run in compared]
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    table.add_column("", justify="right")
+    table.add_column("id", no_wrap=True)
+    table.add_column("name")
+    table.add_column("status", no_wrap=True)
+    table.add_column("commit", no_wrap=True)
+    table.add_column("cost", no_wrap=True)
+    sparks = sparklines(compared)
+    for i, facts in enumerate(chosen):
+        spark = Text(sparks[i], report_page.color(i))
+        commit = Text(facts.commit or ABSENT)
+        table.add_row(head(i), id_text(facts), one_line(facts.name), status_text(facts), commit, spark)
+    console.print(table)
+    for i, facts in enumerate(chosen):
+        if facts.reason:
+            say(console, f"{i + 1} {facts.status}: {facts.reason}", "yellow")
+
+    results = comparison.results(compared) | {"level": comparison.origins(chosen)["level"]}
+    print_grid(console, "how they went", results, {key: comparison.best_of(key, v) for key, v in results.items()})
+    if len(chosen) > 1:
+        print_grid(console, "what differs in their configs", comparison.differing(chosen), {})
+    console.print()
+    if len(chosen) > 1 and not comparison.differing(chosen):
+        say(console, "nothing differs in their configs")
+    for group in comparison.same_bits(chosen):
+        say(console, f"the same bits in every cost: {comparison.numbers(group)}", "green")
+    if without := [i for i, run in enumerate(compared) if run.curve is None]:
+        say(console, f"without a cost curve: {comparison.numbers(without)}", "dim")
+    if without := [i for i, run in enumerate(compared) if run.fit is None]:
+        say(console, f"without a picture of the fit: {comparison.numbers(without)}", "dim")
+    for i, run in enumerate(compared):
+        if run.fault:
+            say(console, f"{i + 1}: {run.fault}", "yellow")
+
+
+def print_grid(console: Console, title: str, grid: Mapping[str, Sequence[str]], best: Mapping[str, set[int]]) -> None:
+    """The keys' values for each run, the longer side down, in as many tables as the terminal's width asks for."""
+    if not grid:
+        return
+    keys, runs = list(grid), len(next(iter(grid.values())))
+
+    def cell(key: str, i: int) -> Text:
+        return Text(grid[key][i], "bold green" if i in best.get(key, ()) else "")
+
+    if runs <= len(keys):
+        labels, heads = [Text(key) for key in keys], [head(i) for i in range(runs)]
+        columns = [[cell(key, i) for key in keys] for i in range(runs)]
+    else:
+        labels, heads = [head(i) for i in range(runs)], [Text(key) for key in keys]
+        columns = [[cell(key, i) for i in range(runs)] for key in keys]
+    texts = [[top, *column] for top, column in zip(heads, columns, strict=True)]
+    widths = [min(WIDEST, max(cell_len(text.plain) for text in column)) for column in texts]
+    first = max(cell_len(label.plain) for label in labels)
+    console.print(f"\n[bold]{title}[/]")
+    for block in blocks(widths, console.width - first - 2):
+        table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="")
+        table.add_column("", no_wrap=True)
+        for column in block:
+            table.add_column(heads[column], justify="right", max_width=WIDEST, overflow="fold")
+        for row, label in enumerate(labels):
+            table.add_row(label, *(columns[column][row] for column in block))
+        console.print(table)
+
+
+def blocks(widths: Sequence[int], room: int) -> Iterator[list[int]]:
+    """The columns of these widths, two spaces after each, in groups that fit into the room; never none in a group."""
+    block: list[int] = []
+    used = 0
+    for column, width in enumerate(widths):
+        if block and used + width + 2 > room:
+            yield block
+            block, used = [], 0
+        block.append(column)
+        used += width + 2
+    yield block
+
+
+def sparklines(compared: Sequence[Compared]) -> list[str]:
+    """The mean cost over each run's steps, its logarithm in eighths of a line on one scale for all runs."""
+    top = np.log10(comparison.highest_drawn([run.curve for run in compared]))
+    shapes = []
+    for run in compared:
+        points = np.log10(run.curve.mean().finite().costs) if run.curve else np.zeros(0)
+        places = np.linspace(0, len(points) - 1, SPARK_WIDTH if len(points) else 0).round().astype(int)
+        shapes.append(np.minimum(points[places], top))
+    everything = np.concatenate(shapes)
+    low, high = everything.min(initial=top), everything.max(initial=-np.inf)
+    scale = (len(SPARKS) - 1) / max(high - low, 1e-9)
+    return ["".join(SPARKS[round(eighth)] for eighth in (shape - low) * scale) for shape in shapes]
+
+
+def head(i: int) -> Text:
+    """A run's number, in the colour of its curve."""
+    return Text(str(i + 1), f"bold {report_page.color(i)}")
+
+
+def id_text(facts: Facts) -> Text:
+    """As much of a run's id as nearly always tells it from all others."""
+    return Text(facts.run_id[:8], "cyan")
+
+
+def one_line(name: str) -> Text:
+    """A name, cut short where the table has no room for it: alone of the columns, its own may be made narrower."""
+    return Text(name, no_wrap=True, overflow="ellipsis")
+
+
+def status_text(facts: Facts) -> Text:
+    """The status in its colour."""
+    return Text(facts.status, STATUS_STYLES.get(facts.status, "yellow"))
+
+
+def say(console: Console, text: str, style: str | None = None) -> None:
+    """Prints plain text, unbroken."""
+    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,176 @@
+"""Forecasting: a tracked run's model goes through a series, and on beyond its end."""
+
+import contextlib
+import csv
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+import numpy as np
+
+from lstm_lab import runtime
+from lstm_lab.config import Config, ConfigError, Csv
+from lstm_lab.paths import ROOT, locate
+from lstm_lab.records import lookup, store
+from lstm_lab.records.store import StoreError
+from lstm_lab.science import series
+
+if TYPE_CHECKING:
+    import keras
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+    from lstm_lab.science.evaluation import Predict
+
+AT_ONCE = 1000  # samples that the model goes through in one call
+SHOWN = 300  # samples that the picture shows of the series
+
+
+def forecast(
+    run_id: str, path: str | None, column: str | None, steps: str | None, out: str | None
+) -> tuple[Path, Path]:
+    """Writes the forecast and its picture and returns where. ConfigError or StoreError if it cannot be made."""
+    store.check_store()
+    client = store.open_store()
+    run = lookup.find_run(client, "run", run_id)
+    config = lookup.config_of(client, run)
+    horizon = config.data.horizon if isinstance(config.data, Csv) else None
+    length = check_steps(steps, horizon)
+    file, column = find_input(config, path, column)
+    values = series.load(file, [column]).values[:, 0]
+    if horizon and len(values) < horizon:
+        raise ConfigError(f"{file}: has {len(values):,} samples; a run with horizon {horizon:,} needs as many at least")
+    target = find_target(run, file, out)
+    model = load_model(client, run, config)
+
+    from lstm_lab.runs import figures
+    from lstm_lab.science.evaluation import compile_prediction
+    from lstm_lab.science.model import zero_state
+
+    predict, state = compile_prediction(model), zero_state(model, 1)
+    reset_every = None if config.training.carry_state else config.data.time_steps
+    with whole_file(target) as text:
+        writer = csv.writer(text, lineterminator="\n")
+        if horizon:
+            made = beyond(predict, values, state, horizon, length, reset_every)
+            writer.writerow(["sample", column])
+            writer.writerows(enumerate(made.tolist(), len(values)))
+            shown = np.arange(max(0, len(values) - SHOWN), len(values) + length)
+        else:
+            writer.writerow(["sample", column, "prediction"])
+            tail = np.zeros(0)
+            for first, predictions, _ in through(predict, values, state, reset_every):
+                known = values[first : first + len(predictions)]
+                numbers = range(first, first + len(predictions))
+                writer.writerows(zip(numbers, known.tolist(), predictions.tolist(), strict=True))
+                tail = np.append(tail, predictions)[-SHOWN:]
+            made, shown = tail, np.arange(len(values) - len(tail), len(values))
+        picture = target.with_suffix(".png")
+        known = values[shown[0] :]
+        title = f"{column}: {'forecast' if horizon else 'prediction'} of {run.info.run_name}"
+        figures.forecast_figure(shown, np.array(known), made, known_label=column, title=title).savefig(picture, dpi=120)
+    return target, picture
+
+
+def check_steps(steps: str | None, horizon: int | None) -> int:
+    """How many samples to forecast; ConfigError unless it is a number where there is something to go on."""
+    if horizon is None:
+        if steps is not None:
+            raise ConfigError(
+                f"steps={steps}: this run tells a target from an input, and does not know how the input goes on; "
+                "leave it out, or take a run with data.horizon"
+            )
+        return 0
+    if steps is None:
+        raise ConfigError("steps is missing: how many samples to forecast, as in steps=100?")
+    if not steps.isdecimal() or not 1 <= int(steps) <= 10**6:
+        raise ConfigError(f"steps={steps}: must be a whole number from 1 to 1,000,000")
+    return int(steps)
+
+
+def find_input(config: Config, path: str | None, column: str | None) -> tuple[Path, str]:
+    """The file and the column that the model goes through: those named, or those of the run."""
+    if isinstance(config.data, Csv):
+        path, column = path or str(ROOT / config.data.path), column or config.data.input
+    if path is None or column is None:
+        raise ConfigError("data.path=FILE and data.input=COLUMN are needed: that run was not trained on a file")
+    return ROOT / locate({"data": {"path": path}})["data"]["path"], column
+
+
+def find_target(run: "Run", file: Path, out: str | None) -> Path:
+    """Where the forecast goes; ConfigError if it cannot be written there, or would overwrite the series."""
+    folder = ROOT / "mlruns/forecasts"
+    target = Path(out).expanduser().absolute() if out else folder / f"{run.info.run_id[:8]}-{file.stem}.csv"
+    if target.suffix != ".csv":
+        raise ConfigError(f"out={out}: must end with .csv")
+    if out is None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    if not target.parent.is_dir() or not os.access(target.parent, os.W_OK):
+        raise ConfigError(f"out={out}: {target.parent} is no folder that this user can write to")
+    if target.resolve() == file.resolve() or target.is_dir():
+        raise ConfigError(f"out={out}: is the series itself, or a folder; name another file")
+    return target
+
+
+def load_model(client: "MlflowClient", run: "Run", config: Config) -> "keras.Model":
+    """The run's model as Keras loads it; StoreError if it has none."""
+    runtime.start_tensorflow(config.training.level, config.training.threads)
+    import mlflow.keras
+
+    try:
+        return mlflow.keras.load_model(f"runs:/{run.info.run_id}/model")
+    except Exception as error:  # whatever MLflow, the network or Keras raises
+        raise StoreError(
+            f"run={run.info.run_id}: its model cannot be loaded ({store.first_line(error)}); a run keeps it when it is "
+            "over, unless tracking.model=false"
+        ) from None
+
+
+def through(
+    predict: "Predict", values: np.ndarray, state: Sequence[np.ndarray], reset_every: int | None
+) -> Iterator[tuple[int, np.ndarray, Sequence[np.ndarray]]]:
+    """Goes through the series [samples] piece by piece: first sample, predictions [samples of the piece], final state.
+
+    With `reset_every` the state starts over every so many samples.
+    """
+    zeros, size = state, reset_every or AT_ONCE
+    for first in range(0, len(values), size):
+        piece = values[first : first + size].astype(np.float32).reshape(1, -1, 1)
+        prediction, state = predict(piece, zeros if reset_every else state)
+        yield first, prediction.ravel(), state
+
+
+def beyond(
+    predict: "Predict",
+    values: np.ndarray,
+    state: Sequence[np.ndarray],
+    horizon: int,
+    steps: int,
+    reset_every: int | None = None,
+) -> np.ndarray:
+    """The forecast [steps] of the samples that follow the series [samples].
+
+    The last `horizon` predictions are forecasts of the first samples beyond the end; fed back in their order, they give
+    those after them.
+    """
+    from lstm_lab.science.evaluation import roll_out
+
+    last = np.zeros(0)
+    for _, predictions, after in through(predict, values, state, reset_every):
+        last, state = np.append(last, predictions)[-horizon:], after
+    if steps <= horizon:
+        return last[:steps]
+    return np.append(last, roll_out(predict, last, state, steps - horizon, reset_every))
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[IO[str]]:
+    """A text file that is at `path` once it is written whole, and never before."""
+    unfinished = path.with_suffix(".unfinished")
+    try:
+        with open(unfinished, "w", newline="") as text:
+            yield text
+        unfinished.rename(path)
+    finally:
+        unfinished.unlink(missing_ok=True)

@@ -1,0 +1,238 @@
+"""Who watches a run: each observer is handed the `Progress` of every chunk, and closed at the end, however it ends."""
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import rich.progress
+from rich.console import Console
+
+from lstm_lab.records import checkpoint
+from lstm_lab.runs import figures
+from lstm_lab.science.training import Program, Progress
+
+SHARE = 100  # saving a checkpoint takes at most a hundredth of the time
+SHOWN_SAMPLES = 400  # of the fitted curve: with the default spacing about two periods
+
+
+class Observer(Protocol):
+    """Called with every chunk's progress; closed when the run ends, is stopped or fails."""
+
+    def __call__(self, progress: Progress) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def laid_out(progress: Progress) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+    """x, target and prediction [samples] over the batch's rows, one after the other; and the length of a window.
+
+    Rows that do not go on where the one before ended are drawn side by side, each with a gap (NaN) after it.
+    """
+    x, target, prediction = progress.x, progress.target[..., 0], progress.prediction[..., 0]
+    steps = np.diff(x.ravel())
+    if len(steps) and np.ptp(steps) > 1e-3 * steps.max():
+        gap = np.full((len(x), 1), np.nan)
+        target, prediction = (np.hstack([values, gap]) for values in (target, prediction))
+        x = np.arange(target.size, dtype=float).reshape(target.shape)
+    return x.ravel(), target.ravel(), prediction.ravel(), x.shape[1]
+
+
+def shown_curve(progress: Progress) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+    """`laid_out` over the batch's first few rows."""
+    x, target, prediction, window = laid_out(progress)
+    shown = slice(window * max(3, math.ceil(SHOWN_SAMPLES / window)))
+    return x[shown], target[shown], prediction[shown], window
+
+
+class Record:
+    """What is kept of a run: the cost of every step, the last progress, the speed.
+
+    `earlier` [steps] are the costs of the steps done before, if the run is resumed.
+    """
+
+    def __init__(self, earlier: np.ndarray | None = None) -> None:
+        self.earlier = np.zeros(0, np.float32) if earlier is None else earlier
+        self.chunks: list[np.ndarray] = []
+        self.last: Progress | None = None
+        self.started = self.now = 0.0
+
+    def __call__(self, progress: Progress) -> None:
+        self.now = time.perf_counter()
+        if self.last is None:
+            self.started = self.now
+        self.last = progress
+        self.chunks.append(progress.costs)
+
+    def close(self) -> None:
+        pass
+
+    @property
+    def costs(self) -> np.ndarray:
+        """The cost of every step, float32 [steps done]."""
+        return np.concatenate([self.earlier, *self.chunks])
+
+    @property
+    def steps_per_second(self) -> float | None:
+        """Counted from the end of the first chunk, since compiling is not training; None before the second ends."""
+        elapsed = self.now - self.started
+        return sum(map(len, self.chunks[1:])) / elapsed if elapsed > 0 else None
+
+
+class Terminal:
+    """The progress bar with cost and speed, and a printed cost every `report_every` steps, as in the tutorial.
+
+    Into a pipe or a file go the printed costs alone.
+    """
+
+    def __init__(self, console: Console, record: Record, steps: int, report_every: int) -> None:
+        self.console, self.record, self.report_every = console, record, report_every
+        columns = (
+            rich.progress.BarColumn(),
+            rich.progress.MofNCompleteColumn(),
+            rich.progress.TextColumn("cost {task.fields[cost]}  {task.fields[rate]} steps/s"),
+            rich.progress.TimeRemainingColumn(),
+        )
+        self.bar = rich.progress.Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self.task = self.bar.add_task("", total=steps, completed=len(record.earlier), cost="...", rate="...")
+        self.bar.start()
+
+    def __call__(self, progress: Progress) -> None:
+        first = progress.step - len(progress.costs)
+        for step in range(first + -first % self.report_every, progress.step, self.report_every):
+            self.console.print(f"step {step:>7,}   cost {progress.costs[step - first]:.4g}", highlight=False)
+        rate = f"{self.record.steps_per_second or 0:,.0f}"
+        self.bar.update(self.task, completed=progress.step, cost=f"{progress.costs[-1]:.4g}", rate=rate)
+
+    def close(self) -> None:
+        self.bar.stop()
+
+
+class Frames:
+    """Collects at most about `frames` stretches of the fit, evenly over the run, for the animation."""
+
+    def __init__(self, steps: int, frames: int) -> None:
+        self.every = steps / frames
+        self.next = 0.0
+        self.steps: list[int] = []
+        self.targets: list[np.ndarray] = []
+        self.predictions: list[np.ndarray] = []
+        self.x = np.zeros(0)
+
+    def __call__(self, progress: Progress) -> None:
+        if progress.step < self.next:
+            return
+        self.next = (progress.step // self.every + 1) * self.every
+        x, target, prediction = (values[: 4 * SHOWN_SAMPLES] for values in laid_out(progress)[:3])
+        if not self.steps:
+            self.x = x[: len(x) - len(x) // 4][:SHOWN_SAMPLES] - x[0]
+        # A batch lies further along the curve than the one before: show the stretch of it that looks like the first
+        # picture's target, so that the target stands still and the prediction is seen to move.
+        start = 0
+        if not np.isnan(target).any():
+            start = figures.align(target, self.targets[0] if self.targets else target[: len(self.x)])
+        shown = slice(start, start + len(self.x))
+        self.targets.append(target[shown])
+        self.predictions.append(prediction[shown])
+        self.steps.append(progress.step)
+
+    def close(self) -> None:
+        pass
+
+
+class TensorBoard:
+    """Writes event files into `folder`: the graph of a training step, and the cost thinned evenly to `points`."""
+
+    def __init__(self, folder: Path, steps: int, points: int, graph: Callable[[], Any]) -> None:
+        from tensorboard.summary import Writer
+
+        self.folder, self.graph = folder, graph
+        self.writer = Writer(str(folder))
+        self.every = math.ceil(steps / points)
+
+    def __call__(self, progress: Progress) -> None:
+        first = progress.step - len(progress.costs)
+        for step in range(first + -first % self.every, progress.step, self.every):
+            self.writer.add_scalar("cost", float(progress.costs[step - first]), step)
+        if first == 0:  # now the step is compiled, and its graph there to be written
+            self.write_graph()
+
+    def write_graph(self) -> None:
+        """Writes the graph, which the scalar writer cannot, to an event file of its own."""
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+        writer = EventFileWriter(str(self.folder), filename_suffix=".graph")
+        writer.add_event(Event(wall_time=time.time(), graph_def=self.graph().SerializeToString()))
+        writer.close()
+
+    def close(self) -> None:
+        self.writer.close()
+
+
+class LiveFigure:
+    """The tutorial's window: target and prediction, redrawn while the run trains."""
+
+    def __init__(self) -> None:
+        from matplotlib import pyplot
+
+        self.pyplot = pyplot
+        self.figure, self.axes = pyplot.subplots(num="LSTM Lab", figsize=(7, 4))
+        self.figure.set_layout_engine("constrained")
+        pyplot.show(block=False)
+
+    def __call__(self, progress: Progress) -> None:
+        if not self.pyplot.fignum_exists(self.figure.number):  # the user closed the window: train on without it
+            return
+        self.axes.clear()
+        figures.draw_fit(self.axes, *shown_curve(progress)[:3])
+        self.axes.legend(loc="upper right", ncols=2)
+        self.axes.set_title(f"step {progress.step:,}   cost {progress.costs[-1]:.3g}")
+        self.figure.canvas.draw_idle()
+        self.figure.canvas.flush_events()
+
+    def close(self) -> None:
+        self.pyplot.close(self.figure)
+
+
+class Saver:
+    """An observer that saves a checkpoint into `folder` every `seconds`, or less often where saving takes long."""
+
+    def __init__(self, folder: Path, seconds: float, config_digest: str, program: Program, record: Record) -> None:
+        self.folder, self.seconds, self.config_digest = folder, seconds, config_digest
+        self.program, self.record = program, record
+        self.due = time.monotonic() + seconds
+
+    def __call__(self, progress: Progress) -> None:
+        if time.monotonic() >= self.due:
+            self.save(progress)
+
+    def save(self, progress: Progress) -> Path:
+        """Saves now, and returns the file. The program and the record must stand where `progress` does."""
+        started = time.monotonic()
+        state = [np.asarray(tensor) for tensor in progress.state]
+        weights, optimizer = self.program.snapshot()
+        saved = checkpoint.Checkpoint(progress.step, self.config_digest, self.record.costs, weights, optimizer, state)
+        path = checkpoint.save(self.folder, saved)
+        self.due = time.monotonic() + max(self.seconds, SHARE * (time.monotonic() - started))
+        return path
+
+    def close(self) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def watching(*observers: Observer) -> Iterator[Callable[[Progress], None]]:
+    """Hands progress to each of several observers, in their order; closes them all, the last first."""
+
+    def watch(progress: Progress) -> None:
+        for observe in observers:
+            observe(progress)
+
+    with contextlib.ExitStack() as stack:
+        for observer in observers:
+            stack.callback(observer.close)
+        yield watch

@@ -1,0 +1,205 @@
+"""Reproducing: a tracked run is trained again from what the store has of it, and the two are compared bit by bit."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.console import Console
+
+from lstm_lab import runtime
+from lstm_lab.config import CannotRunError, Config, flatten
+from lstm_lab.paths import ROOT
+from lstm_lab.records import lookup, provenance, store
+from lstm_lab.records.provenance import Provenance
+from lstm_lab.records.store import StoreError
+from lstm_lab.runs import resume, run
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+
+@dataclass(frozen=True)
+class Original:
+    """What the store has of a run: its config, what made it, the cost of every step [steps], the final weights."""
+
+    run: "Run"
+    config: Config
+    made_by: Provenance
+    costs: np.ndarray
+    weights: Sequence[np.ndarray]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether two runs are the same to the bit, or at least within the tolerance; and one line that says so."""
+
+    identical: bool
+    accepted: bool
+    text: str
+
+
+def fetch(client: "MlflowClient", run_id: str) -> Original:
+    """Reads a run from the store; StoreError names what of it is missing."""
+    found = lookup.find_run(client, "run", run_id)
+    config = lookup.config_of(client, found)
+    made_by = lookup.provenance_of(client, run_id)
+    if made_by is None:
+        raise StoreError(f"run={run_id}: it has no artifacts in provenance/, so what made it is not known")
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            costs = np.load(client.download_artifacts(run_id, "cost.npy", folder), allow_pickle=False)
+            with np.load(client.download_artifacts(run_id, "final_weights.npz", folder), allow_pickle=False) as saved:
+                weights = [saved[name] for name in saved.files]
+        except Exception as error:  # whatever MLflow, the network or NumPy raises
+            raise StoreError(
+                f"run={run_id}: its cost.npy and final_weights.npz cannot be read ({store.first_line(error)}); a run "
+                f"has them when it is over, and `{resume.command(run_id)}` ends one that was cut short"
+            ) from None
+    return Original(found, config, made_by, costs, weights)
+
+
+def reproduce(run_id: str, tolerance: float, console: Console) -> Verdict:
+    """Trains the run again as a new run, compares, and leaves the verdict on both."""
+    store.check_store()
+    client = store.open_store()
+    original = fetch(client, run_id)
+    settings = original.config.training
+    runtime.start_tensorflow(settings.level, settings.threads)  # sets variables that are compared below
+    differing = differences(original)
+    say(console, f"run {original.run.info.run_name} ({run_id}), {len(original.costs):,} steps, level {settings.level}")
+    for difference in differing or ["nothing differs: code, packages, processor, environment are those of the run"]:
+        say(console, f"  {difference}")
+
+    config = original.config.model_copy(
+        update={"training": settings.model_copy(update={"steps": len(original.costs), "live": False})}
+    )
+    part = run.Part(name=f"again: {original.run.info.run_name}", tags={"reproduces": run_id})
+    again = run.run(config, console, part=part)
+    if again.status == "KILLED":
+        raise KeyboardInterrupt
+    tags = client.get_run(again.run_id).data.tags
+    verdict = compare(original, again, digests(original, config, tags), tolerance, differing)
+    client.set_tag(again.run_id, "verdict", verdict.text)
+    client.set_tag(run_id, "reproduced", f"{verdict.text} ({again.run_id})")
+    say(console, verdict.text, style="bold green" if verdict.accepted else "bold red")
+    return verdict
+
+
+def say(console: Console, text: str, style: str | None = None) -> None:
+    """Prints plain text, unbroken."""
+    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def differences(original: Original) -> list[str]:
+    """What differs between then and now, the likeliest cause of other bits first."""
+    settings, params = original.config.training, original.run.data.params
+    now = provenance.current(seed=settings.seed, level=settings.level, threads=settings.threads)
+    found = provenance.differences(original.made_by, now, portable=settings.level == "portable")
+    file_then, file_now = original.run.data.tags.get("data.file.sha256"), run.make_batches(original.config).file_sha256
+    if file_then != file_now:
+        found.insert(0, f"the file {params['data.path']}: its SHA-256 was {file_then} then, is {file_now} now")
+    changed = {key.removeprefix("changed.") for key in original.run.data.tags if key.startswith("changed.")}
+    for key, value in flatten(original.config.model_dump()):
+        text = json.dumps(value) if isinstance(value, list) else str(value)
+        if key not in changed and params.get(key, text) != text:
+            found.insert(
+                0, f"config.yaml was changed: {key} is {text} there, and {params[key]} in the run's parameters"
+            )
+    return found
+
+
+def digests(original: Original, config: Config, tags: dict[str, str]) -> dict[str, tuple[str, str]]:
+    """The digests of data and initial weights, then and now: of the data of all the steps the run was to do."""
+    data = run.make_batches(config).digest(original.config.training.steps)
+    then, key = original.run.data.tags, "initial_weights.sha256"
+    return {
+        "the data": (then.get("data.sha256", ""), data),
+        "the initial weights": (then.get(key, ""), tags.get(key, "")),
+    }
+
+
+def compare(
+    original: Original,
+    again: run.Result,
+    hashes: dict[str, tuple[str, str]],
+    tolerance: float,
+    differing: Sequence[str],
+) -> Verdict:
+    """Compares two trainings of one config: data, initial weights, the cost of every step, final weights.
+
+    Relative differences are |then - now| / |then| for a cost, and max |then - now| / max |then| for a weight array.
+    """
+    cause = f"; likeliest cause: {differing[0]}" if differing else "; nothing that is known to matter differs"
+    for what, (digest_then, digest_now) in hashes.items():
+        if digest_then != digest_now:
+            return Verdict(False, False, f"differs before the first step: {what} are not the same{cause}")
+    steps = min(len(original.costs), len(again.costs))
+    then, now = original.costs[:steps], again.costs[:steps]
+    diverged = not np.isfinite(then).all()  # then the number of steps after that is a matter of time, not of bits
+    if len(original.costs) != len(again.costs) and not diverged:
+        return Verdict(False, False, f"differs: {len(original.costs):,} steps then, {len(again.costs):,} now{cause}")
+    differs = np.flatnonzero(then.view(np.uint32) != now.view(np.uint32))
+    weights = [] if diverged else list(zip(original.weights, again.weights, strict=True))
+    same_weights = all(a.tobytes() == b.tobytes() for a, b in weights)
+    if not len(differs) and same_weights:
+        arrays = f" and {len(weights)} arrays of final weights" if weights else ", until it diverged"
+        return Verdict(True, True, f"bit-identical: {steps:,} costs{arrays}")
+    with np.errstate(all="ignore"):
+        relative = np.abs(then.astype(float) - now) / np.abs(then)
+        largest = max([float(relative.max()), *(float(np.abs(a - b).max() / np.abs(a).max()) for a, b in weights)])
+    accepted = math.isfinite(largest) and largest <= tolerance
+    where = "only in the final weights"
+    if len(differs):
+        step = int(differs[0])
+        where = f"from step {step:,} on, cost {then[step]:.9g} then, {now[step]:.9g} now"
+    found = f"{where}; largest relative difference {largest:.2g}"
+    if accepted:
+        return Verdict(False, True, f"within tolerance={tolerance:g} but not bit-identical: differs {found}{cause}")
+    return Verdict(False, False, f"differs {found}{cause}")
+
+
+def reproduce_in_checkout(run_id: str, words: Sequence[str]) -> int:
+    """Reproduces in a temporary worktree with the run's own code; `words` are the command's. Returns its exit code."""
+    store.check_store()
+    client = store.open_store()
+    lookup.find_run(client, "run", run_id)
+    made_by = lookup.provenance_of(client, run_id)
+    if made_by is None or not made_by.facts.get("commit"):
+        raise StoreError(f"run={run_id}: its commit is not known, so it cannot be checked out")
+    with worktree(made_by.facts["commit"], made_by.diff) as folder:
+        script = folder / "src/reproduce.py"
+        if not script.exists():
+            raise CannotRunError(f"commit {made_by.facts['commit']} is older than src/reproduce.py")
+        environment = {**os.environ, "MLFLOW_TRACKING_URI": store.tracking_uri()}
+        return subprocess.call([sys.executable, str(script), *words], env=environment)
+
+
+@contextmanager
+def worktree(commit: str, diff: bytes) -> Iterator[Path]:
+    """A temporary worktree of this repository at `commit`, `diff` applied; CannotRunError if git cannot make it."""
+
+    def git(*words: Any, content: bytes = b"") -> None:
+        done = subprocess.run(["git", *map(str, words)], input=content, capture_output=True)
+        if done.returncode:
+            raise CannotRunError(f"git {words[2]}: {done.stderr.decode(errors='replace').strip()}")
+
+    with tempfile.TemporaryDirectory(prefix="lstm-lab-") as parent:
+        folder = Path(parent, "checkout")
+        git("-C", ROOT, "worktree", "prune")  # what a killed process has left of its own
+        git("-C", ROOT, "worktree", "add", "--detach", folder, commit)
+        try:
+            if diff:
+                git("-C", folder, "apply", "--binary", "-", content=diff)
+            yield folder
+        finally:
+            git("-C", ROOT, "worktree", "remove", "--force", folder)

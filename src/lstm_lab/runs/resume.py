@@ -1,0 +1,188 @@
+"""Resuming: which runs were cut short, who may go on with one, and from which checkpoint."""
+
+import contextlib
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lstm_lab import config
+from lstm_lab.config import Config, ConfigError
+from lstm_lab.paths import ROOT
+from lstm_lab.records import checkpoint, processes, store
+from lstm_lab.records.lookup import config_of, find_run
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+# What a resumed run may do otherwise: nothing of it changes a bit of the steps.
+MAY_CHANGE = (
+    "training.steps",
+    "training.report_every",
+    "training.frames",
+    "training.chunk_steps",
+    "training.live",
+    "evaluation.windows",
+    "evaluation.trials",
+    "tracking.metric_points",
+    "tracking.checkpoint_seconds",
+    "tracking.figures",
+    "tracking.animation",
+    "tracking.model",
+    "tracking.tensorboard",
+)
+
+
+def digest(settings: Config) -> str:
+    """SHA-256 of everything in the config that decides a step's bits."""
+    values = config.flatten(settings.model_dump(exclude=config.WATCHING))
+    decisive = {key: value for key, value in values if key not in MAY_CHANGE}
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+
+
+def folder_of(run_id: str) -> Path:
+    """Where a run's checkpoints are while it is not over."""
+    return ROOT / "mlruns/checkpoints" / run_id
+
+
+def command(run_id: str) -> str:
+    """What to type to go on with that run."""
+    return f"python src/train.py resume={run_id}"
+
+
+def prepare(run_id: str, changes: Mapping[str, Any], take_over: bool, verbose: bool = False) -> Config:
+    """The config to go on with: the run's own with `changes`; ConfigError or StoreError if it cannot be.
+
+    With `take_over`, a run that another machine left RUNNING is marked KILLED first.
+    """
+    for key in changes:
+        if key not in MAY_CHANGE:
+            raise ConfigError(
+                f"{key}: a resumed run keeps its config, or its bits would be another run's; "
+                f"what may change is {', '.join(MAY_CHANGE)}"
+            )
+    store.check_store()
+    client = store.open_store(verbose)
+    run = find_run(client, "resume", run_id)
+    refuse_hopeless(run)
+    refuse_running(run, take_over)
+    stored = config_of(client, run)
+    values = stored.model_dump()
+    for key, value in changes.items():
+        group, _, leaf = key.partition(".")
+        values[group][leaf] = value
+    wanted = config.check(values)
+    steps, planned = wanted.training.steps, stored.training.steps
+    if steps < planned:
+        raise ConfigError(f"training.steps={steps}: the run is to do {planned:,} steps; they can be raised only")
+    if run.info.status == "FINISHED" and steps == planned:
+        raise ConfigError(
+            f"resume={run_id}: that run is finished, with all its {planned:,} steps; to train it longer, "
+            f"add training.steps={2 * planned}"
+        )
+    if take_over and run.info.status == "RUNNING":
+        client.set_terminated(run_id, "KILLED")
+    return wanted
+
+
+def refuse_hopeless(run: "Run") -> None:
+    """Raises ConfigError for runs that have nothing to be resumed."""
+    tags, word = run.data.tags, f"resume={run.info.run_id}"
+    if "study" in tags:
+        raise ConfigError(
+            f"{word}: it belongs to the sweep '{tags['study']}', which goes on when its command is typed again"
+        )
+    if run.info.status == "FAILED" and "reason" in tags:
+        raise ConfigError(f"{word}: that run failed by itself and would fail again at the same step ({tags['reason']})")
+
+
+def refuse_running(run: "Run", take_over: bool = False) -> None:
+    """Raises ConfigError if another process trains the run, or one on another machine might and is not taken over."""
+    for process in processes.processes_of(run) if run.info.status == "RUNNING" else ():
+        where, here = f"process {process['pid']} on {process['host'].split('/')[0]}", processes.host()
+        if process["host"] == here and not processes.is_gone(process):
+            raise ConfigError(f"resume={run.info.run_id}: it is still training ({where})")
+        if process["host"] != here and not take_over:
+            raise ConfigError(
+                f"resume={run.info.run_id}: it may still be training ({where}, which cannot be seen from here); "
+                "if that is surely gone, add take_over=true"
+            )
+
+
+def take_over(client: "MlflowClient", run_id: str) -> "Run":
+    """Makes this process the one that trains the run; ConfigError if another has become so meanwhile."""
+    with store.store_lock():
+        run = client.get_run(run_id)
+        refuse_running(run)
+        client.update_run(run_id, status="RUNNING")
+        for key, value in processes.signature().items():
+            client.set_tag(run_id, key, value)
+        if "reason" in run.data.tags:
+            client.delete_tag(run_id, "reason")
+        return run
+
+
+def mark_interrupted(client: "MlflowClient") -> list["Run"]:
+    """Ends the runs that a killed process of this machine has left RUNNING, and returns them."""
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    marked = []
+    for run in client.search_runs(experiments, "attributes.status = 'RUNNING'") if experiments else ():
+        if not processes.is_cut_short(run):
+            continue
+        with store.store_lock():  # somebody may have resumed it meanwhile
+            run = client.get_run(run.info.run_id)
+            if run.info.status == "RUNNING" and processes.is_cut_short(run):
+                client.set_tag(run.info.run_id, "reason", "interrupted: its process was killed")
+                client.set_terminated(run.info.run_id, "KILLED")
+                marked.append(run)
+    return marked
+
+
+def candidates(client: "MlflowClient", run_id: str, folder: Path) -> list[Path]:
+    """The run's checkpoints, on this machine and among its artifacts (fetched into `folder`), the newest first."""
+    found = checkpoint.in_order(folder_of(run_id))[::-1]
+    if client.list_artifacts(run_id, "checkpoint"):
+        found.append(Path(client.download_artifacts(run_id, "checkpoint/checkpoint.npz", str(folder))))
+    return found
+
+
+def newest_checkpoint(
+    client: "MlflowClient", run_id: str, settings: Config
+) -> tuple[checkpoint.Checkpoint | None, list[str]]:
+    """The newest sound checkpoint with steps left to do, or None; and what is wrong with newer ones.
+
+    One with no steps left is passed over: a run that was killed after its last step trains the last few again, since
+    its figures are drawn from them.
+    """
+    best, damaged = None, []
+    with tempfile.TemporaryDirectory() as folder:
+        for path in candidates(client, run_id, Path(folder)):
+            try:
+                saved = checkpoint.load(path)
+            except checkpoint.DamagedError as error:
+                damaged.append(str(error))
+                continue
+            if saved.config_digest != digest(settings):
+                damaged.append(f"{path} is of another config")
+            elif saved.step < settings.training.steps and (best is None or saved.step > best.step):
+                best = saved
+    return best, damaged
+
+
+def forget_checkpoints(run_id: str) -> None:
+    """Removes the checkpoints of a run that is over; the last one is among its artifacts."""
+    shutil.rmtree(folder_of(run_id), ignore_errors=True)
+
+
+def forget_finished(client: "MlflowClient") -> None:
+    """Removes what runs left behind that were killed after their end; those that the store does not know stay."""
+    from mlflow.exceptions import MlflowException
+
+    for folder in folder_of("").glob("*"):
+        with contextlib.suppress(MlflowException):
+            if client.get_run(folder.name).info.status == "FINISHED":
+                forget_checkpoints(folder.name)

@@ -1,0 +1,128 @@
+"""The LSTM's time loop and its backpropagation through time (Werbos, 1990), written out, for `training.level=fast`.
+
+The mathematics and the weights are those of the Keras model, which stays what is saved and served; here they take
+fewer operations:
+
+- in_hidden is affine and so is what the cell does with it, x W + b into (x W + b) K + b', so both are one kernel W K
+  and one bias b K + b'. Nothing of in_hidden is left to do for each time step; its gradients are those of two small
+  products.
+- sigmoid(z) = (1 + tanh(z / 2)) / 2, so one tanh over all four gates does for three sigmoids and a tanh.
+- The backward loop only finds what the gates' sums have to do with the cost; the gradients of all weights are then one
+  matrix product each, over all time steps at once.
+
+XLA makes one loop of each time loop; the arithmetic's order differs from Keras's, so the bits do too.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from lstm_lab.science.model import LAYER_NAMES
+
+Tensors = list[tf.Tensor]
+
+
+def is_lstm(model: keras.Model) -> bool:
+    """Whether this is an LSTM of `build_model`."""
+    return any(layer.name == LAYER_NAMES["lstm"] for layer in model.layers)
+
+
+def written_out(model: keras.Model) -> Callable[[Tensors], Tensors]:
+    """A function that gives what calling an LSTM of `build_model` gives, by that model's variables."""
+    in_hidden, recurrent, out_hidden = (
+        model.get_layer(name) for name in ("in_hidden", LAYER_NAMES["lstm"], "out_hidden")
+    )
+    cell = recurrent.cell
+
+    def forward(inputs: Tensors) -> Tensors:
+        x, h, c = inputs
+        with tf.name_scope("in_hidden"):
+            kernel = in_hidden.kernel @ cell.kernel
+            bias = tf.linalg.matvec(cell.kernel, in_hidden.bias, transpose_a=True) + cell.bias
+        with tf.name_scope(LAYER_NAMES["lstm"]):
+            hidden, h, c = lstm(tf.transpose(x, [1, 0, 2]), h, c, kernel, cell.recurrent_kernel, bias)
+        with tf.name_scope("out_hidden"):
+            prediction = tf.transpose(hidden @ out_hidden.kernel + out_hidden.bias, [1, 0, 2])
+        return [prediction, h, c]
+
+    return forward
+
+
+def lstm(
+    x: tf.Tensor, h: tf.Tensor, c: tf.Tensor, kernel: tf.Tensor, recurrent_kernel: tf.Tensor, bias: tf.Tensor
+) -> Tensors:
+    """An LSTM (Hochreiter and Schmidhuber, 1997; with forget gates, Gers et al., 2000), gates in the order i, f, g, o.
+
+    x [time, batch, features], the initial state h and c [batch, cell_size], kernel [features, 4 cell_size], recurrent
+    kernel [cell_size, 4 cell_size], bias [4 cell_size]. Returns the h of every time step [time, batch, cell_size] and
+    the final h and c. All inputs have gradients.
+    """
+    cell_size = c.shape[-1]
+    halves = tf.repeat(tf.constant([0.5, 0.5, 1.0, 0.5]), cell_size)  # sigmoids by tanh, see above
+    return list(tanh_lstm(x, h, c, kernel * halves, recurrent_kernel * halves, bias * halves))
+
+
+@tf.custom_gradient
+def tanh_lstm(
+    x: tf.Tensor, h: tf.Tensor, c: tf.Tensor, kernel: tf.Tensor, recurrent_kernel: tf.Tensor, bias: tf.Tensor
+) -> tuple[Tensors, Callable[..., Tensors]]:
+    """`lstm` with the sums of i, f and o already halved, and its gradient."""
+    time_steps, batch_size, cell_size = x.shape[0], c.shape[0], c.shape[1]
+
+    def array(width: int) -> tf.TensorArray:
+        return tf.TensorArray(tf.float32, time_steps, element_shape=[batch_size, width])
+
+    def forward(
+        t: tf.Tensor,
+        h: tf.Tensor,
+        c: tf.Tensor,
+        hs: tf.TensorArray,
+        cs: tf.TensorArray,
+        tanh_cs: tf.TensorArray,
+        tanhs: tf.TensorArray,
+    ) -> tuple[Any, ...]:
+        tanh = tf.tanh(h @ recurrent_kernel + (x[t] @ kernel + bias))
+        i, f, g, o = gates_of(tanh)
+        c = f * c + i * g
+        tanh_c = tf.tanh(c)
+        h = o * tanh_c
+        return t + 1, h, c, hs.write(t, h), cs.write(t, c), tanh_cs.write(t, tanh_c), tanhs.write(t, tanh)
+
+    start = (tf.constant(0), h, c, array(cell_size), array(cell_size), array(cell_size), array(4 * cell_size))
+    _, last_h, last_c, hs, cs, tanh_cs, tanhs = tf.while_loop(lambda t, *_: t < time_steps, forward, start)
+    hs, cs, tanh_cs, tanhs = (kept.stack() for kept in (hs, cs, tanh_cs, tanhs))
+
+    def gradient(dhs: tf.Tensor, dlast_h: tf.Tensor, dlast_c: tf.Tensor) -> Tensors:
+        with tf.name_scope(f"gradient/{LAYER_NAMES['lstm']}"):  # where Keras's own gradient stands in the graph
+            earlier_cs = tf.concat([c[None], cs[:-1]], 0)
+
+            def backward(t: tf.Tensor, dh: tf.Tensor, dc: tf.Tensor, dsums: tf.TensorArray) -> tuple[Any, ...]:
+                dh += dhs[t]
+                i, f, g, o = gates_of(tanhs[t])
+                dc += dh * o * (1 - tanh_cs[t] ** 2)
+                dgates = tf.concat([0.5 * dc * g, 0.5 * dc * earlier_cs[t], dc * i, 0.5 * dh * tanh_cs[t]], 1)
+                dsum = dgates * (1 - tanhs[t] ** 2)
+                return t - 1, tf.matmul(dsum, recurrent_kernel, transpose_b=True), dc * f, dsums.write(t, dsum)
+
+            start = (tf.constant(time_steps - 1), dlast_h, dlast_c, array(4 * cell_size))
+            _, dh, dc, dsums = tf.while_loop(lambda t, *_: t >= 0, backward, start)
+            dsums = dsums.stack()
+            earlier_hs = tf.concat([h[None], hs[:-1]], 0)
+            return [
+                tf.einsum("tbs,fs->tbf", dsums, kernel),
+                dh,
+                dc,
+                tf.einsum("tbf,tbs->fs", x, dsums),
+                tf.einsum("tbc,tbs->cs", earlier_hs, dsums),
+                tf.reduce_sum(dsums, [0, 1]),
+            ]
+
+    return [hs, last_h, last_c], gradient
+
+
+def gates_of(tanh: tf.Tensor) -> Tensors:
+    """The gates i, f, g, o [batch, cell_size] out of the tanh of their sums [batch, 4 cell_size]."""
+    i, f, g, o = tf.split(tanh, 4, axis=1)
+    return [0.5 * i + 0.5, 0.5 * f + 0.5, g, 0.5 * o + 0.5]

@@ -1,0 +1,246 @@
+"""A series of one's own: a CSV file read line by line, checked and normalised, and the batches cut from it.
+
+The first line names the columns; every other line is the next sample. The last samples are held out, the others are
+cut into `batch_size` streams of equal length, one for each row of the batch: row b goes through stream b, `time_steps`
+samples a step, so that carrying the state is exact. When the streams are used up an epoch ends: each row starts over
+at the beginning of its stream, from a state of zeros.
+
+No file is ever in memory as a whole: its numbers go to a temporary file, which is mapped into memory and is gone with
+the process.
+"""
+
+import array
+import csv
+import functools
+import hashlib
+import itertools
+import math
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from lstm_lab.config import ConfigError
+from lstm_lab.science.curves import Continuation, Rows
+
+LONGEST_LINE = 2**20  # bytes
+LARGEST = 1e100  # of a number, so that its square is one too
+BLOCK = 2**16  # samples that are worked on at a time
+
+
+@dataclass(frozen=True)
+class Table:
+    """Some columns of a CSV file: `values` float64 [samples, columns], and the SHA-256 of the whole file."""
+
+    values: np.ndarray
+    sha256: str
+
+
+def load(path: str | os.PathLike, columns: Sequence[str], scratch: Path | None = None) -> Table:
+    """Reads those columns; ConfigError names line and column of whatever is wrong. Read once per process.
+
+    The numbers go to a temporary file in the folder `scratch`, if it is one that can be written to.
+    """
+    try:
+        found = os.stat(path)
+        if not Path(path).is_file():
+            raise ConfigError(f"data.path={path}: is no file")
+        return read(Path(path), tuple(columns), scratch, found.st_size, found.st_mtime_ns)
+    except FileNotFoundError:
+        raise ConfigError(f"data.path={path}: there is no such file") from None
+    except OSError as error:
+        raise ConfigError(f"data.path={path}: cannot be read ({error.strerror})") from None
+
+
+@functools.lru_cache(maxsize=4)
+def read(path: Path, columns: tuple[str, ...], scratch: Path | None, size: int, changed: int) -> Table:
+    """`load` for a file of that size and time of change."""
+    folder = scratch if scratch and os.access(scratch, os.W_OK) else None
+    with open(path, "rb") as file, tempfile.TemporaryFile(dir=folder) as numbers:
+        sha = hashlib.sha256()
+        block = array.array("d")
+        for row in parse(path, file, columns, sha):
+            block.extend(row)
+            if len(block) >= BLOCK:
+                block.tofile(numbers)
+                del block[:]
+        block.tofile(numbers)
+        numbers.flush()
+        if not numbers.tell():
+            raise ConfigError(f"{path}: has no samples: below the line with the columns' names there is nothing")
+        return Table(np.memmap(numbers, np.float64, "r").reshape(-1, len(columns)), sha.hexdigest())
+
+
+def parse(path: Path, file: BinaryIO, columns: Sequence[str], sha: "hashlib._Hash") -> Iterator[list[float]]:
+    """The numbers of those columns, line by line; `sha` is fed every byte of the file."""
+    reader = csv.reader(decoded(path, file, sha), strict=True, skipinitialspace=True)
+
+    def next_line() -> list[str] | None:
+        try:
+            return next(reader, None)
+        except csv.Error as error:
+            raise ConfigError(f"{path}, line {reader.line_num}: cannot be read as CSV ({error})") from None
+
+    header = next_line()
+    if header is None or not any(name.strip() for name in header):
+        raise ConfigError(f"{path}: is empty, or its first line is: that line must name the columns")
+    names = [name.strip() for name in header]
+    places = [place_of(path, names, column) for column in columns]
+    blank = 0
+    while (fields := next_line()) is not None:
+        if not fields:
+            blank = blank or reader.line_num
+            continue
+        where = f"{path}, line {reader.line_num}"
+        if blank:  # at the end of a file blank lines are nothing, in between something is missing
+            raise ConfigError(f"{path}, line {blank}: is empty, and more lines follow; every line must be a sample")
+        if len(fields) != len(names):
+            raise ConfigError(f"{where}: has {len(fields)} fields, but the first line names {len(names)} columns")
+        yield [number(f"{where}, column '{names[place]}'", fields[place]) for place in places]
+
+
+def decoded(path: Path, file: BinaryIO, sha: "hashlib._Hash") -> Iterator[str]:
+    """The file's lines as text; `sha` is fed every byte."""
+    line_number = 0
+    while line := file.readline(LONGEST_LINE):
+        line_number += 1
+        sha.update(line)
+        if len(line) == LONGEST_LINE:
+            raise ConfigError(f"{path}, line {line_number}: is longer than {LONGEST_LINE:,} bytes; is it a CSV file?")
+        try:
+            yield line.decode("utf-8-sig" if line_number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            raise ConfigError(
+                f"{path}, line {line_number}: byte {error.start + 1} (0x{line[error.start]:02x}) is not UTF-8; "
+                "save the file in that encoding"
+            ) from None
+
+
+def place_of(path: Path, names: Sequence[str], column: str) -> int:
+    """Where in a line the column stands."""
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ConfigError(f"{path}, line 1: the column '{twice}' stands there {names.count(twice)} times")
+    if column not in names:
+        raise ConfigError(f"{path}, line 1: there is no column '{column}'; there is {', '.join(names)[:300]}")
+    return names.index(column)
+
+
+def number(where: str, text: str) -> float:
+    """The number that a field holds."""
+    text = text.strip()
+    if not text:
+        raise ConfigError(f"{where}: is empty; every sample needs a number")
+    try:
+        value = float(text) if "_" not in text else math.nan  # Python reads 1_000 as a number, nobody else does
+    except ValueError:
+        value = math.nan
+    if not abs(value) <= LARGEST:  # not a number compares as false
+        raise ConfigError(f"{where}: '{text[:40]}' is no number, such as 3.14 or -2e-5, of at most {LARGEST:g}")
+    return value
+
+
+class SeriesBatches:
+    """The batches of a series.
+
+    Without `target` the target is the input `horizon` samples later. `held_out` is the share of the samples at the end
+    whose targets are never trained on. Inputs and targets are normalised: mean and standard deviation of the other
+    samples become 0 and 1. `scratch` is as in `load`. ConfigError if the file does not serve.
+    """
+
+    carries_into_unseen = False
+    units: Sequence[tuple[float, float]]
+    file_sha256: str | None
+
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        *,
+        input: str,
+        target: str | None,
+        horizon: int | None,
+        held_out: float,
+        batch_size: int,
+        time_steps: int,
+        scratch: Path | None = None,
+    ) -> None:
+        columns = [input] if target is None else [input, target]
+        self.table = load(path, columns, scratch)
+        self.file_sha256 = self.table.sha256
+        self.batch_size, self.time_steps, self.horizon = batch_size, time_steps, horizon or 0
+        self.stride = batch_size  # no row of a batch is a row of the next
+        samples, unseen = len(self.table.values), math.ceil(held_out * len(self.table.values))
+        self.trained = samples - unseen - self.horizon  # pairs of input and target before the first that is held out
+        self.unseen_windows = unseen // time_steps
+        self.epoch = self.trained // (batch_size * time_steps)  # steps until the streams are used up
+        if self.epoch < 1 or self.unseen_windows < 1:
+            raise ConfigError(self.too_short(path, samples, unseen))
+        known = self.table.values[: samples - unseen]
+        units = [unit_of(path, column, known[:, i]) for i, column in enumerate(columns)]
+        self.units = units[0], units[-1]
+
+    def too_short(self, path: str | os.PathLike, samples: int, unseen: int) -> str:
+        """What is said of a file that makes no batch, or leaves no window to evaluate."""
+        rows, steps = self.batch_size, self.time_steps
+        if self.epoch < 1:
+            needs = f"{max(0, self.trained):,} are left to train on, a batch of {rows} x {steps} needs {rows * steps:,}"
+        else:
+            needs = f"these make no window of {steps} to evaluate"
+        return (
+            f"{path}: has too few samples, {samples:,}: with {unseen:,} held out {needs}; "
+            "lower data.batch_size or data.time_steps, or change data.held_out"
+        )
+
+    def pairs(self, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Inputs and targets of the samples numbered `n`, normalised in float64 and rounded to float32 once."""
+        values = self.table.values
+        inputs, targets = values[n, 0], values[n + self.horizon, -1]
+        first, second = [(v - mean) / stddev for v, (mean, stddev) in zip((inputs, targets), self.units, strict=True)]
+        return first.astype(np.float32), second.astype(np.float32)
+
+    def chunk(self, first: int, steps: int) -> Rows:
+        """The batches `first` to `first + steps - 1`, one below the other; x is the number of the target's sample."""
+        k = first + np.arange(steps)
+        stream = self.epoch * self.time_steps
+        begin = self.trained - self.batch_size * stream  # the oldest samples that fill no batch are left out
+        row = begin + stream * np.arange(self.batch_size) + self.time_steps * (k % self.epoch)[:, None]
+        n = row.reshape(-1, 1) + np.arange(self.time_steps)
+        inputs, targets = self.pairs(n)
+        return Rows((n + self.horizon).astype(float), inputs[..., None], targets[..., None], k % self.epoch == 0)
+
+    def continuation(self, steps: int, windows: int) -> Continuation:
+        """The first `windows` windows that were held out, or as many as there are, and as many samples before them."""
+        after = self.time_steps * min(windows, self.unseen_windows)
+        before = min(windows * self.time_steps, self.trained)
+        n = np.arange(self.trained - before, self.trained + after)
+        inputs, targets = self.pairs(n)
+        return Continuation((n + self.horizon).astype(float), inputs, targets, before, self.horizon, self.units[1])
+
+    def digest(self, steps: int) -> str:
+        """SHA-256 of the file, and of the first and the last batch of `steps`."""
+        sha = hashlib.sha256(self.table.sha256.encode())
+        for k in (0, steps - 1):
+            rows = self.chunk(k, 1)
+            sha.update(rows.inputs.tobytes() + rows.targets.tobytes())
+        return sha.hexdigest()
+
+
+def unit_of(path: str | os.PathLike, column: str, values: np.ndarray) -> tuple[float, float]:
+    """Mean and standard deviation of the values [samples]. Exact sums: no processor rounds them otherwise."""
+
+    def exact_sum(of: Callable[[np.ndarray], np.ndarray]) -> float:
+        blocks = (values[i : i + BLOCK] for i in range(0, len(values), BLOCK))
+        return math.fsum(itertools.chain.from_iterable(of(block).tolist() for block in blocks))
+
+    mean = exact_sum(lambda block: block) / len(values)
+    stddev = math.sqrt(exact_sum(lambda block: (block - mean) ** 2) / len(values))
+    if values.min() == values.max() or stddev == 0:
+        raise ConfigError(
+            f"{path}, column '{column}': is {values[0]:g} in all {len(values):,} samples to train on; from a constant "
+            "there is nothing to learn"
+        )
+    return mean, stddev

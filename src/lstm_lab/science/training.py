@@ -1,0 +1,264 @@
+"""The cost, the training step, the carry of the state; and the loop, which yields its progress chunk by chunk."""
+
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from lstm_lab.science import bptt, truncation
+from lstm_lab.science.curves import Rows, Source
+
+State = list[tf.Tensor]
+CHUNK_SECONDS = 0.5
+# The plain graph's hundreds of small operations one after the other, in two thirds of the usual executor's time. They
+# run as Keras wrote them: TensorFlow's graph optimizer, which may round otherwise, is not asked.
+EXECUTOR = "SINGLE_THREADED_EXECUTOR"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a chunk of steps leaves behind.
+
+    `step` counts the steps done; `costs` [steps of this chunk] are the last of them. `x` [batch, time], `target` and
+    `prediction` [batch, time, 1] belong to the last step's batch, the prediction made before that step's update.
+    `state` is the initial state of the next step.
+    """
+
+    step: int
+    costs: np.ndarray
+    x: np.ndarray
+    target: np.ndarray
+    prediction: np.ndarray
+    state: State
+
+
+class DivergedError(ArithmeticError):
+    """The cost became NaN or infinite at `step` (counted from 0)."""
+
+    def __init__(self, step: int, cost: float) -> None:
+        super().__init__(f"the cost became {cost} at step {step}")
+        self.step, self.cost = step, cost
+
+
+def build_optimizer(
+    name: str, learning_rate: float, warmup_steps: int = 0, decay_steps: int | None = None, **hyperparameters: Any
+) -> keras.Optimizer:
+    """Builds one of Keras's optimizers by its name in Keras's registry, such as 'adam'.
+
+    The learning rate rises linearly from 0 over `warmup_steps`, then falls along half a cosine to 0 over `decay_steps`
+    (Loshchilov and Hutter, 2017); None: it stays.
+    """
+    optimizer = keras.optimizers.get(
+        {"class_name": name, "config": {"learning_rate": learning_rate, **hyperparameters}}
+    )
+    if decay_steps is not None:
+        peak = keras.Variable(learning_rate, trainable=False, name="peak_learning_rate")
+        optimizer.learning_rate = keras.optimizers.schedules.CosineDecay(
+            0.0, decay_steps, warmup_target=peak, warmup_steps=warmup_steps
+        )
+    return optimizer
+
+
+def peak_rate(optimizer: keras.Optimizer) -> keras.Variable:
+    """The variable that scales every update: the learning rate, or the peak of its schedule."""
+    rate = optimizer._learning_rate  # the public property gives what a schedule says, not the schedule
+    return rate.warmup_target if isinstance(rate, keras.optimizers.schedules.CosineDecay) else rate
+
+
+def cost_of(prediction: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
+    """Sum of squared errors over the whole batch [batch, time, 1], divided by the batch size.
+
+    Times its reciprocal, as graph optimizers compute it: the same bits with and without them.
+    """
+    return tf.reduce_sum(tf.square(prediction - target)) * (np.float32(1) / np.float32(target.shape[0]))
+
+
+def train_step(
+    forward: Callable[[State], State],
+    variables: Sequence[keras.Variable],
+    optimizer: keras.Optimizer,
+    x: tf.Tensor,
+    target: tf.Tensor,
+    state: State,
+) -> tuple[tf.Tensor, tf.Tensor, State]:
+    """One update of the weights. Returns the cost and the prediction before it, and the final state.
+
+    `forward` maps [x, *state] to [prediction, *final state] by the model's `variables`; the model itself does.
+    The state enters as a plain tensor, so no gradient flows into the batch before: that is the truncation of the
+    backpropagation through time, at `time_steps` steps.
+    """
+    with tf.GradientTape() as tape:
+        prediction, *final_state = forward([x, *state])
+        with tf.name_scope("cost"):
+            cost = cost_of(prediction, target)
+    with tf.name_scope("train"):
+        gradients = tape.gradient(cost, variables)
+        optimizer.apply_gradients(zip(gradients, variables, strict=True))
+    return cost, prediction, final_state
+
+
+def compile_chunk(
+    model: keras.Model,
+    optimizer: keras.Optimizer,
+    *,
+    batch_size: int,
+    carry_state: bool,
+    jit_compile: bool,
+    stride: int = 1,
+    truncation_steps: int | None = None,
+    truncation_every: int | None = None,
+) -> Callable[..., tuple[tf.Tensor, tf.Tensor, State]]:
+    """Compiles `chunk(inputs, targets, count, state, starts_over)`: `count` training steps in one call.
+
+    `inputs` and `targets` [rows, time, 1] hold rows for (rows - batch_size) / stride + 1 batches, `stride` rows apart;
+    `count` is at most that many. `starts_over` [batches], or None, tells which batches begin from a state of zeros.
+    Returns the costs [batches] (zero from `count` on), the last prediction and the final state.
+    Weights, optimizer slots and learning rate are variables: assigning to them needs no new compilation.
+
+    Under XLA (`jit_compile`) an LSTM is trained by `bptt`, which is quicker than Keras's layers and rounds otherwise.
+    With `truncation_steps` and `truncation_every` gradients end within a window, as in `truncation`.
+    """
+    variables = model.trainable_variables
+    optimizer.build(variables)
+    forward = bptt.written_out(model) if jit_compile and bptt.is_lstm(model) else model
+    if truncation_steps is not None and truncation_every is not None:
+        forward = truncation.truncated(forward, truncation_steps, truncation_every)
+
+    @tf.function(jit_compile=jit_compile, autograph=False)
+    def chunk(
+        inputs: tf.Tensor, targets: tf.Tensor, count: tf.Tensor, state: State, starts_over: tf.Tensor | None = None
+    ) -> tuple[tf.Tensor, tf.Tensor, State]:
+        batches = (inputs.shape[0] - batch_size) // stride + 1
+        first_state = state
+
+        def body(k: tf.Tensor, costs: tf.TensorArray, _: tf.Tensor, state: State) -> tuple[Any, ...]:
+            with tf.name_scope("inputs"):
+                row = k if stride == 1 else k * stride
+                x, target = (tf.slice(rows, [row, 0, 0], [batch_size, -1, -1]) for rows in (inputs, targets))
+            if starts_over is not None:
+                state = [tf.where(starts_over[k], 0.0, tensor) for tensor in state]
+            cost, prediction, final_state = train_step(forward, variables, optimizer, x, target, state)
+            # The carry: the final state of batch k is the initial state of batch k + 1.
+            return k + 1, costs.write(k, cost), prediction, final_state if carry_state else first_state
+
+        costs = tf.TensorArray(tf.float32, batches, element_shape=[])
+        start = (tf.constant(0), costs, tf.zeros_like(targets[:batch_size]), state)
+        _, costs, prediction, state = tf.while_loop(lambda k, *_: k < count, body, start)
+        return costs.stack(), prediction, state
+
+    return chunk
+
+
+def step_graph(chunk: Any, rows: Rows, state: State) -> tf.compat.v1.GraphDef:
+    """The graph of one training step, under the tutorial's scopes, out of a `chunk` compiled for such rows.
+
+    For the eye alone (TensorBoard): the loop's body as TensorFlow traced it, without the loop around it.
+    """
+    arguments = rows.inputs, rows.targets, tf.constant(0), state, rows.starts_over
+    traced = chunk.get_concrete_function(*arguments).graph.as_graph_def()
+    body = next(f for f in traced.library.function if any(node.name == "while/cost/Sum" for node in f.node_def))
+
+    def scoped(name: str) -> str:
+        name = re.sub(r"^gradient_tape/", "train/gradient/", name)
+        name = re.sub(r"(^|/)while/(\w+_\d+_\d+/)?(?=inputs|in_hidden|\w+_cell|out_hidden|cost|train)", r"\1", name)
+        return re.sub(r"(in_hidden|out_hidden|[A-Z]\w+_cell)_\d+", r"\1", name)
+
+    graph = tf.compat.v1.GraphDef(versions=traced.versions)
+    nodes = [node for node in body.node_def if not scoped(node.name).startswith("while/")]  # the loop's own counting
+    known = {node.name for node in nodes}
+    for node in nodes:
+        copy = graph.node.add(name=scoped(node.name), op=node.op)
+        for source in node.input:  # a function's node says 'node:output:0' where a graph's says 'node:0'
+            source_name = source.lstrip("^").split(":")[0]
+            if source_name in known:
+                copy.input.append(("^" if source.startswith("^") else "") + scoped(source_name))
+    return graph
+
+
+class Program:
+    """A model, its optimizer and the chunk compiled for them; trains any weights of these shapes, compiling once."""
+
+    def __init__(
+        self,
+        model: keras.Model,
+        optimizer: keras.Optimizer,
+        *,
+        batch_size: int,
+        carry_state: bool,
+        jit_compile: bool,
+        stride: int = 1,
+        truncation_steps: int | None = None,
+        truncation_every: int | None = None,
+    ) -> None:
+        self.model, self.optimizer = model, optimizer
+        self.chunk = compile_chunk(
+            model,
+            optimizer,
+            batch_size=batch_size,
+            carry_state=carry_state,
+            jit_compile=jit_compile,
+            stride=stride,
+            truncation_steps=truncation_steps,
+            truncation_every=truncation_every,
+        )
+        self.peak_rate = peak_rate(optimizer)
+        # Keras counts a learning rate among the optimizer's variables, the peak of a schedule not.
+        self.variables = [v for v in optimizer.variables if v is not self.peak_rate] + [self.peak_rate]
+        self.fresh_slots = [variable.numpy() for variable in self.variables]
+
+    def restart(self, weights: Sequence[np.ndarray], learning_rate: float) -> None:
+        """Sets everything as it is before the first step of a run."""
+        self.restore(weights, self.fresh_slots)
+        self.peak_rate.assign(learning_rate)
+
+    def restore(self, weights: Sequence[np.ndarray], optimizer: Sequence[np.ndarray]) -> None:
+        """Sets everything as `snapshot` found it."""
+        self.model.set_weights(weights)
+        for variable, value in zip(self.variables, optimizer, strict=True):
+            variable.assign(value)
+
+    def snapshot(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """The weights, and the optimizer's variables: slots, learning rate, iteration."""
+        return self.model.get_weights(), [variable.numpy() for variable in self.variables]
+
+
+def train(
+    chunk: Callable[..., tuple[tf.Tensor, tf.Tensor, State]],
+    batches: Source,
+    initial_state: Sequence[np.ndarray],
+    *,
+    steps: int,
+    chunk_steps: int,
+    first_step: int = 0,
+) -> Iterator[Progress]:
+    """Trains the weights that `chunk` was compiled for, yielding after one step and then every `chunk_steps` steps.
+
+    `initial_state` is that of step `first_step`, which is the number of steps done before.
+    Where steps are slow it yields more often, about every CHUNK_SECONDS: nothing can interrupt a compiled call.
+    Raises DivergedError after yielding the chunk in which the cost stopped being finite.
+    """
+    state, step, at_most = list(initial_state), first_step, 1
+    while step < steps:
+        end = min(steps, (step // chunk_steps + 1) * chunk_steps, step + at_most)
+        started = time.perf_counter()
+        rows = batches.chunk(step, chunk_steps)
+        with tf.experimental.function_executor_type(EXECUTOR):
+            costs, prediction, state = chunk(
+                rows.inputs, rows.targets, tf.constant(end - step), state, rows.starts_over
+            )
+        costs = costs.numpy()[: end - step]
+        seconds = time.perf_counter() - started
+        last_row = (end - step - 1) * batches.stride
+        last = slice(last_row, last_row + batches.batch_size)
+        yield Progress(end, costs, rows.x[last], rows.targets[last], prediction.numpy(), state)
+        if not np.isfinite(costs).all():
+            bad = int(np.argmin(np.isfinite(costs)))
+            raise DivergedError(step + bad, float(costs[bad]))
+        # The first call takes the time of compiling; after it the length of a chunk is felt for.
+        affordable = 10 if step == first_step else (end - step) * CHUNK_SECONDS / seconds
+        step, at_most = end, max(1, int(affordable))

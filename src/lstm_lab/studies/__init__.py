@@ -1,0 +1,1 @@
+"""An Optuna study: its trials as jobs, and its page in MLflow."""

@@ -1,0 +1,374 @@
+"""An Optuna study: its search space, its storage, which trial comes next, and what became of each.
+
+Nothing here knows of MLflow. A trial counts towards the declared total when it is complete, pruned, failed by itself
+or running; one whose worker was killed does not count, and its parameters are tried again.
+"""
+
+import contextlib
+import fcntl
+import json
+import math
+import re
+import threading
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import optuna
+import sqlalchemy
+from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, QuotedString, RangeSweep
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from lstm_lab.config import CannotRunError, ConfigError
+from lstm_lab.paths import ROOT
+from lstm_lab.records.processes import is_gone, this_process
+
+INSTALL = ".venv/bin/python $(ls bootstrap/pip-*.whl)/pip install"  # .venv itself holds no pip
+
+
+@contextlib.contextmanager
+def experimental() -> Iterator[None]:
+    """Hushes Optuna's word that a feature is experimental, and that only `Study.optimize` would keep heartbeats."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        warnings.filterwarnings("ignore", "Heartbeat of storage")
+        yield
+
+
+class StudyError(CannotRunError):
+    """The study cannot be run or continued; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What a study is: what must not change when it is continued, and (total, below) what may."""
+
+    name: str
+    space: dict[str, BaseDistribution]
+    direction: str
+    objective: str
+    sampler: dict[str, Any]
+    pruner: dict[str, Any]
+    seed: int
+    config: dict[str, Any]
+    total: int
+
+    def identity(self) -> dict[str, str]:
+        """What is compared when the study is continued: name -> text."""
+        space = {key: optuna.distributions.distribution_to_json(d) for key, d in sorted(self.space.items())}
+        return {
+            "search space": json.dumps(space),
+            "direction": self.direction,
+            "objective": self.objective,
+            "sampler": json.dumps(self.sampler),
+            "pruner": json.dumps(self.pruner),
+            "seed": str(self.seed),
+            **{f"config {key}": json.dumps(value) for key, value in self.config.items()},
+        }
+
+
+def to_distribution(override: Override) -> BaseDistribution:
+    """Optuna's distribution for a choice, range or interval in Hydra's words; ConfigError if it is empty or faulty.
+
+    As in Hydra, a range ends before its stop. `int(interval(...))` gives whole numbers, `tag(log, ...)` a log scale.
+    """
+    text, sweep = override.input_line, override.value()
+    if isinstance(sweep, ChoiceSweep):
+        choices: list[Any] = [c.text if isinstance(c, QuotedString) else c for c in sweep.list]
+        return CategoricalDistribution(choices)
+    if isinstance(sweep, RangeSweep):
+        values: list[Any] = list(sweep.range())
+        if not values:
+            raise ConfigError(f"{text}: the range is empty")
+        if all(isinstance(number, int) for number in (*values, sweep.step)):
+            return IntDistribution(values[0], values[-1], step=int(sweep.step))
+        return FloatDistribution(float(values[0]), float(values[-1]), step=float(sweep.step))
+    if not isinstance(sweep, IntervalSweep):
+        raise ConfigError(f"{text}: a search space is made of choice, range and interval")
+    low, high, log = sweep.start, sweep.end, "log" in sweep.tags
+    assert low is not None
+    assert high is not None
+    if not low < high:
+        raise ConfigError(f"{text}: the lower end must be below the upper end")
+    if log and low <= 0:
+        raise ConfigError(f"{text}: on a log scale the lower end must be greater than 0")
+    if isinstance(low, int) and isinstance(high, int):
+        return IntDistribution(low, high, log=log)
+    return FloatDistribution(low, high, log=log)
+
+
+def corner_values(distribution: BaseDistribution) -> list[Any]:
+    """The values by which a parameter's whole range can be checked: every choice, or both ends."""
+    if isinstance(distribution, CategoricalDistribution):
+        return list(distribution.choices)
+    assert isinstance(distribution, IntDistribution | FloatDistribution)
+    return [distribution.low, distribution.high]
+
+
+def grid_points(space: Mapping[str, BaseDistribution]) -> list[dict[str, Any]]:
+    """Every point of a space of choices and ranges, the last parameter changing fastest, as in Hydra's own grid."""
+
+    def values(key: str, distribution: BaseDistribution) -> Sequence[Any]:
+        if isinstance(distribution, CategoricalDistribution):
+            return distribution.choices
+        assert isinstance(distribution, IntDistribution | FloatDistribution)
+        if distribution.step is None or distribution.log:
+            raise ConfigError(f"{key}: a grid takes choice and range; an interval has no points to list")
+        steps = round((distribution.high - distribution.low) / distribution.step)
+        return [distribution.low + i * distribution.step for i in range(steps + 1)]
+
+    return [dict(zip(space, point, strict=True)) for point in product(*(values(k, d) for k, d in space.items()))]
+
+
+def make_sampler(settings: Mapping[str, Any], seed: int, number: int) -> optuna.samplers.BaseSampler:
+    """The sampler for one trial: seeded by its number, so that a sweep may stop and go on between any two trials."""
+    name, options = settings["name"], {key: value for key, value in settings.items() if key != "name"}
+    if name == "tpe":
+        return optuna.samplers.TPESampler(seed=seed + number, **options)
+    if name == "cmaes":
+        return optuna.samplers.CmaEsSampler(seed=seed + number, warn_independent_sampling=False, **options)
+    if name == "qmc":  # one sequence for the whole study: its position is kept in the storage
+        return optuna.samplers.QMCSampler(
+            scramble=True, seed=seed, warn_independent_sampling=False, independent_sampler=random_sampler(seed + number)
+        )
+    if name in ("random", "grid"):  # a grid's points are queued, and never drawn
+        return random_sampler(seed + number)
+    raise ConfigError(f"hydra.sweeper.sampler.name={name!r}: must be one of tpe, random, cmaes, qmc, grid")
+
+
+def random_sampler(seed: int) -> optuna.samplers.BaseSampler:
+    """Independent draws."""
+    return optuna.samplers.RandomSampler(seed=seed)
+
+
+def make_pruner(settings: Mapping[str, Any], steps: int) -> optuna.pruners.BasePruner:
+    """The pruner; `steps` is the length of a whole trial."""
+    name, options = settings["name"], {key: value for key, value in settings.items() if key != "name"}
+    if name == "median":
+        return optuna.pruners.MedianPruner(**options)
+    if name == "hyperband":
+        return optuna.pruners.HyperbandPruner(max_resource=max(steps, options["min_resource"]), **options)
+    if name == "none":
+        return optuna.pruners.NopPruner()
+    raise ConfigError(f"hydra.sweeper.pruner.name={name!r}: must be one of median, hyperband, none")
+
+
+def open_storage(url: str | None, heartbeat: int, grace: int) -> optuna.storages.RDBStorage:
+    """Opens the study's database, creating its tables if need be; StudyError if it cannot be reached."""
+    (ROOT / "mlruns").mkdir(exist_ok=True)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    options: dict[str, Any] = {
+        "heartbeat_interval": heartbeat,
+        "grace_period": grace,
+        "heartbeat_stale_trial_callback": try_again,
+    }
+    with experimental():
+        try:
+            with file_lock():
+                url = url or create_database(ROOT / "mlruns/optuna.db")
+                if url.startswith("sqlite"):
+                    options["engine_kwargs"] = {"connect_args": {"timeout": 60}}
+                return connect(url, options)
+        except (ImportError, sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+            why = str(error).strip().splitlines()[0]
+            if isinstance(error, ImportError | sqlalchemy.exc.NoSuchModuleError):
+                why = f"its driver is not installed ({why}); for PostgreSQL: {INSTALL} 'psycopg[binary]'"
+            shown = re.sub(r":[^:@/]*@", ":***@", str(url))
+            raise StudyError(f"hydra.sweeper.storage.url={shown}: {why}") from None
+
+
+def connect(url: str, options: dict[str, Any]) -> optuna.storages.RDBStorage:
+    """Opens the database, with patience: other machines may be creating its tables in these very moments."""
+    for _ in range(9):
+        try:
+            return optuna.storages.RDBStorage(url, **options)
+        except (sqlalchemy.exc.IntegrityError, sqlalchemy.exc.ProgrammingError):
+            time.sleep(0.5)
+    return optuna.storages.RDBStorage(url, **options)
+
+
+@contextlib.contextmanager
+def database_faults_told() -> Iterator[None]:
+    """Makes a StudyError of whatever the study's database has to complain about while the study goes on."""
+    try:
+        yield
+    except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        cause = error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) else error
+        raise StudyError(
+            f"the study's database failed: {str(cause).strip().splitlines()[0]}. "
+            "What is done is kept; once it answers again, the same command goes on"
+        ) from error
+
+
+def create_database(database: Path) -> str:
+    """The address of the SQLite database; made whole or, if the process is killed meanwhile, not at all."""
+    if not database.exists():
+        unfinished = database.with_suffix(".db.new")
+        unfinished.unlink(missing_ok=True)
+        optuna.storages.RDBStorage(f"sqlite:///{unfinished}").engine.dispose()
+        unfinished.rename(database)
+    return f"sqlite:///{database}"
+
+
+@contextlib.contextmanager
+def file_lock() -> Iterator[None]:
+    """One process of this checkout at a time."""
+    with open(ROOT / "mlruns/.study.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
+def study_lock(storage: optuna.storages.RDBStorage) -> Iterator[None]:
+    """One worker at a time may create the study, take a trial or clear up after a dead worker.
+
+    The total is exact because of it. PostgreSQL locks across machines; the other databases within this checkout.
+    Both locks go with the process that holds them, however it ends.
+    """
+    if storage.engine.dialect.name == "postgresql":
+        with storage.engine.connect() as connection, connection.begin():
+            connection.execute(sqlalchemy.text("SELECT pg_advisory_xact_lock(5170617)"))
+            yield
+    else:
+        with file_lock():
+            yield
+
+
+def open_study(storage: optuna.storages.RDBStorage, declared: Declared) -> optuna.Study:
+    """Creates the study or goes on with it; StudyError if it exists as another one than declared. Needs the lock."""
+    study = optuna.create_study(
+        study_name=declared.name,
+        storage=storage,
+        direction="maximize" if declared.direction == "maximize" else "minimize",
+        pruner=make_pruner(declared.pruner, declared.config["training.steps"]),
+        load_if_exists=declared.name in optuna.get_all_study_names(storage),
+    )
+    known = study.user_attrs.get("identity")
+    identity = declared.identity()
+    if known is None:
+        study.set_user_attr("identity", identity)
+    elif changed := [key for key in {**known, **identity} if known.get(key) != identity.get(key)]:
+        details = "; ".join(f"{key} was {known.get(key)}, is {identity.get(key)}" for key in changed[:4])
+        raise StudyError(
+            f"hydra.sweeper.study_name={declared.name!r}: that study exists with another {changed[0]}; results would "
+            f"be mixed ({details}). Give this one another hydra.sweeper.study_name"
+        )
+    if declared.sampler["name"] == "grid":
+        for point in grid_points(declared.space):
+            study.enqueue_trial(point, skip_if_exists=True)
+    return study
+
+
+def is_dead(worker: Mapping[str, Any] | None) -> bool:
+    """Whether a trial's worker is known to be gone. Of another machine's only its heartbeat can tell."""
+    return worker is None or is_gone(worker)  # None: killed between taking and signing it, both done under the lock
+
+
+def try_again(study: optuna.Study, trial: FrozenTrial) -> None:
+    """Queues the parameters of a trial whose worker was killed."""
+    study.enqueue_trial(trial.params, user_attrs={"retry_of": trial.user_attrs.get("retry_of", trial.number)})
+
+
+def release_dead_trials(study: optuna.Study) -> None:
+    """Marks the trials of killed workers FAIL and queues them again. Needs the lock."""
+    for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
+        if is_dead(trial.user_attrs.get("worker")):
+            study.tell(trial.number, state=TrialState.FAIL)
+            if trial.params:
+                try_again(study, trial)
+    optuna.storages.fail_stale_trials(study)
+
+
+def counts(study: optuna.Study) -> dict[str, int]:
+    """How many trials there are of each state; a killed worker's count as KILLED, apart from those that failed."""
+    found = dict.fromkeys(("COMPLETE", "PRUNED", "FAIL", "RUNNING", "WAITING", "KILLED"), 0)
+    for trial in study.get_trials(deepcopy=False):
+        found["KILLED" if was_killed(trial) else trial.state.name] += 1
+    return found
+
+
+def ended(found: Mapping[str, int]) -> int:
+    """How many trials of these counts are over and count towards the total."""
+    return found["COMPLETE"] + found["PRUNED"] + found["FAIL"]
+
+
+def is_open(study: optuna.Study, declared: Declared) -> bool:
+    """Whether anything is left to run, or to wait for."""
+    now = counts(study)
+    return ended(now) < declared.total or now["RUNNING"] > 0
+
+
+def was_killed(trial: FrozenTrial) -> bool:
+    """A trial that fails by itself leaves its reason; one whose worker was killed could not."""
+    return trial.state == TrialState.FAIL and "reason" not in trial.user_attrs
+
+
+def failures_in_a_row(study: optuna.Study) -> list[FrozenTrial]:
+    """The failed trials since the last one that ended well."""
+    finished = [t for t in study.get_trials(deepcopy=False) if t.state.is_finished() and not was_killed(t)]
+    finished.sort(key=lambda trial: str(trial.datetime_complete))
+    row: list[FrozenTrial] = []
+    for trial in reversed(finished):
+        if trial.state != TrialState.FAIL:
+            break
+        row.append(trial)
+    return row
+
+
+def take_trial(study: optuna.Study, storage: optuna.storages.RDBStorage, declared: Declared) -> Trial | None:
+    """The next trial, signed by this worker; None when the declared total is running or done."""
+    with study_lock(storage), experimental():
+        release_dead_trials(study)
+        now = counts(study)  # read once: another worker's trial may end at any moment, lock or no lock
+        if ended(now) + now["RUNNING"] >= declared.total:
+            return None
+        number = len(study.get_trials(deepcopy=False))
+        study.sampler = make_sampler(declared.sampler, declared.seed, number)
+        trial = study.ask(declared.space)
+        trial.set_user_attr("worker", this_process())
+        storage.record_heartbeat(trial._trial_id)
+        return trial
+
+
+@contextlib.contextmanager
+def heartbeat(storage: optuna.storages.RDBStorage, trial: Trial) -> Iterator[None]:
+    """Lets other machines know that the trial's worker is alive."""
+    stop = threading.Event()
+
+    def beat() -> None:
+        while not stop.wait(storage.heartbeat_interval):
+            with contextlib.suppress(Exception):  # a database that is away for a moment must not end the trial
+                storage.record_heartbeat(trial._trial_id)
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def running_trial(study: optuna.Study, number: int) -> Trial:
+    """The live trial of that number, in any process that reaches the storage."""
+    return Trial(study, study.get_trials(deepcopy=False)[number]._trial_id)
+
+
+def best_trial(study: optuna.Study) -> FrozenTrial | None:
+    """The best complete trial, if there is one."""
+    with contextlib.suppress(ValueError):
+        return study.best_trial
+    return None
+
+
+def is_better(study: optuna.Study, value: float) -> bool:
+    """Whether `value` would be the study's best."""
+    best = best_trial(study)
+    if best is None or best.value is None:
+        return math.isfinite(value)
+    return value < best.value if study.direction == optuna.study.StudyDirection.MINIMIZE else value > best.value

@@ -1,0 +1,159 @@
+import sqlite3
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from helpers import train
+from lstm_lab.records import store, tracking
+
+
+def test_the_store_is_at_the_root_unless_the_environment_says_otherwise(monkeypatch):
+    assert store.tracking_uri() == f"sqlite:///{store.ROOT}/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
+    assert store.tracking_uri() == "http://127.0.0.1:1"
+    with pytest.raises(store.StoreError, match="no tracking server answers there"):
+        store.check_store()
+
+
+@pytest.mark.parametrize("new_root", ["/new place", "/old", "/old/mlruns/artifacts/x", "/older"])
+def test_a_moved_store_points_to_where_it_is_now(tmp_path, monkeypatch, new_root):
+    from pathlib import Path
+
+    old, here = Path("/old").as_uri() + "/mlruns/artifacts", Path(new_root).as_uri() + "/mlruns/artifacts"
+    monkeypatch.setattr(store, "ROOT", Path(new_root))
+    with sqlite3.connect(tmp_path / "mlflow.db") as connection:
+        connection.execute("CREATE TABLE experiments (artifact_location TEXT)")
+        connection.execute("CREATE TABLE runs (artifact_uri TEXT)")
+        connection.execute("CREATE TABLE logged_models (artifact_location TEXT)")
+        connection.execute("INSERT INTO experiments VALUES (?), ('s3://bucket/mine')", [old])
+        connection.execute("INSERT INTO runs VALUES (?)", [f"{old}/1f/artifacts"])
+        connection.execute("INSERT INTO logged_models VALUES (?)", [f"{here}/models/m-1/artifacts"])
+    for _ in range(2):  # doing it again changes nothing
+        store.adopt_moved_store(tmp_path / "mlflow.db")
+        assert list(connection.execute("SELECT * FROM experiments")) == [(here,), ("s3://bucket/mine",)]
+        assert list(connection.execute("SELECT * FROM runs")) == [(f"{here}/1f/artifacts",)]
+        assert list(connection.execute("SELECT * FROM logged_models")) == [(f"{here}/models/m-1/artifacts",)]
+    connection.close()
+
+
+class Client:
+    """Keeps what is sent to MLflow."""
+
+    def __init__(self):
+        self.batches = []
+
+    def log_batch(self, run_id, metrics):
+        self.batches.append([(m.step, m.value) for m in metrics])
+
+
+def tracked(client, steps, points):
+    run = tracking.TrackedRun.__new__(tracking.TrackedRun)
+    run.client, run.run_id = client, "id"
+    run.start_sending(steps, points)
+    return run
+
+
+def progress(first, costs):
+    return SimpleNamespace(step=first + len(costs), costs=np.array(costs, np.float32))
+
+
+def test_every_cost_is_sent_in_batches():
+    client = Client()
+    run = tracked(client, steps=2500, points=5000)
+    run(progress(0, np.arange(1500)))
+    run(progress(1500, np.arange(1500, 2500)))
+    run.close()
+    assert [len(batch) for batch in client.batches] == [1000, 500, 1000]
+    assert [point for batch in client.batches for point in batch] == [(k, float(k)) for k in range(2500)]
+
+
+def test_a_long_curve_is_thinned_evenly_and_keeps_its_last_step():
+    client = Client()
+    run = tracked(client, steps=1001, points=100)
+    for first in range(0, 1001, 7):
+        run(progress(first, np.arange(first, min(first + 7, 1001))))
+    run.close()
+    assert [step for batch in client.batches for step, _ in batch] == [*range(0, 1001, 11), 1000]
+    client = Client()
+    run = tracked(client, steps=1000, points=100)
+    run(progress(0, np.arange(1000)))
+    run.close()
+    assert [step for batch in client.batches for step, _ in batch] == [*range(0, 1000, 10), 999]
+
+
+def test_what_could_not_be_sent_is_not_passed_over():
+    class Broken(Client):
+        def log_batch(self, run_id, metrics):
+            raise ConnectionError("gone")
+
+    run = tracked(Broken(), steps=10, points=10)
+    run(progress(0, np.ones(10)))
+    with pytest.raises(store.StoreError, match="did not take 10 points of the cost curve from step 0 on: gone"):
+        run.close()
+
+
+def test_costs_that_come_in_while_others_are_sent_are_sent_after_them():
+    class Slow(Client):
+        def log_batch(self, run_id, metrics):
+            super().log_batch(run_id, metrics)
+            if len(self.batches) < 3:  # the training goes on meanwhile
+                first = 5 * len(self.batches)
+                run.log_costs(first, np.arange(first, first + 5, dtype=np.float32))
+
+    client = Slow()
+    run = tracked(client, steps=15, points=15)
+    run.log_costs(0, np.arange(5, dtype=np.float32))
+    run.close()
+    assert [point for batch in client.batches for point in batch] == [(k, float(k)) for k in range(15)]
+
+
+def test_after_an_outage_everything_is_sent_once():
+    class Away(Client):
+        calls = 0
+
+        def log_batch(self, run_id, metrics):
+            self.calls += 1
+            if self.calls % 3:
+                raise ConnectionError("away")
+            super().log_batch(run_id, metrics)
+
+    client = Away()
+    run = tracked(client, steps=300, points=300)
+    for first in range(0, 300, 10):
+        run.log_costs(first, np.arange(first, first + 10, dtype=np.float32))
+        run.flush()
+        run.sending.exception()  # waits; the next flush tries again
+    client.calls = 2  # now it is back for good
+    run.close()
+    assert [point for batch in client.batches for point in batch] == [(k, float(k)) for k in range(300)]
+
+
+def test_a_resumed_run_sends_only_what_is_not_stored_and_notices_other_bits():
+    client = Client()
+    run = tracked(client, steps=10, points=10)
+    run.stored = {0: 0.0, 1: 1.0, 5: 5.0, 6: 6.5}
+    run.log_costs(0, np.arange(4, dtype=np.float32))
+    run.log_costs(4, np.arange(4, 10, dtype=np.float32))
+    run.close()
+    assert [step for batch in client.batches for step, _ in batch] == [2, 3, 4, 7, 8, 9]
+    assert run.contradicted == 6
+
+
+def test_a_tracking_server_gets_the_whole_run(server, tmp_path_factory, monkeypatch):
+    from mlflow import MlflowClient
+
+    from helpers import copy_project
+
+    checkout = copy_project(tmp_path_factory.mktemp("checkout"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    done = train(checkout, "experiment=smoke")
+    assert done.returncode == 0, done.stderr
+    assert f"look at it: {server}/#/experiments/" in done.stdout
+    client = MlflowClient(server)
+    [run] = client.search_runs([client.get_experiment_by_name("smoke").experiment_id])
+    assert run.info.status == "FINISHED"
+    assert len(client.get_metric_history(run.info.run_id, "cost")) == 20
+    assert {file.path for file in client.list_artifacts(run.info.run_id)} >= {"config.yaml", "cost.npy", "figures"}
+    assert not (checkout / "mlflow.db").exists()
+    assert not (checkout / "mlruns/artifacts").exists()

@@ -1,0 +1,166 @@
+"""Which runs are meant, what is read of each, in what they differ: on a store with all that a run can be."""
+
+import re
+
+import numpy as np
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Metric
+
+from lstm_lab.config import ConfigError
+from lstm_lab.reports import comparison
+from lstm_lab.reports.comparison import Choice, Curve, Facts
+from stores import COSTS, HOSTILE, compare, png
+
+
+def chosen(client, **choice):
+    return comparison.choose(client, Choice(**choice))
+
+
+def test_the_last_runs_come_first_and_deleted_ones_not_at_all(client, kinds):
+    names = [facts.name for facts in chosen(client)]
+    assert names[:3] == ["bare", "study grid", "trial 3: x"]
+    assert len(names) == len(kinds.ids)
+    assert [facts.name for facts in chosen(client, last=2)] == names[:2]
+
+
+def test_the_best_come_first_and_diverged_ones_after_all_others(client):
+    best = [facts.name for facts in chosen(client, best=4)]
+    assert set(best[:3]) == {"plain", "again", "longer"}
+    assert best[3] == "gru"
+    assert "diverged" not in best
+
+
+def test_runs_are_filtered_by_experiment_and_by_mlflows_conditions(client):
+    assert [facts.name for facts in chosen(client, filter="params.model.cell = 'gru'")] == ["gru"]
+    assert [facts.name for facts in chosen(client, filter="params.\"model.cell\" = 'gru'")] == ["gru"]
+    assert "trial 3: x" not in [facts.name for facts in chosen(client, filter="tags.trial IS NULL")]
+    assert chosen(client, experiment="kinds", filter="metrics.final_cost > 1e9")[0].name == "diverged"
+    with pytest.raises(ConfigError, match=r"experiment=kind: there is no such experiment; did you mean 'kinds'"):
+        chosen(client, experiment="kind")
+    for faulty in ("model.cell = gru", "'; DROP TABLE runs; --", "params.x = 'a' OR 1 = 1"):
+        with pytest.raises(ConfigError, match=r"^filter=.*a filter is written as in MLflow's page"):
+            chosen(client, filter=faulty)
+
+
+def test_ids_and_their_beginnings_name_runs_in_the_order_given(client, kinds):
+    gru, plain = kinds.ids["gru"], kinds.ids["plain"]
+    assert [facts.name for facts in chosen(client, runs=[gru, plain[:12], gru])] == ["gru", "plain"]
+    for word, said in {
+        "f" * 31: f"runs={'f' * 31}: no run begins so",
+        "f" * 32: "no run begins so",
+        kinds.gone: "that run was deleted; `mlflow runs restore",
+    }.items():
+        with pytest.raises(ConfigError, match=re.escape(said)):
+            chosen(client, runs=[word])
+
+
+def test_hundreds_of_runs_take_as_many_queries_as_one(tmp_path, monkeypatch):
+    client = MlflowClient(f"sqlite:///{tmp_path}/runs.db")
+    experiment = client.create_experiment("many", tmp_path.as_uri())
+    ids = [client.create_run(experiment, run_name=f"run {i}").info.run_id for i in range(150)]
+    queries = []
+
+    def counted(name):
+        call = getattr(client, name)
+        return lambda *words, **options: queries.append(name) or call(*words, **options)
+
+    for name in ("search_runs", "search_experiments", "get_run", "get_metric_history", "list_artifacts"):
+        monkeypatch.setattr(client, name, counted(name))
+    assert [facts.run_id for facts in chosen(client, last=120)] == ids[:-121:-1]
+    assert [facts.run_id for facts in chosen(client, runs=ids)] == ids
+    assert queries == ["search_experiments", "search_runs"] * 2
+    firsts = [run_id[0] for run_id in ids]
+    first = max(firsts, key=firsts.count)  # of 150 runs, at least ten begin with the same of 16 digits
+    with pytest.raises(ConfigError, match=rf"runs={first}: several runs begin so \({first}.*; give more digits"):
+        chosen(client, runs=[first])
+
+
+def test_every_kind_of_run_is_read_as_it_is(client, kinds):
+    found = dict(zip(kinds.ids, compare(client, list(kinds.ids.values())), strict=True))
+    plain = found["plain"]
+    np.testing.assert_array_equal(plain.curve.costs, COSTS)
+    assert plain.fit == png()
+    assert plain.facts.commit == "0123456*"
+    assert {name: run.facts.status for name, run in found.items()} == {
+        **dict.fromkeys(kinds.ids, "FINISHED"),
+        "going": "RUNNING",
+        "dead": "CUT SHORT",
+        "diverged": "FAILED",
+        "hostile": "RUNNING",
+        "trial 3: x": "PRUNED",
+    }
+    np.testing.assert_array_equal(found["going"].curve.costs, COSTS[:50].astype(float))
+    assert found["diverged"].facts.metrics["final_cost"] == np.inf
+    assert np.isnan(found["diverged"].facts.metrics["mean_last_20_cost"])
+    assert found["longer"].facts.params["training.steps"] == "400"
+    assert (found["bare"].curve, found["bare"].fit, found["bare"].fault) == (None, None, "")
+    assert found["study grid"].facts.params == {}
+    assert found["hostile"].curve is None
+    assert "Object arrays cannot be loaded when allow_pickle=False" in found["hostile"].fault
+    assert found["hostile"].facts.name == HOSTILE.replace("\x1b", "�").replace("\u202e", "�")
+
+
+def test_a_run_in_the_middle_of_its_training_has_the_curve_so_far(client, kinds):
+    """Infinity as a database keeps it, a step that was logged twice, points out of order."""
+    points = [(4, 1.0), (0, 3.0), (2, 2.0), (2, 2.5), (6, np.inf)]
+    experiment = client.get_run(kinds.ids["plain"]).info.experiment_id
+    run_id = client.create_run(experiment, run_name="odd").info.run_id
+    client.log_batch(run_id, [Metric("cost", cost, i, step) for i, (step, cost) in enumerate(points)])
+    [run] = compare(client, [run_id])
+    client.delete_run(run_id)
+    assert run.curve.steps.tolist() == [0, 2, 4, 6]
+    assert run.curve.costs.tolist() == [3.0, 2.5, 1.0, np.inf]
+
+
+def test_the_mean_of_a_whole_and_of_a_thinned_curve():
+    costs = np.random.default_rng(0).random(100)
+    mean = Curve(np.arange(100), costs).mean().costs
+    np.testing.assert_allclose(mean[19:], np.convolve(costs, np.full(20, 1 / 20), "valid"))
+    np.testing.assert_allclose(mean[:19], [costs[: i + 1].mean() for i in range(19)])
+    thinned = Curve(np.arange(0, 70, 7), np.arange(10.0)).mean()  # 20 steps hold the points of 0, 7 and 14 steps before
+    np.testing.assert_allclose(thinned.costs, [0, 0.5, 1, 2, 3, 4, 5, 6, 7, 8])
+    diverged = Curve(np.arange(3), np.array([1.0, 3.0, np.inf]))
+    assert diverged.mean().finite().costs.tolist() == [1.0, 2.0]
+
+
+def facts(**values):
+    empty = dict.fromkeys(("run_id", "name", "experiment", "status", "reason", "commit", "part", "verdict", "bits"), "")
+    return Facts(**{**empty, "started": None, "seconds": None, "params": {}, "metrics": {}, **values})
+
+
+def test_only_keys_that_differ_are_shown_in_the_configs_order():
+    runs = [
+        facts(params={"training.seed": "0", "model.cell": "lstm", "model.forget_bias": "1.0", "data.curve": "a"}),
+        facts(params={"training.seed": "0", "model.cell": "gru", "data.curve": "a", "optimizer.learning_rate": "0.1"}),
+        facts(),  # a study's own run: it has no config that could differ
+    ]
+    assert comparison.differing(runs) == {
+        "model.cell": ["lstm", "gru", ""],
+        "model.forget_bias": ["1.0", "-", ""],
+        "optimizer.learning_rate": ["-", "0.1", ""],
+    }
+    assert comparison.shared(runs) == {"data.curve": "a", "training.seed": "0"}
+    rates = ["0.012345678901", "0.2", "1e-05"]
+    assert comparison.short(rates) == ["0.0123457", "0.2", "1e-05"]
+    assert comparison.short(["0.01234567890", "0.01234567891"]) == ["0.01234567890", "0.01234567891"]
+
+
+def test_the_lowest_cost_is_marked_and_nothing_where_all_are_the_same():
+    assert comparison.best_of("final_cost", ["0.5", "0.1", "nan", "inf", "-", "0.1"]) == {1, 5}
+    assert comparison.best_of("final_cost", ["0.1", "0.1"]) == set()
+    assert comparison.best_of("final_cost", ["0.1", "-"]) == set()
+    assert comparison.best_of("final_cost", ["-"]) == set()
+    assert comparison.best_of("steps_per_second", ["3", "2"]) == set()
+
+
+@pytest.mark.parametrize(("runs", "words"), [([0, 2, 3, 4], "1, 3-5"), ([1], "2"), ([], ""), ([0, 1], "1-2")])
+def test_runs_are_numbered_from_1(runs, words):
+    assert comparison.numbers(runs) == words
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(None, "-"), (8.46, "8.5 s"), (60, "1 min 0 s"), (3599.6, "1 h 0 min"), (7500, "2 h 5 min")]
+)
+def test_durations(seconds, words):
+    assert comparison.duration(seconds) == words

@@ -1,0 +1,131 @@
+"""The page: what is drawn and embedded, and that nothing from the store is more than text on it."""
+
+import base64
+import io
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from mlflow import MlflowClient
+from PIL import Image
+
+from lstm_lab.reports import page as report_page
+from lstm_lab.reports.comparison import Curve
+from stores import HOSTILE, compare, png
+
+
+@pytest.mark.parametrize(
+    ("axis", "ticks"),
+    [
+        (report_page.Axis(0.008, 30, True), [0.01, 0.1, 1, 10]),
+        (report_page.Axis(0.8, 6, True), [1, 2, 5]),
+        (report_page.Axis(1, 200, False), [50, 100, 150, 200]),
+        (report_page.Axis(1, 3, False), [1, 2, 3]),
+        (report_page.Axis(1, 2, False), [1, 2]),
+        (report_page.Axis(1, 1000, True), [1, 10, 100, 1000]),
+        (report_page.Axis(1e-12, 1e8, True), [1e-12, 1e-9, 1e-6, 1e-3, 1, 1e3, 1e6]),
+    ],
+)
+def test_ticks_are_round_numbers(axis, ticks):
+    np.testing.assert_allclose(axis.ticks(), ticks)
+
+
+def points_of(path):
+    """The points of an SVG path, [points, 2]."""
+    return np.array([[float(number) for number in point.split(",")] for point in path.removeprefix("M").split()])
+
+
+def test_a_path_is_the_curve_and_a_long_one_keeps_its_peaks():
+    x, y = report_page.Axis(1, 5, False), report_page.Axis(0.1, 10, True)
+    short = report_page.path(Curve(np.arange(5), np.array([10, 1, 0.1, 1, 10])), x, y)
+    np.testing.assert_allclose(points_of(short), [[0, 0], [25, 50], [50, 100], [75, 50], [100, 0]])
+    costs = np.ones(100_000)
+    costs[[777, 77_777]] = 10, 0.1
+    long = points_of(report_page.path(Curve(np.arange(100_000), costs), report_page.Axis(1, 100_000, False), y))
+    assert len(long) <= 2 * report_page.BUCKETS + 2
+    assert (long[:, 1].min(), long[:, 1].max()) == (0, 100)
+
+
+def test_numbers_at_the_ends_do_not_cover_one_another():
+    assert report_page.spread([50, 10, 51]) == [50, 10, 55]
+    assert report_page.spread([99, 100, 100]) == [90, 95, 100]
+
+
+def test_what_is_drawn_of_curves_that_diverge_or_have_no_point():
+    def curve(*costs):
+        return Curve(np.arange(len(costs)), np.array(costs, float))
+
+    chart = report_page.draw_curves([curve(20, 10, 5), None, curve(20, 1e30, np.inf), curve(np.nan)], [[0, 2]])
+    first, second = chart["curves"]
+    assert (first["run"], first["diverged"], first["repeats"]) == (0, False, False)
+    assert (second["run"], second["diverged"], second["repeats"]) == (2, True, True)
+    assert second["end"][1] == 0  # at the upper edge, which is not at 1e30
+    assert chart["y_ticks"][-1][1] == "100"
+    assert report_page.draw_curves([None, curve(np.nan, np.inf)], []) is None
+    assert report_page.draw_curves([curve(1.0)], [])["curves"][0]["mean"] == "M0,50"
+
+
+def test_a_picture_is_embedded_small_and_nothing_else_is():
+    encoded = report_page.picture(png(1200))
+    with Image.open(io.BytesIO(base64.b64decode(encoded))) as opened:
+        assert (opened.format, opened.width) == ("PNG", 768)
+    jpeg = io.BytesIO()
+    Image.new("RGB", (9, 9)).save(jpeg, "JPEG")
+    huge = io.BytesIO()
+    Image.new("1", (20_000, 10_000)).save(huge, "PNG")
+    for other in (None, b"", b"<svg onload='alert(1)'/>", png()[:300], jpeg.getvalue(), huge.getvalue()):
+        assert report_page.picture(other) is None
+
+
+class Elements(HTMLParser):
+    """The tags of a page with their attributes, and its text."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.text = [], ""
+        self.feed(html)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_data(self, data):
+        self.text += data
+
+
+@pytest.fixture(scope="module")
+def html(kinds):
+    """The page of one run of each kind."""
+    compared = compare(MlflowClient(kinds.uri), list(kinds.ids.values()))
+    return report_page.render(compared, f"python src/report.py filter={HOSTILE}", "2026-11-24 12:00")
+
+
+def test_the_page_needs_nothing_else_and_runs_nothing(html):
+    elements = Elements(html)
+    assert {tag for tag, _ in elements.tags}.isdisjoint({"script", "link", "iframe", "object", "embed", "a", "base"})
+    assert "default-src 'none'; style-src 'unsafe-inline'; img-src data:" in html
+    for _, attributes in elements.tags:
+        assert not [key for key in attributes if key.startswith("on") or key in ("href", "srcset", "action")]
+        assert attributes.get("src", "data:image/png;base64,").startswith("data:image/png;base64,")
+    assert not re.search(r"url\(|@import|https?:", html)
+    # as text: name, reason, verdict, a value of the config, the command
+    assert elements.text.count("<script>alert(1)</script><img src=x onerror=alert(2)> [bold]{{ 7*7 }}") == 5
+
+
+def test_the_page_shows_curves_fits_and_what_differs(html, kinds):
+    elements = Elements(html)
+    means = [a for tag, a in elements.tags if tag == "path" and "raw" not in a["class"]]
+    assert [re.search(r"run-(\d+)", a["class"])[1] for a in means] == ["1", "2", "3", "4", "5", "6", "7", "9"]
+    assert "repeats" in means[1]["class"]  # the same bits as the run before
+    pictures = [a["src"] for tag, a in elements.tags if tag == "img"]
+    assert len(pictures) == 2
+    with Image.open(io.BytesIO(base64.b64decode(pictures[0].partition(",")[2]))) as opened:
+        assert opened.width == 64
+    words = " ".join(elements.text.split())
+    for text in (*kinds.ids.values(), "11 runs compared", "the cost became inf at step 2", "0123456*", "100 of 200"):
+        assert text in words
+    assert "Without a cost curve: 8, 10-11." in words
+    differing, shared = words.split("settings that all share")
+    assert "training.seed" in differing
+    assert "training.seed" not in shared
+    assert "training.level" in shared

@@ -1,0 +1,71 @@
+import matplotlib.colors
+import numpy as np
+import pytest
+from PIL import Image
+
+from lstm_lab.runs import figures
+
+
+def test_fit_is_drawn_as_the_tutorial_does():
+    x = np.linspace(0, 10, 400)
+    figure = figures.fit_figure(x, np.cos(x), np.cos(x) + 0.1, window=20, note="", title="")
+    target, prediction = figure.axes[0].lines
+    red, blue = matplotlib.colors.to_rgb("tab:red"), matplotlib.colors.to_rgb("tab:blue")
+    assert (target.get_linestyle(), matplotlib.colors.to_rgb(target.get_color())) == ("-", red)
+    assert (prediction.get_linestyle(), matplotlib.colors.to_rgb(prediction.get_color())) == ("--", blue)
+    np.testing.assert_array_equal(target.get_xdata(), x)
+    assert figure.axes[0].get_ylim() == pytest.approx((-1.2, 1.2))
+
+
+def test_cost_curve_is_on_a_log_scale_unless_a_cost_is_zero():
+    costs = np.geomspace(10, 0.01, 200).astype(np.float32)
+    assert figures.cost_figure(costs, "").axes[0].get_yscale() == "log"
+    assert figures.cost_figure(np.zeros(3, np.float32), "").axes[0].get_yscale() == "linear"
+
+
+def test_costs_that_are_not_finite_can_be_drawn(tmp_path):
+    figures.cost_figure(np.array([1.0, np.inf, np.nan], np.float32), "").savefig(tmp_path / "cost.png")
+    assert (tmp_path / "cost.png").stat().st_size > 1000
+
+
+def test_the_continued_curve_shows_no_prediction_of_what_was_trained_on():
+    x = np.linspace(0, 10, 400)
+    figure = figures.continued_figure(x, np.cos(x), 100, np.cos(x[100:]) + 0.1, x_label="", note="", title="")
+    target, prediction, border = figure.axes[0].lines
+    np.testing.assert_array_equal(target.get_xdata(), x)
+    np.testing.assert_array_equal(prediction.get_xdata(), x[100:])
+    assert set(border.get_xdata()) == {x[100]}
+
+
+def test_align_finds_a_stretch_again():
+    rng = np.random.default_rng(0)
+    curve = rng.normal(size=500)
+    assert figures.align(curve, curve[123:323]) == 123
+
+
+def test_animation_has_a_picture_a_step_and_moves(tmp_path):
+    x = np.linspace(0, 12, 300)
+    figures.fit_animation(
+        tmp_path / "fit.gif",
+        x=x,
+        targets=[np.cos(x)] * 3,
+        predictions=[np.zeros_like(x), 0.5 * np.cos(x), np.cos(x)],
+        steps=[1, 5, 10],
+        costs=np.geomspace(10, 0.1, 10),
+    )
+    pictures = []
+    with Image.open(tmp_path / "fit.gif") as animation:
+        assert animation.n_frames == 3
+        for frame in range(3):
+            animation.seek(frame)
+            pictures.append(np.asarray(animation.convert("RGB")))
+    assert (pictures[0] != pictures[1]).any()
+    assert (pictures[1] != pictures[2]).any()
+    assert (pictures[0][0, 0] == 255).all()
+
+
+def test_a_live_window_without_a_display_says_what_is_missing(monkeypatch):
+    monkeypatch.setattr("sys.platform", "linux")
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    assert "neither DISPLAY nor WAYLAND_DISPLAY is set" in figures.missing_for_live()

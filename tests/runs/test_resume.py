@@ -1,0 +1,321 @@
+"""Runs that are killed, and go on to the same end."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from mlflow import MlflowClient
+from rich.console import Console
+
+from helpers import copy_project, train
+from lstm_lab.config import CannotRunError, ConfigError
+from lstm_lab.records import checkpoint, lookup, processes, store, tracking
+from lstm_lab.runs import resume
+from lstm_lab.runs.run import find_checkpoint
+from lstm_lab.science.curves import Batches
+from lstm_lab.science.model import build_model
+from stores import HOSTILE
+
+QUIET = ("tracking.checkpoint_seconds=0.2", "tracking.animation=false", "tracking.model=false")
+
+
+def client_of(checkout):
+    return MlflowClient(f"sqlite:///{checkout}/mlflow.db")
+
+
+def runs_of(checkout, experiment):
+    client = client_of(checkout)
+    return client.search_runs([client.get_experiment_by_name(experiment).experiment_id])
+
+
+def artifacts_of(checkout, run_id):
+    return checkout / "mlruns/artifacts" / run_id / "artifacts"
+
+
+def checkpoints_of(checkout):
+    return sorted(checkout.glob("mlruns/checkpoints/*/step-*.npz"))
+
+
+def start(checkout, *words):
+    return subprocess.Popen(
+        [sys.executable, str(checkout / "src/train.py"), *words],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+
+
+def interrupt(process, number, checkout, after):
+    """Sends the signal once there are two checkpoints, one beyond step `after`; returns what was printed."""
+    while len(found := checkpoints_of(checkout)) < 2 or int(found[-1].stem[5:]) <= after:
+        assert process.poll() is None, process.stdout.read()
+        time.sleep(0.02)
+    process.send_signal(number)
+    return process.communicate()[0]
+
+
+def same_end(checkout, one, other):
+    """Whether two runs have the same costs, weights, optimizer, state and cost history, to the bit."""
+    saved = [checkpoint.load(artifacts_of(checkout, run) / "checkpoint/checkpoint.npz") for run in (one, other)]
+    arrays = [[s.costs, *s.weights, *s.optimizer, *s.state] for s in saved]
+    costs = [np.load(artifacts_of(checkout, run) / "cost.npy", allow_pickle=False) for run in (one, other)]
+    history = [
+        sorted((m.step, m.value) for m in client_of(checkout).get_metric_history(run, "cost")) for run in (one, other)
+    ]
+    return (
+        [a.tobytes() for a in arrays[0]] == [a.tobytes() for a in arrays[1]]
+        and costs[0].tobytes() == costs[1].tobytes()
+        and history[0] == history[1]
+        and [step for step, _ in history[0]] == list(range(len(costs[0])))
+    )
+
+
+def test_killed_three_times_and_trained_longer_a_run_comes_to_the_same_end(checkout):
+    config = ("model=gru", "optimizer=sgd", "training.report_every=500", *QUIET)
+    assert train(checkout, *config, "training.steps=4500", "tracking.experiment=whole").returncode == 0
+    [whole] = runs_of(checkout, "whole")
+    assert not list(checkout.glob("mlruns/checkpoints/*"))
+
+    first = start(checkout, *config, "training.steps=4000", "tracking.experiment=killed")
+    interrupt(first, signal.SIGKILL, checkout, after=300)
+    [run] = runs_of(checkout, "killed")
+    run_id = run.info.run_id
+    assert run.info.status == "RUNNING"
+
+    said = interrupt(start(checkout, f"resume={run_id}"), signal.SIGTERM, checkout, after=1000)
+    begun = int(re.search(r"resuming \S+ at step ([\d,]+) of 4,000", said).group(1).replace(",", ""))
+    assert 300 < begun <= 1500
+    assert client_of(checkout).get_run(run_id).info.status == "KILLED"
+    assert f"go on: python src/train.py resume={run_id}" in said
+    assert not checkpoints_of(checkout)  # an orderly end leaves the last one among the artifacts
+
+    interrupt(start(checkout, f"resume={run_id}"), signal.SIGKILL, checkout, after=2000)
+    older, newest = checkpoints_of(checkout)
+    before = checkpoint.load(older).step
+    newest.write_bytes(newest.read_bytes()[: newest.stat().st_size // 2])
+    done = train(checkout, f"resume={run_id}")
+    assert done.returncode == 0, done.stderr
+    assert f"{newest} is damaged: its bytes do not match their checksum\n" in done.stdout
+    assert f"at step {before:,} of 4,000\n" in done.stdout
+    assert len(client_of(checkout).get_metric_history(run_id, "cost")) == 4000
+    done = train(checkout, f"resume={run_id}", "training.steps=4500")
+    assert done.returncode == 0, done.stderr
+    run = client_of(checkout).get_run(run_id)
+    assert run.info.status == "FINISHED"
+    assert "reason" not in run.data.tags
+    assert "contradicted" not in run.data.tags
+    assert run.data.tags["changed.training.steps"] == "4500"
+    assert run.data.metrics["final_cost"] == whole.data.metrics["final_cost"]
+    assert same_end(checkout, whole.info.run_id, run_id)
+    assert not list(checkout.glob("mlruns/checkpoints/*"))
+
+
+def test_runs_of_killed_processes_are_found_and_living_ones_left_alone(checkout):
+    long = start(checkout, "training.steps=1000000", *QUIET)
+    while not checkpoints_of(checkout):
+        time.sleep(0.05)
+    assert "cut short" not in train(checkout, "experiment=smoke").stdout
+    [run] = runs_of(checkout, "lstm-lab")
+    assert run.info.status == "RUNNING"
+    refused = train(checkout, f"resume={run.info.run_id}")
+    assert refused.returncode == 2
+    assert f"it is still training (process {long.pid} on " in refused.stderr
+
+    long.kill()
+    long.communicate()
+    said = train(checkout, "experiment=smoke").stdout
+    assert f"{run.info.run_name}; to go on: python src/train.py resume={run.info.run_id}\n" in said
+    [run] = runs_of(checkout, "lstm-lab")
+    assert run.info.status == "KILLED"
+    assert run.data.tags["reason"] == "interrupted: its process was killed"
+
+
+@pytest.fixture
+def stored(default_run, tmp_path, monkeypatch):
+    """A copy of the default run's store, and the client of it that this process uses."""
+    copy = tmp_path / "copy"
+    shutil.copytree(default_run.checkout, copy)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{copy}/mlflow.db")
+    store.open_store.cache_clear()
+    monkeypatch.setattr(store, "ROOT", copy)
+    store.adopt_moved_store(copy / "mlflow.db")
+    [run] = runs_of(copy, "lstm-lab")
+    yield run, client_of(copy)
+    store.open_store.cache_clear()
+
+
+@pytest.mark.parametrize("tag", ["{", "7", '{"host": 1}', "[" * 4000, HOSTILE])
+def test_a_run_that_no_known_process_signed_is_left_alone(stored, tag):
+    """On a shared server anybody writes tags."""
+    run_id, client = stored[0].info.run_id, stored[1]
+    client.set_tag(run_id, "process", tag)
+    client.update_run(run_id, status="RUNNING")
+    assert resume.mark_interrupted(client) == []
+    with pytest.raises(ConfigError, match=r"it may still be training .* add take_over=true"):
+        resume.refuse_running(client.get_run(run_id))
+    resume.refuse_running(client.get_run(run_id), take_over=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({}, "is finished, with all its 200 steps; to train it longer, add training.steps=400"),
+        ({"training.steps": 100}, "training.steps=100: the run is to do 200 steps; they can be raised only"),
+        ({"training.steps": "many"}, "training.steps='many': must be a valid integer"),
+        ({"training.seed": 1}, "training.seed: a resumed run keeps its config"),
+        ({"model": {}}, "model: a resumed run keeps its config"),
+        ({"tracking.experiment": "other"}, "tracking.experiment: a resumed run keeps its config"),
+    ],
+)
+def test_what_may_not_change_is_refused(stored, changes, message):
+    run, _ = stored
+    with pytest.raises(ConfigError, match=message):
+        resume.prepare(run.info.run_id, changes, take_over=False)
+
+
+def test_what_may_change_leaves_the_rest_as_it_was(stored):
+    run, client = stored
+    before = lookup.config_of(client, run).model_dump()
+    after = resume.prepare(run.info.run_id, {"training.steps": 300, "tracking.figures": False}, False).model_dump()
+    assert after["training"].pop("steps") == 300
+    assert after["tracking"].pop("figures") is False
+    del before["training"]["steps"], before["tracking"]["figures"]
+    assert after == before
+
+
+@pytest.mark.parametrize(
+    ("run_id", "message"),
+    [("abc", "must be the id of a run"), ("0" * 32, "not found"), ("../../etc/passwd", "must be the id of a run")],
+)
+def test_an_id_that_is_none_is_named(stored, run_id, message):
+    with pytest.raises(CannotRunError, match=f"resume={re.escape(run_id)}: .*{message}"):
+        resume.prepare(run_id, {}, take_over=False)
+
+
+def test_a_run_that_cannot_be_resumed_says_why(stored):
+    run, client = stored
+    run_id = run.info.run_id
+    elsewhere = {**processes.this_process(), "host": "another-machine/x/y"}
+    client.set_tag(run_id, "process", json.dumps(elsewhere))
+    client.update_run(run_id, status="RUNNING")
+    with pytest.raises(ConfigError, match=r"may still be training \(process \d+ on another-machine.*take_over=true"):
+        resume.prepare(run_id, {}, take_over=False)
+    assert resume.mark_interrupted(client) == []
+    assert resume.prepare(run_id, {}, take_over=True).training.steps == 200
+    assert client.get_run(run_id).info.status == "KILLED"
+
+    client.set_terminated(run_id, "FAILED")
+    client.set_tag(run_id, "reason", "the cost became nan at step 7")
+    with pytest.raises(ConfigError, match=r"would fail again at the same step \(the cost became nan at step 7\)"):
+        resume.prepare(run_id, {}, take_over=False)
+    client.set_tag(run_id, "study", "default")
+    with pytest.raises(ConfigError, match="belongs to the sweep 'default', which goes on when its command is typed"):
+        resume.prepare(run_id, {}, take_over=False)
+    client.delete_run(run_id)
+    with pytest.raises(CannotRunError, match="that run was deleted"):
+        resume.prepare(run_id, {}, take_over=False)
+
+
+def test_code_that_makes_other_data_cannot_go_on_with_a_run(stored):
+    run, client = stored
+    config = resume.prepare(run.info.run_id, {"training.steps": 300}, take_over=False)
+    tracked = tracking.TrackedRun.resume(client, config, client.get_run(run.info.run_id))
+    tracked.sender.shutdown()
+    weights = build_model(**config.model.model_dump(), seed=config.training.seed).get_weights()
+    same, other = Batches(**config.data.model_dump()), Batches("sine_to_cosine", 50, 20, sample_spacing=0.1)
+    assert find_checkpoint(config, tracked, same, weights, Console(quiet=True)).step == 200
+    with pytest.raises(ConfigError, match="makes other data than that run began with"):
+        find_checkpoint(config, tracked, other, weights, Console(quiet=True))
+    with pytest.raises(ConfigError, match="makes other initial weights than that run began with"):
+        find_checkpoint(config, tracked, same, weights[:-1], Console(quiet=True))
+
+
+def test_only_a_run_whose_every_process_is_gone_is_cut_short():
+    living = processes.this_process()
+    gone, elsewhere = {**living, "started": "before"}, {**living, "started": "before", "host": "another"}
+
+    def cut_short(*signers, **tags):
+        signed = {f"process.{i}" if i else "process": json.dumps(p) for i, p in enumerate(signers)}
+        return processes.is_cut_short(SimpleNamespace(data=SimpleNamespace(tags={**signed, **tags})))
+
+    assert cut_short(gone)
+    assert cut_short(gone, gone, study="default")  # a sweep's own run, which many workers sign
+    assert not cut_short(gone, living)
+    assert not cut_short(gone, elsewhere)
+    assert not cut_short()
+    assert not cut_short(gone, trial="3")  # its study sees to it
+
+
+def test_a_config_from_the_store_is_data(stored):
+    run, client = stored
+    config = artifacts_of(store_folder(client), run.info.run_id) / "config.yaml"
+    for bad in ("!!python/object/apply:os.system ['touch /tmp/pwned']", "model: {_target_: os.system}", "\xff: ["):
+        config.write_text(bad)
+        with pytest.raises(store.StoreError, match="is none for this version of the code"):
+            resume.prepare(run.info.run_id, {"training.steps": 300}, take_over=False)
+
+
+def store_folder(client):
+    from pathlib import Path
+
+    return Path(client.tracking_uri.removeprefix("sqlite:///")).parent
+
+
+def test_checkpoints_of_another_config_or_with_nothing_left_are_passed_over(stored, monkeypatch, tmp_path):
+    run, client = stored
+    run_id = run.info.run_id
+    monkeypatch.setattr(resume, "ROOT", tmp_path)
+    config = lookup.config_of(client, run)
+    own = artifacts_of(store_folder(client), run_id) / "checkpoint/checkpoint.npz"
+    assert resume.newest_checkpoint(client, run_id, config) == (None, [])  # all 200 steps are done
+    longer = resume.prepare(run_id, {"training.steps": 201}, take_over=False)
+    found, faults = resume.newest_checkpoint(client, run_id, longer)
+    assert (found.step, faults) == (200, [])
+    saved = checkpoint.load(own)
+    checkpoint.save(resume.folder_of(run_id), checkpoint.Checkpoint(150, "other", saved.costs[:150], [], [], []))
+    found, faults = resume.newest_checkpoint(client, run_id, longer)
+    assert found.step == 200
+    assert len(faults) == 1
+    assert faults[0].endswith("is of another config")
+    own.write_bytes(own.read_bytes()[:-1])
+    assert resume.newest_checkpoint(client, run_id, longer)[0] is None
+
+
+def test_a_server_that_goes_away_loses_nothing(tmp_path_factory, tmp_path, free_server):
+    checkout = copy_project(tmp_path_factory.mktemp("checkout"))
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": free_server.uri, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+    free_server.start()
+    command = [sys.executable, "src/train.py", "training.steps=4000", "training.report_every=500", *QUIET]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, cwd=checkout, env=environment, **pipes)
+    for line in process.stdout:
+        if line.startswith("step     500"):
+            break
+    free_server.stop()
+    stdout, stderr = process.communicate(timeout=120)
+    assert "step   3,500" in stdout  # training went on
+    assert process.returncode == 2
+    assert "Traceback" not in stderr
+    assert re.search(r"did not take [\d,]+ points of the cost curve from step [\d,]+ on", stderr)
+    [run_id] = re.findall(r"`python src/train.py resume=(\w+)` goes on from the last checkpoint", stderr)
+    assert checkpoints_of(checkout)
+
+    free_server.start()
+    done = train(checkout, f"resume={run_id}", env=environment)
+    assert done.returncode == 0, done.stderr
+    assert "contradicted" not in done.stdout
+    client = MlflowClient(free_server.uri)
+    run = client.get_run(run_id)
+    assert run.info.status == "FINISHED"
+    client.download_artifacts(run_id, "cost.npy", str(tmp_path))
+    costs = np.load(tmp_path / "cost.npy", allow_pickle=False)
+    history = client.get_metric_history(run_id, "cost")
+    assert sorted((m.step, m.value) for m in history) == list(enumerate(costs.tolist()))
+    assert {file.path for file in client.list_artifacts(run_id)} >= {"config.yaml", "figures", "checkpoint"}
+    assert not list(checkout.glob("mlruns/checkpoints/*"))

@@ -1,0 +1,96 @@
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from lstm_lab.science.curves import Batches
+
+SPACING = 1 / (10 * math.pi)
+NOISY = {"amplitudes": [0.6, 0.3], "frequencies": [1.0, 2.3], "noise_stddev": 0.05, "noise_seed": 7}
+
+
+def tutorial_batches(**changes) -> Batches:
+    return Batches(
+        **{"curve": "sine_to_cosine", "batch_size": 50, "time_steps": 20, "sample_spacing": SPACING, **changes}
+    )
+
+
+def test_batch_is_the_tutorials_formula():
+    # the tutorial: xs = np.arange(start, start + 20 * 50).reshape((50, 20)) / (10 * np.pi), start advancing by 20
+    k = 7
+    x = np.arange(20 * k, 20 * k + 20 * 50).reshape(50, 20) / (10 * np.pi)
+    rows = tutorial_batches().rows(k, 50)
+    np.testing.assert_allclose(rows.x, x, rtol=1e-15)
+    np.testing.assert_array_equal(rows.inputs[..., 0], np.sin(rows.x).astype(np.float32))
+    np.testing.assert_array_equal(rows.targets[..., 0], np.cos(rows.x).astype(np.float32))
+    assert rows.inputs.shape == rows.targets.shape == (50, 20, 1)
+
+
+def test_each_row_goes_on_where_the_batch_before_ended():
+    batches = tutorial_batches()
+    before, after = batches.rows(3, 50), batches.rows(4, 50)
+    np.testing.assert_allclose(after.x[:, 0] - before.x[:, -1], SPACING, rtol=1e-9)
+
+
+PARAMETERS = {
+    "sine_to_cosine": {},
+    "noisy_sines_to_derivative": NOISY,
+    "delayed_recall": {"delay": 5, "noise_seed": 7},
+}
+
+
+@pytest.mark.parametrize("curve", PARAMETERS)
+def test_batches_of_a_chunk_are_windows_of_its_rows(curve):
+    batches = tutorial_batches(curve=curve, **PARAMETERS[curve])
+    chunk = batches.rows(200, 50 + 12)  # its samples cross a block of the noise
+    for k in range(13):
+        batch = batches.rows(200 + k, 50)
+        np.testing.assert_array_equal(chunk.inputs[k : k + 50], batch.inputs)
+        np.testing.assert_array_equal(chunk.targets[k : k + 50], batch.targets)
+
+
+def test_x_is_exact_after_a_million_steps():
+    batch = tutorial_batches().rows(10**6, 50)
+    exact = [Fraction(SPACING) * n for n in range(20 * 10**6, 20 * 10**6 + 1000)]
+    assert max(abs(Fraction(x) - e) for x, e in zip(batch.x.ravel(), exact, strict=True)) < 1e-9
+
+
+def test_the_noisy_curves_target_is_the_derivative_of_its_clean_input():
+    batches = tutorial_batches(curve="noisy_sines_to_derivative", sample_spacing=1e-3, **NOISY | {"noise_stddev": 0.0})
+    rows = batches.rows(0, 50)
+    n = np.arange(1000)
+    clean, derivative = batches.curve(n, n * 1e-3, **batches.parameters)
+    np.testing.assert_allclose(np.gradient(clean, 1e-3)[1:-1], derivative[1:-1], atol=1e-5)
+    np.testing.assert_array_equal(rows.targets.ravel(), derivative.astype(np.float32))
+
+
+def test_noise_has_the_stated_spread_and_its_seed_decides_it():
+    noisy, clean, other = (
+        tutorial_batches(curve="noisy_sines_to_derivative", **NOISY | change).rows(0, 1000).inputs.ravel()
+        for change in ({}, {"noise_stddev": 0.0}, {"noise_seed": 8})
+    )
+    noise = noisy - clean
+    assert abs(noise.std() - 0.05) < 0.001
+    assert abs(np.corrcoef(noise[1:], noise[:-1])[0, 1]) < 0.03
+    assert abs(np.corrcoef(noise, other - clean)[0, 1]) < 0.03
+
+
+def test_digest_tells_data_apart():
+    digests = {
+        tutorial_batches(**change).digest(steps)
+        for change in ({}, {"time_steps": 10, "batch_size": 100}, {"sample_spacing": 0.03})
+        for steps in (200, 201)
+    }
+    assert len(digests) == 6
+    assert tutorial_batches().digest(200) == tutorial_batches().digest(200)
+
+
+def test_delayed_recalls_target_is_its_input_some_samples_ago():
+    rows = tutorial_batches(curve="delayed_recall", delay=5, noise_seed=7).rows(200, 50)  # crosses a block of the noise
+    inputs, targets = rows.inputs.ravel(), rows.targets.ravel()
+    np.testing.assert_array_equal(targets[5:], inputs[:-5])
+    assert abs(inputs.mean()) < 0.15
+    assert 0.85 < inputs.std() < 1.15
+    correlation = np.correlate(inputs, inputs, "full")[len(inputs) : len(inputs) + 8] / len(inputs)
+    assert np.abs(correlation).max() < 0.15

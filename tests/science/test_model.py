@@ -1,0 +1,117 @@
+import math
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from lstm_lab.science.model import build_model, spawn_seeds, zero_state
+
+RECIPE: dict[str, Any] = {"cell": "lstm", "cell_size": 10, "hidden_stddev": 1.0, "hidden_bias": 0.1, "forget_bias": 1.0}
+
+
+def build(cell="lstm", seed=0, **changes) -> keras.Model:
+    recipe = RECIPE | {"cell": cell} | changes
+    if cell != "lstm":
+        del recipe["forget_bias"]
+    return build_model(**recipe, seed=seed)
+
+
+def sigmoid(z):
+    return 1 / (1 + np.exp(-z))
+
+
+def test_lstm_is_the_textbooks():
+    """Hochreiter and Schmidhuber's cell with forget gate (Goodfellow et al., Deep Learning, section 10.10.1)."""
+    model = build(cell_size=3, seed=4)
+    w_in, b_in, kernel, recurrent, bias, w_out, b_out = (w.astype(np.float64) for w in model.get_weights())
+    rng = np.random.default_rng(0)
+    x, h, c = rng.normal(size=(2, 5, 1)), rng.normal(size=(2, 3)), rng.normal(size=(2, 3))
+    prediction, final_h, final_c = model([v.astype(np.float32) for v in (x, h, c)])
+    outputs = []
+    for t in range(5):
+        z = (x[:, t] @ w_in + b_in) @ kernel + h @ recurrent + bias
+        i, f, g, o = np.split(z, 4, axis=1)
+        c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+        h = sigmoid(o) * np.tanh(c)
+        outputs.append(h @ w_out + b_out)
+    np.testing.assert_allclose(prediction, np.stack(outputs, axis=1), atol=2e-6)
+    np.testing.assert_allclose(final_h, h, atol=1e-6)
+    np.testing.assert_allclose(final_c, c, atol=1e-6)
+
+
+def test_simple_rnn_is_the_textbooks():
+    model = build("simple_rnn", cell_size=3)
+    w_in, b_in, kernel, recurrent, bias, w_out, b_out = model.get_weights()
+    x, h = np.full((1, 4, 1), 0.5, np.float32), np.zeros((1, 3), np.float32)
+    prediction, final_h = model([x, h])
+    for t in range(4):
+        h = np.tanh((x[:, t] @ w_in + b_in) @ kernel + h @ recurrent + bias)
+    np.testing.assert_allclose(final_h, h, atol=1e-6)
+    np.testing.assert_allclose(prediction[:, -1], h @ w_out + b_out, atol=1e-6)
+
+
+@pytest.mark.parametrize(("cell", "states"), [("lstm", 2), ("gru", 1), ("simple_rnn", 1)])
+def test_two_windows_with_the_state_carried_are_one_long_window(cell, states):
+    model = build(cell)
+    x = tf.constant(np.random.default_rng(1).normal(size=(4, 6, 1)), tf.float32)
+    state = [tf.constant(tensor) for tensor in zero_state(model, 4)]
+    assert [s.shape for s in state] == [(4, 10)] * states
+    whole, *end = model([x, *state])
+    first, *carried = model([x[:, :3], *state])
+    second, *final = model([x[:, 3:], *carried])
+    np.testing.assert_allclose(np.concatenate([first, second], axis=1), whole, atol=1e-6)
+    for x, y in zip(final, end, strict=True):
+        np.testing.assert_allclose(x, y, atol=1e-6)
+
+
+@pytest.mark.parametrize(("cell", "kernels"), [("lstm", 4), ("gru", 3), ("simple_rnn", 1)])
+def test_initial_weights_follow_the_recipe(cell, kernels):
+    n = 100  # large enough for the spread to show
+    w_in, b_in, kernel, recurrent, bias, w_out, b_out = build(cell, cell_size=n).get_weights()
+    assert w_in.shape == (1, n)
+    assert w_out.shape == (n, 1)
+    for normal in (w_in, w_out):
+        assert abs(normal.std() - 1) < 0.25
+        assert abs(normal.mean()) < 0.35
+    np.testing.assert_array_equal(np.concatenate([b_in, b_out]), np.full(n + 1, 0.1, np.float32))
+    limit = math.sqrt(6 / ((n + n) + kernels * n))  # rows: input and recurrent stacked
+    for uniform in (kernel, recurrent):
+        assert uniform.shape == (n, kernels * n)
+        assert 0.99 * limit < np.abs(uniform).max() <= limit
+        assert abs(uniform.std() - limit / math.sqrt(3)) < 0.02 * limit
+    expected = np.zeros_like(bias)
+    if cell == "lstm":
+        expected[n : 2 * n] = 1.0
+    np.testing.assert_array_equal(bias, expected)
+
+
+def test_the_seed_alone_decides_the_weights():
+    a, again, other = build(seed=3).get_weights(), build(seed=3).get_weights(), build(seed=4).get_weights()
+    for x, y in zip(a, again, strict=True):
+        np.testing.assert_array_equal(x, y)
+    assert not np.array_equal(a[0], other[0])
+    assert not np.array_equal(a[2], other[2])
+    assert not np.array_equal(a[2], a[3])  # no two layers draw the same numbers
+    assert len(set(spawn_seeds(0, 100))) == 100
+
+
+def test_saved_model_loads_in_safe_mode_and_answers_alike(tmp_path):
+    model = build()
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
+    inputs = [np.ones((2, 20, 1), np.float32), *zero_state(model, 2)]
+    for x, y in zip(model(inputs), loaded(inputs), strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+@pytest.mark.parametrize(("cell", "kernels"), [("lstm", 4), ("gru", 3), ("simple_rnn", 1)])
+def test_an_orthogonal_recurrent_kernel_has_orthonormal_rows_and_leaves_the_other_weights(cell, kernels):
+    recipe = {**RECIPE, "cell": cell, "forget_bias": 1.0 if cell == "lstm" else None}
+    usual, other = (
+        build_model(**recipe, recurrent_initializer=name, seed=0).get_weights() for name in ("glorot", "orthogonal")
+    )
+    assert other[3].shape == (10, kernels * 10)
+    np.testing.assert_allclose(other[3] @ other[3].T, np.eye(10), atol=1e-5)
+    assert all(np.array_equal(a, b) for i, (a, b) in enumerate(zip(usual, other, strict=True)) if i != 3)

@@ -1,0 +1,328 @@
+"""Series of one's own: what is read, what is refused, and how batches are cut from it."""
+
+import csv
+import hashlib
+import os
+import re
+import shutil
+
+import keras
+import numpy as np
+import pytest
+from mlflow import MlflowClient
+
+from helpers import copy_project, train
+from lstm_lab.config import ConfigError
+from lstm_lab.science import series
+from lstm_lab.science.evaluation import compile_prediction, evaluate, roll_out
+from lstm_lab.science.model import build_model, with_units, zero_state
+from lstm_lab.science.series import SeriesBatches
+from lstm_lab.science.training import Program, build_optimizer
+from lstm_lab.science.training import train as train_steps
+
+SAMPLES = 103
+
+
+def write_csv(path, samples=SAMPLES, lines=None):
+    """Columns 'a', 'b' and 'name'; b is a quarter of a period ahead of a."""
+    n = np.arange(samples)
+    rows = [f"{np.sin(i / 5) * 3 + 10},{np.cos(i / 5) * 100},sample {i}" for i in n]
+    for at, line in (lines or {}).items():
+        rows[at] = line
+    path.write_text("\n".join(["a,b,name", *rows]) + "\n")
+    return path
+
+
+def batches_of(path, **changes):
+    settings = {"input": "a", "target": "b", "horizon": None, "held_out": 0.2, "batch_size": 3, "time_steps": 4}
+    return SeriesBatches(path, **settings | changes)
+
+
+@pytest.fixture
+def file(tmp_path):
+    return write_csv(tmp_path / "my.csv")
+
+
+def columns(path):
+    with open(path) as text:
+        rows = list(csv.DictReader(text))
+    return {name: np.array([float(row[name]) for row in rows]) for name in ("a", "b")}
+
+
+def test_each_row_goes_on_where_it_was_until_the_streams_are_used_up(file):
+    batches = batches_of(file)
+    # 103 samples, 21 of them held out: 82 are 6 steps of 3 x 4 and 10 left over, the oldest
+    chunk = batches.chunk(0, 14)
+    x = chunk.x.reshape(14, 3, 4)
+    np.testing.assert_array_equal(x[0], [[10, 11, 12, 13], [34, 35, 36, 37], [58, 59, 60, 61]])
+    np.testing.assert_array_equal(x[5, -1], [78, 79, 80, 81])
+    for k in range(14):
+        np.testing.assert_array_equal(batches.chunk(k, 1).x, x[k])
+        if k % 6:
+            np.testing.assert_array_equal(x[k][:, 0], x[k - 1][:, -1] + 1)
+        else:
+            np.testing.assert_array_equal(x[k], x[0])
+    np.testing.assert_array_equal(chunk.starts_over, [k % 6 == 0 for k in range(14)])
+    assert sorted(x[:6].ravel()) == list(range(10, 82))
+
+
+def test_numbers_are_normalised_by_the_samples_to_train_on_alone(file):
+    values, batches = columns(file), batches_of(file)
+    known = {name: v[:82] for name, v in values.items()}
+    chunk = batches.chunk(0, 6)
+    for found, name in ((chunk.inputs, "a"), (chunk.targets, "b")):
+        expected = (values[name][chunk.x.astype(int)] - known[name].mean()) / known[name].std()
+        np.testing.assert_allclose(found[..., 0], expected, rtol=1e-6)
+    np.testing.assert_allclose(batches.units, [(v.mean(), v.std()) for v in known.values()])
+
+
+def test_with_a_horizon_the_target_is_the_input_later_and_no_held_out_value_is_trained_on(file):
+    values, batches = columns(file)["a"], batches_of(file, target=None, horizon=5)
+    chunk, (mean, stddev) = batches.chunk(0, batches.epoch), batches.units[0]
+    row = chunk.x.astype(int)  # of the target
+    np.testing.assert_allclose(chunk.targets[..., 0] * stddev + mean, values[row], rtol=1e-6)
+    np.testing.assert_allclose(chunk.inputs[..., 0] * stddev + mean, values[row - 5], rtol=1e-6)
+    assert row.max() == 81
+    unseen = batches.continuation(1000, windows=50)
+    assert list(unseen.x[unseen.first :]) == list(range(82, 102))  # the five windows of four that are whole
+    np.testing.assert_allclose(unseen.targets * stddev + mean, values[unseen.x.astype(int)], rtol=1e-6)
+
+
+def test_training_carries_the_state_within_an_epoch_and_starts_over_after_it(file):
+    """With weights that do not change, the state after k steps is that of each stream gone through by hand."""
+    batches = batches_of(file)
+    model = build_model("gru", 3, hidden_stddev=1.0, hidden_bias=0.1, seed=0)
+    for level in (False, True):
+        program = Program(
+            model,
+            build_optimizer("sgd", learning_rate=0.0),
+            batch_size=3,
+            carry_state=True,
+            jit_compile=level,
+            stride=3,
+        )
+        for steps, first in ((5, 0), (6, 0), (8, 6), (13, 12)):
+            *_, last = train_steps(program.chunk, batches, zero_state(model, 3), steps=steps, chunk_steps=4)
+            streams = np.concatenate([batches.chunk(k, 1).inputs for k in range(first, steps)], axis=1)
+            expected = model([streams, *zero_state(model, 3)])
+            np.testing.assert_allclose(last.state[0], expected[1], atol=1e-6)
+            np.testing.assert_allclose(last.prediction, expected[0][:, -4:], atol=1e-6)
+
+
+def test_the_held_out_samples_are_predicted_after_those_before_them_and_rolled_out_by_hand(file):
+    batches = batches_of(file, target=None, horizon=3)
+    model = build_model("simple_rnn", 4, hidden_stddev=1.0, hidden_bias=0.1, seed=0)
+    unseen = batches.continuation(10, windows=50)
+    found = evaluate(model, unseen, None, time_steps=4, carry_state=True)
+    values, (mean, stddev) = columns(file)["a"], batches.units[0]
+    assert (unseen.first, batches.trained) == (79, 79)  # all that was trained on goes before
+    x = ((values[:99] - mean) / stddev).astype(np.float32)
+    whole = np.asarray(model([x.reshape(1, -1, 1), *zero_state(model, 1)])[0]).ravel()
+    np.testing.assert_allclose(found.prediction, mean + stddev * whole[79:], rtol=1e-5)
+    np.testing.assert_allclose(
+        found.metrics["persistence_mse"], ((values[79:99] - values[82:102]) ** 2).mean(), rtol=1e-5
+    )
+    fed = x[:82]  # what is known at the border: every sample that is not held out
+    while len(fed) < 82 + 20:
+        predicted = np.asarray(model([fed.reshape(1, -1, 1), *zero_state(model, 1)])[0]).ravel()
+        fed = np.append(fed, predicted[len(fed) - 3])  # the input three samples after the one that it was made from
+    np.testing.assert_allclose(found.rolled_out, mean + stddev * fed[82:], rtol=1e-4)
+    assert found.metrics["rollout_persistence_mse"] == pytest.approx(
+        ((values[81] - values[82:102]) ** 2).mean(), rel=1e-5
+    )
+
+
+def test_without_carry_a_rollout_starts_over_with_every_window():
+    model = build_model("gru", 3, hidden_stddev=1.0, hidden_bias=0.1, seed=0)
+    predict, state = compile_prediction(model), zero_state(model, 1)
+    found = roll_out(predict, np.array([0.5]), state, 6, reset_every=3)
+    again = roll_out(predict, found[2:3], state, 3)
+    np.testing.assert_allclose(found[3:], again, atol=1e-6)
+
+
+def test_the_model_is_kept_for_numbers_in_their_own_units(tmp_path):
+    model = build_model("lstm", 3, hidden_stddev=1.0, hidden_bias=0.1, seed=0, forget_bias=1.0)
+    kept = with_units(model, (300.0, 20.0), (-5.0, 0.5))
+    kept.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
+    x = np.random.default_rng(0).normal(size=(2, 7, 1)).astype(np.float32)
+    state = [np.full((2, 3), 0.3, np.float32), np.full((2, 3), -0.2, np.float32)]
+    expected, found = model([x, *state]), loaded([300 + 20 * x, *state])
+    np.testing.assert_allclose(found[0], -5 + 0.5 * expected[0], atol=1e-4)
+    for one, other in zip(expected[1:], found[1:], strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4)
+    assert [tensor.name for tensor in loaded.inputs] == [tensor.name for tensor in model.inputs]
+
+
+FAULTS = {
+    "missing": ({3: ",1,x"}, "line 5, column 'a': is empty; every sample needs a number"),
+    "text": ({0: "1,two,x"}, "line 2, column 'b': 'two' is no number, such as 3.14 or -2e-5, of at most 1e+100"),
+    "not a number": ({9: "nan,2,x"}, "line 11, column 'a': 'nan' is no number"),
+    "infinite": ({9: "1,-inf,x"}, "line 11, column 'b': '-inf' is no number"),
+    "too large": ({9: "1,1e300,x"}, "line 11, column 'b': '1e300' is no number"),
+    "underscore": ({9: "1_000,2,x"}, "line 11, column 'a': '1_000' is no number"),
+    "a field too few": ({9: "1,2"}, "line 11: has 2 fields, but the first line names 3 columns"),
+    "a field too many": ({9: "1,2,x,4"}, "line 11: has 4 fields, but the first line names 3 columns"),
+    "an empty line": ({9: ""}, "line 11: is empty, and more lines follow"),
+    "a stray quote": ({9: '1,2,"x"y'}, "line 11: cannot be read as CSV"),
+    "after a field of two lines": ({4: '1,2,"x\ny"', 9: "?,2,x"}, "line 12, column 'a': '?' is no number"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_in_a_line_is_named_with_line_and_column(fault, tmp_path):
+    lines, said = FAULTS[fault]
+    path = write_csv(tmp_path / "my.csv", lines=lines)
+    with pytest.raises(ConfigError) as refused:
+        series.load(path, ["a", "b"])
+    assert str(refused.value).startswith(f"{path}, {said}")
+    assert "\n" not in str(refused.value)
+
+
+FILES = {
+    "empty": (b"", "is empty, or its first line is"),
+    "no names": (b"\n1,2\n", "is empty, or its first line is"),
+    "names alone": (b"a,b\n", "has no samples"),
+    "twice": (b"a,b,a\n1,2,3\n", "line 1: the column 'a' stands there 2 times"),
+    "unknown": (b"x,b\n1,2\n", "line 1: there is no column 'a'; there is x, b"),
+    "semicolons": (b"a;b\n1;2\n", "line 1: there is no column 'a'; there is a;b"),
+    "latin-1": ("a,b\n1,2\n3,°\n".encode("latin-1"), "line 3: byte 3 (0xb0) is not UTF-8"),
+    "utf-16": ("a,b\n1,2\n".encode("utf-16"), "line 1: byte 1 (0xff) is not UTF-8"),
+    "one long line": (b"a,b\n" + b"1" * 2**21, "line 2: is longer than 1,048,576 bytes"),
+}
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_a_file_that_is_no_series_is_refused(kind, tmp_path):
+    content, said = FILES[kind]
+    (tmp_path / "my.csv").write_bytes(content)
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        series.load(tmp_path / "my.csv", ["a", "b"])
+
+
+def test_what_other_programs_write_is_read(tmp_path):
+    """A byte order mark, Windows' line ends, spaces, quotes, blank lines at the end, columns in another order."""
+    content = '\ufeff"b", "a, quoted", a \r\n 1.5 ,"x, y", -2e-5 \r\n+3,z,.5\r\n\r\n\n'
+    (tmp_path / "my.csv").write_bytes(content.encode())
+    table = series.load(tmp_path / "my.csv", ["a", "b"])
+    np.testing.assert_array_equal(table.values, [[-2e-5, 1.5], [0.5, 3.0]])
+    assert table.sha256 == hashlib.sha256(content.encode()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"batch_size": 30}, "103: with 21 held out 82 are left to train on, a batch of 30 x 4 needs 120"),
+        ({"target": None, "horizon": 75}, "with 21 held out 7 are left to train on, a batch of 3 x 4 needs 12"),
+        ({"target": None, "horizon": 500}, "with 21 held out 0 are left to train on"),
+        ({"held_out": 0.01}, "with 2 held out these make no window of 4 to evaluate"),
+    ],
+)  # fmt: skip
+def test_too_few_samples_are_refused_with_what_is_needed(changes, said, file):
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        batches_of(file, **changes)
+
+
+def test_a_constant_column_is_refused_also_where_only_the_held_out_part_varies(tmp_path):
+    path = tmp_path / "my.csv"
+    path.write_text("a,b\n" + "".join(f"{i},{0.1 if i < 90 else i}\n" for i in range(100)))
+    with pytest.raises(ConfigError, match=r"column 'b': is 0\.1 in all 80 samples to train on"):
+        batches_of(path)
+
+
+def test_a_large_file_is_not_held_in_memory(tmp_path):
+    import tracemalloc
+
+    path = tmp_path / "large.csv"
+    with open(path, "w") as text:
+        text.write("a,b\n")
+        for start in range(0, 300_000, 1000):
+            text.write("".join(f"{i % 977}.25,{i % 31}\n" for i in range(start, start + 1000)))
+    tracemalloc.start()
+    batches = batches_of(path)
+    batches.chunk(10**6, 10)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(batches.table.values) == 300_000
+    assert most < 6_000_000  # the two columns alone are 4.8 MB, the larger file's 48
+
+
+def test_a_relative_path_is_looked_for_here_and_then_at_the_root(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shipped = "conf/data/series/co2.csv"
+    assert series.locate({"data": {"path": shipped}})["data"]["path"] == shipped
+    write_csv(tmp_path / "my.csv")
+    assert series.locate({"data": {"path": "my.csv"}})["data"]["path"] == str(tmp_path / "my.csv")
+    (tmp_path / "conf/data/series").mkdir(parents=True)
+    shutil.copy(tmp_path / "my.csv", tmp_path / shipped)
+    assert series.locate({"data": {"path": shipped}})["data"]["path"] == str(tmp_path / shipped)
+    assert series.locate({"data": {"path": "nowhere.csv"}})["data"]["path"] == str(tmp_path / "nowhere.csv")
+    assert series.locate({"data": {"curve": "sine_to_cosine"}}) == {"data": {"curve": "sine_to_cosine"}}
+
+
+WORDS = ("data=csv", "data.path=my.csv", "data.input=a", "data.target=b", "data.batch_size=3", "data.time_steps=4")
+
+
+@pytest.mark.parametrize("words", [(), ("-m", "training.seed=1,2")], ids=["run", "sweep"])
+def test_a_faulty_file_gets_one_message_and_leaves_nothing(words, checkout, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    write_csv(elsewhere / "my.csv", lines={7: "1,,x"})
+    done = train(checkout, *words, *WORDS, cwd=elsewhere, env={**os.environ, "PYTHONPROFILEIMPORTTIME": "1"})
+    said = [line for line in done.stderr.splitlines() if not line.startswith("import time:")]
+    assert said == [f"{elsewhere}/my.csv, line 9, column 'b': is empty; every sample needs a number"]
+    assert done.returncode == 2
+    assert not re.search(r"\| +(tensorflow|keras|mlflow)$", done.stderr, flags=re.M)
+    assert sorted(path.name for path in checkout.iterdir()) == sorted([".git", ".gitignore", "conf", "src", "sweeps"])
+    assert [path.name for path in elsewhere.iterdir()] == ["my.csv"]
+
+
+def test_a_run_on_a_file_is_found_resumed_and_reproduced_and_another_file_is_not_mistaken_for_it(tmp_path):
+    import subprocess
+    import sys
+
+    checkout, elsewhere = copy_project(tmp_path / "checkout"), tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    file = write_csv(elsewhere / "my.csv")
+    done = train(checkout, *WORDS, "training.steps=20", "tracking.animation=false", cwd=elsewhere)
+    assert done.returncode == 0, done.stderr
+    client = MlflowClient(f"sqlite:///{checkout}/mlflow.db")
+    [run] = client.search_runs([client.get_experiment_by_name("lstm-lab").experiment_id])
+    assert run.data.params["data.path"] == str(file)
+    assert run.data.tags["data.file.sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert run.data.metrics["evaluation.persistence_mse"] > 1000  # in the target's units: 10 +- 3 against +-100
+    whole = train(checkout, *WORDS, "training.steps=30", "tracking.experiment=whole", cwd=elsewhere)
+    assert whole.returncode == 0, whole.stderr
+
+    resumed = train(checkout, f"resume={run.info.run_id}", "training.steps=30")
+    assert resumed.returncode == 0, resumed.stderr
+    [whole_run] = client.search_runs([client.get_experiment_by_name("whole").experiment_id])
+    again = client.get_run(run.info.run_id)
+    for tag in ("cost.sha256", "final_weights.sha256"):
+        assert again.data.tags[tag] == whole_run.data.tags[tag]
+    assert again.data.metrics["evaluation.mse"] == whole_run.data.metrics["evaluation.mse"]
+
+    file.write_text(file.read_text().replace("sample 3", "sample three"))
+    refused = train(checkout, f"resume={run.info.run_id}", "training.steps=40")
+    assert refused.returncode == 2
+    assert "my is not the file that the run began with: its SHA-256 was" in refused.stderr
+    words = [sys.executable, str(checkout / "src/reproduce.py"), f"run={run.info.run_id}"]
+    flagged = subprocess.run(words, capture_output=True, text=True)
+    assert flagged.returncode == 1
+    assert f"the file {file}: its SHA-256 was" in flagged.stdout
+    assert "the data are not the same" in flagged.stdout
+    file.unlink()
+    gone = subprocess.run(words, capture_output=True, text=True)
+    assert gone.returncode == 2
+    assert gone.stderr == f"data.path={file}: there is no such file\n"
+
+
+@pytest.mark.parametrize("name", ["sunspots", "co2"])
+def test_the_shipped_series_are_learnt_better_than_persistence(name, checkout):
+    done = train(checkout, f"experiment={name}", "training.seed=100", "training.level=fast")
+    assert done.returncode == 0, done.stderr
+    client = MlflowClient(f"sqlite:///{checkout}/mlflow.db")
+    [run] = client.search_runs([client.get_experiment_by_name(name).experiment_id])
+    metrics = run.data.metrics
+    assert metrics["evaluation.mse"] < 0.7 * metrics["evaluation.persistence_mse"]
+    assert metrics["evaluation.mse"] < 0.2 * metrics["evaluation.predict_zero_mse"]
+    assert run.data.params["data.path"] == f"conf/data/series/{name}.csv"

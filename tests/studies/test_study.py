@@ -1,0 +1,320 @@
+import itertools
+import math
+import multiprocessing
+import os
+import re
+import warnings
+from types import SimpleNamespace
+from typing import Any
+
+import optuna
+import pytest
+import sqlalchemy
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState
+
+from lstm_lab.config import ConfigError
+from lstm_lab.records import processes
+from lstm_lab.studies import study
+
+SPACE = {
+    "a": FloatDistribution(1e-4, 1e-1, log=True),
+    "b": IntDistribution(1, 40),
+    "c": CategoricalDistribution([1, 2, 4]),
+}
+
+
+STORAGES: list[Any] = []
+
+
+@pytest.fixture(autouse=True)
+def store(tmp_path, monkeypatch):
+    """Studies and locks go below a folder of the test's own."""
+    monkeypatch.setattr(study, "ROOT", tmp_path)
+    yield tmp_path
+    while STORAGES:
+        STORAGES.pop().engine.dispose()
+
+
+def declared(**changes):
+    settings = {
+        "name": "s",
+        "space": SPACE,
+        "direction": "minimize",
+        "objective": "mean_last_20_cost",
+        "sampler": {"name": "random"},
+        "pruner": {"name": "none"},
+        "seed": 0,
+        "config": {"training.steps": 200},
+        "total": 12,
+    }
+    return study.Declared(**settings | changes)
+
+
+def opened(what, url=None, heartbeat=10, grace=40):
+    storage = study.open_storage(url, heartbeat, grace)
+    STORAGES.append(storage)
+    with study.study_lock(storage):
+        return SimpleNamespace(storage=storage, study=study.open_study(storage, what))
+
+
+def value_of(params):
+    return math.log(params["a"]) ** 2 + (params["b"] - 7) ** 2 / 10 + params.get("c", 0)
+
+
+def work(what, url=None, limit=10**9):
+    """Takes and ends trials until the total is reached; returns their numbers."""
+    now = opened(what, url)
+    numbers = []
+    while len(numbers) < limit and (trial := study.take_trial(now.study, now.storage, what)):
+        now.study.tell(trial, value_of(trial.params))
+        numbers.append(trial.number)
+    return numbers
+
+
+def distribution(text):
+    return study.to_distribution(OverridesParser.create().parse_override(f"p={text}"))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("choice(5, 10)", CategoricalDistribution([5, 10])),
+        ("1e-3,1e-2", CategoricalDistribution([1e-3, 1e-2])),
+        ("choice(lstm, 'a b', true)", CategoricalDistribution(["lstm", "a b", True])),
+        ("range(1, 10, 3)", IntDistribution(1, 7, step=3)),
+        ("range(5)", IntDistribution(0, 4)),
+        ("range(0, 1, 0.25)", FloatDistribution(0, 0.75, step=0.25)),
+        ("interval(1, 4)", FloatDistribution(1, 4)),
+        ("int(interval(8, 64))", IntDistribution(8, 64)),
+        ("tag(log, interval(1e-4, 1e-2))", FloatDistribution(1e-4, 1e-2, log=True)),
+        ("tag(log, int(interval(8, 64)))", IntDistribution(8, 64, log=True)),
+    ],
+)
+def test_hydras_words_become_optunas_distributions(text, expected):
+    assert distribution(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("interval(4, 1)", "the lower end must be below the upper end"),
+        ("interval(1, 1)", "the lower end must be below the upper end"),
+        ("tag(log, interval(0, 1))", "on a log scale the lower end must be greater than 0"),
+        ("range(10, 1)", "the range is empty"),
+        ("glob(*)", "made of choice, range and interval"),
+    ],
+)
+def test_a_faulty_range_is_named(text, fault):
+    with pytest.raises(ConfigError, match=f"^{re.escape('p=' + text)}: .*{fault}"):
+        distribution(text)
+
+
+def test_a_grid_has_every_point_in_hydras_order():
+    space = {"a": distribution("1,2"), "b": distribution("range(0, 3)"), "c": distribution("range(0, 0.5, 0.25)")}
+    points = study.grid_points(space)
+    expected = list(itertools.product((1, 2), (0, 1, 2), (0.0, 0.25)))
+    assert [tuple(point.values()) for point in points] == expected
+    with pytest.raises(ConfigError, match="a: a grid takes choice and range"):
+        study.grid_points({"a": distribution("interval(0, 1)")})
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "cmaes", "qmc"])
+def test_a_study_stopped_between_trials_goes_on_as_if_it_was_not(sampler, store, monkeypatch):
+    settings = {"name": sampler} | ({"n_startup_trials": 4, "multivariate": True} if sampler == "tpe" else {})
+    space = {key: SPACE[key] for key in ("a", "b")}
+    proposed = {}
+    for how in ("through", "stopped"):
+        monkeypatch.setattr(study, "ROOT", store / how)
+        (store / how).mkdir()
+        what = declared(sampler=settings, space=space, total=12)
+        while work(what, limit=1 if how == "stopped" else 12):
+            pass
+        proposed[how] = [trial.params for trial in opened(what).study.trials]
+    assert len(proposed["through"]) == 12
+    assert proposed["stopped"] == proposed["through"]
+    assert len({str(params) for params in proposed["through"]}) > 8
+
+
+def test_a_total_may_be_raised_and_nothing_else_changed():
+    assert work(declared(total=3)) == [0, 1, 2]
+    assert work(declared(total=3)) == []
+    assert work(declared(total=5)) == [3, 4]
+    for change, name in (
+        ({"space": {"a": FloatDistribution(0, 1)}}, "search space"),
+        ({"direction": "maximize"}, "direction"),
+        ({"config": {"training.steps": 100}}, "config training.steps"),
+        ({"seed": 1}, "seed"),
+    ):
+        with pytest.raises(study.StudyError, match=f"'s': that study exists with another {name}"):
+            opened(declared(total=5, **change))
+
+
+def test_a_grid_is_queued_once_however_often_it_is_opened():
+    what = declared(space={"b": CategoricalDistribution([1, 2]), "a": CategoricalDistribution([0.1, 0.2])}, total=4)
+    what = declared(space=what.space, sampler={"name": "grid"}, total=4)
+    assert len(opened(what).study.trials) == len(opened(what).study.trials) == 4
+    assert work(what) == [0, 1, 2, 3]
+    assert [tuple(t.params.values()) for t in opened(what).study.trials] == [(1, 0.1), (1, 0.2), (2, 0.1), (2, 0.2)]
+
+
+def test_the_trial_of_a_killed_worker_is_tried_again_and_the_total_kept():
+    what = declared(total=4)
+    now = opened(what)
+    taken = study.take_trial(now.study, now.storage, what)
+    gone = {**processes.this_process(), "started": "long ago"}
+    taken.set_user_attr("worker", gone)
+    numbers = work(what)
+    trials = opened(what).study.trials
+    assert trials[0].state == TrialState.FAIL
+    assert study.was_killed(trials[0])
+    assert trials[1].params == trials[0].params
+    assert trials[1].user_attrs["retry_of"] == 0
+    assert numbers == [1, 2, 3, 4]
+    assert study.counts(opened(what).study) == {
+        "COMPLETE": 4, "PRUNED": 0, "FAIL": 0, "RUNNING": 0, "WAITING": 0, "KILLED": 1,
+    }  # fmt: skip
+
+
+def test_a_trial_whose_worker_was_killed_before_it_could_sign_is_cleared_away():
+    what = declared(total=2)
+    now = opened(what)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        now.study.ask(what.space)
+    assert work(what) == [1, 2]
+    assert study.counts(now.study)["KILLED"] == 1
+
+
+def test_a_worker_alive_or_on_another_machine_is_left_alone():
+    what = declared(total=3)
+    now = opened(what)
+    mine = study.take_trial(now.study, now.storage, what)
+    elsewhere = study.take_trial(now.study, now.storage, what)
+    elsewhere.set_user_attr("worker", {"host": "elsewhere", "pid": 1, "started": "0"})
+    assert work(what) == [2]
+    states = [trial.state for trial in now.study.get_trials()]
+    assert states == [TrialState.RUNNING, TrialState.RUNNING, TrialState.COMPLETE]
+    assert mine.number == 0
+
+
+def test_a_worker_on_another_machine_without_a_sign_of_life_is_taken_over():
+    import time
+
+    what = declared(total=2)
+    now = opened(what, heartbeat=1, grace=1)
+    elsewhere = study.take_trial(now.study, now.storage, what)
+    elsewhere.set_user_attr("worker", {"host": "elsewhere", "pid": 1, "started": "0"})
+    with study.heartbeat(now.storage, elsewhere):
+        time.sleep(3)
+        assert study.take_trial(now.study, now.storage, what).number == 1
+    time.sleep(3)
+    again = study.take_trial(now.study, now.storage, what)
+    assert again.params == elsewhere.params
+
+
+def test_the_total_is_kept_when_another_workers_trial_ends_in_the_very_moment(monkeypatch):
+    what = declared(total=2)
+    now = opened(what)
+    running = [study.take_trial(now.study, now.storage, what) for _ in range(2)]
+    read = study.counts
+
+    def read_and_then_one_ends(asked):
+        found = read(asked)
+        if running:
+            asked.tell(running.pop(), 1.0)
+        return found
+
+    monkeypatch.setattr(study, "counts", read_and_then_one_ends)
+    assert study.take_trial(now.study, now.storage, what) is None
+
+
+def test_failures_count_and_are_told_from_kills():
+    what = declared(total=4)
+    now = opened(what)
+    for number in range(3):
+        trial = study.take_trial(now.study, now.storage, what)
+        if number == 0:
+            now.study.tell(trial, 1.0)
+        else:
+            trial.set_user_attr("reason", f"failure {number}")
+            now.study.tell(trial, state=TrialState.FAIL)
+    assert [trial.user_attrs["reason"] for trial in study.failures_in_a_row(now.study)] == ["failure 2", "failure 1"]
+    assert work(what) == [3]
+    assert study.failures_in_a_row(now.study) == []
+
+
+def test_best_is_asked_for_in_the_studys_direction():
+    for direction, better, worse in (("minimize", 0.5, 2.0), ("maximize", 2.0, 0.5)):
+        now = opened(declared(name=direction, direction=direction))
+        assert study.best_trial(now.study) is None
+        assert study.is_better(now.study, 3.0)
+        assert not study.is_better(now.study, math.nan)
+        now.study.add_trial(optuna.trial.create_trial(value=1.0))
+        assert study.is_better(now.study, better)
+        assert not study.is_better(now.study, worse)
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("postgresql+psycopg://me:secret@127.0.0.1:9/none", "connection"),
+        ("postgresql+nosuchdriver://me@127.0.0.1/none", "its driver is not installed"),
+        ("nonsense", "Could not parse"),
+    ],
+)
+def test_a_database_out_of_reach_is_named_without_its_password(url, said):
+    with pytest.raises(study.StudyError, match=r"hydra\.sweeper\.storage\.url=") as refused:
+        study.open_storage(url, 10, 40)
+    assert said in str(refused.value)
+    assert "secret" not in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def worker(root, what, url, results):
+    study.ROOT = root
+    results.put(work(what, url))
+
+
+def numbers_of_three_workers(root, what, url=None):
+    context = multiprocessing.get_context("spawn")
+    results = context.Queue()
+    workers = [context.Process(target=worker, args=(root, what, url, results)) for _ in range(3)]
+    for process in workers:
+        process.start()
+    numbers = [results.get(timeout=120) for _ in workers]
+    for process in workers:
+        process.join()
+    return numbers
+
+
+def test_workers_at_once_share_one_study_and_keep_its_total(store):
+    numbers = numbers_of_three_workers(store, declared(total=20))
+    assert sorted(itertools.chain(*numbers)) == list(range(20))
+
+
+def test_workers_at_once_share_one_study_on_postgresql(store, postgresql):
+    roots = [store / str(i) for i in range(3)]
+    for root in roots:
+        root.mkdir()  # each worker its own folder: no file lock between them, as on three machines
+    what = declared(total=20)
+    context = multiprocessing.get_context("spawn")
+    results = context.Queue()
+    workers = [context.Process(target=worker, args=(root, what, postgresql, results)) for root in roots]
+    for process in workers:
+        process.start()
+    numbers = [results.get(timeout=120) for _ in workers]
+    for process in workers:
+        process.join()
+    assert sorted(itertools.chain(*numbers)) == list(range(20))
+    assert os.listdir(roots[0] / "mlruns") == [".study.lock"]
+
+
+def test_a_database_that_fails_in_mid_study_is_told_in_a_line():
+    found = opened(declared())
+    with found.storage.engine.begin() as connection:
+        connection.execute(sqlalchemy.text("DROP TABLE trials"))
+    told = r"^the study's database failed: .*no such table: trials. What is done is kept; .* the same command goes on$"
+    with pytest.raises(study.StudyError, match=told), study.database_faults_told():
+        study.take_trial(found.study, found.storage, declared())

@@ -1,0 +1,349 @@
+"""The sweep as a user types it: the study, its runs in MLflow, and what kills, failures and workers do to them."""
+
+import os
+import random
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import optuna
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from mlflow import MlflowClient
+from sqlalchemy.pool import NullPool
+
+from helpers import copy_project, train
+from lstm_lab.studies import study, sweep
+
+SHORT = ("training.steps=40", "hydra.sweeper.prune_every=10")
+
+
+def study_of(checkout, name=None, url=None):
+    url = url or f"sqlite:///{checkout}/mlruns/optuna.db"
+    storage = optuna.storages.RDBStorage(url, engine_kwargs={"poolclass": NullPool})
+    [found] = optuna.get_all_study_names(storage) if name is None else [name]
+    return optuna.load_study(study_name=found, storage=storage)
+
+
+def runs_of(checkout, experiment, uri=None):
+    """The parent's run and its children by trial number."""
+    client = MlflowClient(uri or f"sqlite:///{checkout}/mlflow.db")
+    runs = client.search_runs([client.get_experiment_by_name(experiment).experiment_id], max_results=1000)
+    [parent] = [run for run in runs if run.data.tags.get("sweep") == "parent"]
+    children = {int(run.data.tags["trial"]): run for run in runs if "trial" in run.data.tags}
+    assert all(run.data.tags["mlflow.parentRunId"] == parent.info.run_id for run in children.values())
+    assert len(children) == len(runs) - 1
+    return parent, children
+
+
+def agree(trial, run):
+    """Whether MLflow tells of a trial what the study knows."""
+    state = "KILLED" if study.was_killed(trial) else trial.state.name
+    status = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "KILLED": "KILLED", "FAIL": "FAILED"}[state]
+    named = state == "COMPLETE" or f"trial {trial.number} {state}:" in run.info.run_name
+    return run.info.status == status and run.data.tags["trial.state"] == state and named
+
+
+@pytest.fixture(scope="module")
+def default_sweep(tmp_path_factory):
+    """The default study, its trials shortened, from another directory."""
+    checkout = copy_project(tmp_path_factory.mktemp("sweep"))
+    done = train(
+        checkout, "-m", "sweeps", "hydra.sweeper.n_trials=16", *SHORT, "hydra.sweeper.pruner.n_warmup_steps=10",
+        cwd=tmp_path_factory.mktemp("elsewhere"),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return checkout, done
+
+
+def test_a_sweep_shows_a_line_for_every_trial_and_nothing_else(default_sweep):
+    checkout, done = default_sweep
+    assert done.stderr == ""
+    assert "\x1b" not in done.stdout
+    lines = re.findall(
+        r"^trial +(\d+)  cell_size=\d+ learning_rate=\S+  (COMPLETE|PRUNED) .*best", done.stdout, flags=re.M
+    )
+    assert [int(number) for number, _ in lines] == list(range(16))
+    trials = study_of(checkout).trials
+    assert [state for _, state in lines] == [trial.state.name for trial in trials]
+    assert {"COMPLETE", "PRUNED"} == {trial.state.name for trial in trials}
+    assert {tuple(trial.params) for trial in trials} == {("model.cell_size", "optimizer.learning_rate")}
+
+
+def test_mlflow_tells_of_every_trial_what_the_study_knows(default_sweep):
+    checkout, _ = default_sweep
+    found = study_of(checkout)
+    parent, children = runs_of(checkout, "sweep-default")
+    assert all(agree(trial, children[trial.number]) for trial in found.trials)
+    for trial in found.trials:
+        params = children[trial.number].data.params
+        assert float(params["optimizer.learning_rate"]) == trial.params["optimizer.learning_rate"]
+        assert int(params["model.cell_size"]) == trial.params["model.cell_size"]
+        if trial.state.name == "COMPLETE":
+            assert children[trial.number].data.metrics["mean_last_20_cost"] == trial.value
+    assert len({children[n].data.tags["mlflow.runColor"] for n in children}) == 16
+    assert parent.info.status == "FINISHED"
+    assert parent.data.tags["best_trial"] == str(found.best_trial.number)
+    assert parent.data.tags["best_run"] == children[found.best_trial.number].info.run_id
+    assert parent.data.metrics["best_value"] == found.best_value
+    assert parent.data.params["search.model.cell_size"] == "choice(5, 10, 20, 40)"
+    assert parent.data.params["search.optimizer.learning_rate"] == "log interval(0.0005, 0.03)"
+
+
+def test_only_trials_that_keep_their_figures_are_evaluated(default_sweep):
+    checkout, _ = default_sweep
+    _, children = runs_of(checkout, "sweep-default")
+    artifacts = checkout / "mlruns/artifacts"
+    kept = {n for n, run in children.items() if (artifacts / run.info.run_id / "artifacts/figures").exists()}
+    assert 0 < len(kept) < len(children)
+    assert {n for n, run in children.items() if "evaluation.mse" in run.data.metrics} == kept
+
+
+def test_the_parent_has_the_figures_and_the_best_trials_config_model_and_fit(default_sweep):
+    checkout, _ = default_sweep
+    parent, children = runs_of(checkout, "sweep-default")
+    folder = checkout / "mlruns/artifacts" / parent.info.run_id / "artifacts"
+    assert {file.stem for file in (folder / "figures").iterdir()} == {
+        "optimization_history", "parameter_importance", "contour", "intermediate_values", "parallel_coordinates",
+    }  # fmt: skip
+    best = children[study_of(checkout).best_trial.number]
+    assert f"cell_size: {best.data.params['model.cell_size']}\n" in (folder / "best/config.yaml").read_text()
+    assert (folder / "best/figures/fitted_curve.png").exists()
+    assert list(folder.glob("best/model/**/model.keras"))
+    models = [run for run in children.values() if run.outputs and run.outputs.model_outputs]
+    assert len(models) < 8  # only of trials that were the best so far
+
+
+def test_each_trial_has_a_folder_by_its_number(default_sweep):
+    checkout, _ = default_sweep
+    folder = next((checkout / "mlruns/sweeps").iterdir())
+    assert {path.name for path in folder.iterdir()} == {str(number) for number in range(16)}
+    costs = np.load(folder / "3/cost.npy", allow_pickle=False)
+    assert len(costs) <= 40
+    assert not list(folder.glob("*/model*"))
+
+
+def test_a_finished_sweep_says_so_and_trains_nothing(default_sweep):
+    checkout, _ = default_sweep
+    words = ("-m", "sweeps", "hydra.sweeper.n_trials=16", *SHORT, "hydra.sweeper.pruner.n_warmup_steps=10")
+    again = train(checkout, *words, env={**os.environ, "PYTHONPROFILEIMPORTTIME": "1"})
+    assert again.returncode == 0
+    assert "is done" in again.stdout
+    assert not re.findall(r"^trial ", again.stdout, flags=re.M)
+    assert not re.search(r"\| +tensorflow$", again.stderr, flags=re.M)
+    assert len(study_of(checkout).trials) == 16
+
+
+def test_the_printed_command_trains_the_best_again_to_the_bit(default_sweep):
+    checkout, done = default_sweep
+    [command] = re.findall(r"^train it again: python src/train.py (.*)$", done.stdout, flags=re.M)
+    again = train(checkout, *shlex.split(command), "tracking.experiment=again", "tracking.model=false")
+    assert again.returncode == 0, again.stderr
+    client = MlflowClient(f"sqlite:///{checkout}/mlflow.db")
+    [run] = client.search_runs([client.get_experiment_by_name("again").experiment_id])
+    found = study_of(checkout)
+    assert run.data.metrics["mean_last_20_cost"] == found.best_value
+    folder = next((checkout / "mlruns/sweeps").iterdir()) / str(found.best_trial.number)
+    costs = checkout / "mlruns/artifacts" / run.info.run_id / "artifacts/cost.npy"
+    assert costs.read_bytes() == (folder / "cost.npy").read_bytes()
+
+
+def test_a_pruned_trial_is_reproduced_from_its_id(default_sweep):
+    checkout, _ = default_sweep
+    _, children = runs_of(checkout, "sweep-default")
+    trial = next(run for _, run in sorted(children.items()) if run.data.tags["trial.state"] == "PRUNED")
+    copy = checkout.parent / "copy of the sweep"
+    shutil.copytree(checkout, copy)
+    command = [sys.executable, str(copy / "src/reproduce.py"), f"run={trial.info.run_id}"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    steps = int(re.search(r"pruned at step (\d+)", trial.data.tags["reason"]).group(1))
+    assert done.stdout.endswith(f"bit-identical: {steps} costs and 7 arrays of final weights\n")
+
+
+def test_killed_at_any_moment_a_sweep_goes_on_to_its_total(checkout):
+    command = [sys.executable, "src/train.py", "-m", "sweeps", "hydra.sweeper.n_trials=14", "training.steps=100"]
+    chance = random.Random(5)
+    for _ in range(4):
+        process = subprocess.Popen(command, cwd=checkout, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(chance.uniform(2, 9))
+        process.kill()
+        process.wait()
+    done = train(checkout, *command[2:])
+    assert done.returncode == 0, done.stderr
+    found = study_of(checkout)
+    states = study.counts(found)
+    assert states["COMPLETE"] + states["PRUNED"] == 14
+    assert states["RUNNING"] == states["WAITING"] == states["FAIL"] == 0
+    retried = [trial.user_attrs["retry_of"] for trial in found.trials if "retry_of" in trial.user_attrs]
+    assert len({str(t.params) for t in found.trials if not study.was_killed(t)}) == 14
+    assert len(retried) <= states["KILLED"]
+    parent, children = runs_of(checkout, "sweep-default")
+    assert parent.info.status == "FINISHED"
+    assert all(agree(found.trials[number], run) for number, run in children.items())
+
+
+def test_ctrl_c_ends_a_sweep_which_then_goes_on(checkout):
+    command = [sys.executable, "src/train.py", "-m", "sweeps", "hydra.sweeper.n_trials=3", "training.steps=8000"]
+    process = subprocess.Popen(command, cwd=checkout, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for line in process.stdout:
+        if line.startswith("trial   0"):
+            break
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert stderr == ""
+    found = study_of(checkout)
+    assert found.trials[0].state.name == "COMPLETE"
+    assert study.counts(found)["RUNNING"] == 0
+    done = train(checkout, *command[2:])
+    assert done.returncode == 0, done.stderr
+    assert study.counts(study_of(checkout))["COMPLETE"] == 3
+
+
+def test_a_failing_trial_is_told_and_too_many_in_a_row_stop_the_sweep(checkout):
+    words = ("-m", "optimizer=sgd", "optimizer.clipnorm=null", "training.steps=40", "hydra.sweeper.max_failures=2")
+    done = train(checkout, *words, "optimizer.learning_rate=1e7,1e-3,1e6,1e8,1e-2", "tracking.model=false")
+    assert done.returncode == 2
+    assert "the last 2 trials failed, the newest for this reason: the cost became" in done.stderr
+    assert done.stderr.count("\n") == 1
+    found = study_of(checkout)
+    assert [trial.state.name for trial in found.trials] == ["FAIL", "COMPLETE", "FAIL", "FAIL", "WAITING"]
+    parent, children = runs_of(checkout, "lstm-lab")
+    assert parent.info.status == "FAILED"
+    assert all(agree(found.trials[number], run) for number, run in children.items())
+
+
+def test_a_plain_grid_is_hydras_and_is_tracked_and_nested(checkout):
+    words = ("optimizer.learning_rate=1e-3,1e-2", "model.cell_size=8,16", "training.steps=20", "tracking.model=false")
+    done = train(checkout, "-m", *words)
+    assert done.returncode == 0, done.stderr
+    _, children = runs_of(checkout, "lstm-lab")
+    points = [
+        (run.data.params["optimizer.learning_rate"], run.data.params["model.cell_size"])
+        for _, run in sorted(children.items())
+    ]
+    assert points == [("0.001", "8"), ("0.001", "16"), ("0.01", "8"), ("0.01", "16")]
+    assert [run.info.status for run in children.values()] == ["FINISHED"] * 4
+
+
+BAD = {
+    ("-m",): "there is nothing to sweep",
+    ("-m", "sweeps=defalt"): "sweeps=defalt: there is no such choice; did you mean 'default'?",
+    ("-m", "sweeps", "training.level=portable,fast"): "training.level: TensorFlow takes it once for all trials",
+    ("-m", "sweeps", "resume=00000000000000000000000000000000"): "resume: a run is resumed by itself, without -m",
+    ("-m", "sweeps", "hydra.sweeper.n_trials=0"): "hydra.sweeper.n_trials=0: must be a whole number, 1 or more",
+    ("-m", "sweeps", "hydra.sweeper.n_trials=many"): "hydra.sweeper.n_trials=many: must be a whole number",
+    ("-m", "sweeps", "model.cell_size=int(interval(9,3))"): "model.cell_size=int(interval(9,3)): the lower end must",
+    ("-m", "sweeps", "optimizer.learning_rate=tag(log,interval(0,1))"): "optimizer.learning_rate=tag(log,interval",
+    ("-m", "sweeps", "optimizer.learning_rate=interval(0,1)"): "optimizer.learning_rate=0.0: must be greater than 0",
+    ("-m", "sweeps", "model.cell_size=choice(4,0)"): "model.cell_size=0: must be greater than or equal to 1",
+    ("-m", "sweeps", "+hydra.sweeper.params.model.cel_size='choice(1,2)'"): "model.cel_size: there is no such setting",
+    ("-m", "sweeps", "hydra.sweeper.objective=accuracy"): "hydra.sweeper.objective='accuracy': must be one of",
+    ("-m", "sweeps", "hydra.sweeper.direction=up"): "hydra.sweeper.direction='up': must be minimize or maximize",
+    ("-m", "sweeps", "hydra/sweeper/sampler=gird"): "hydra/sweeper/sampler=gird: there is no such choice",
+    ("-m", "sweeps", "hydra/sweeper/sampler=grid"): "optimizer.learning_rate: a grid takes choice and range",
+    ("-m", "model=lstm,gruu"): "model=gruu: there is no such choice; did you mean 'gru'?",
+    ("-m", "sweeps", "hydra.sweeper.storage.url=mysql://x"): "hydra.sweeper.storage.url=mysql://x",
+    ("-m", "sweeps", "hydra.sweeper.storage.url=postgresql+psycopg://u:pw@127.0.0.1:9/x"): "hydra.sweeper.storage.url=",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("words", BAD, ids=" ".join)
+def test_a_bad_sweep_is_refused_before_any_trial(words, default_sweep):
+    checkout, _ = default_sweep
+    before = study_of(checkout).trials
+    done = train(checkout, *words)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith(BAD[words])
+    assert done.stderr.count("\n") == 1
+    assert study_of(checkout).trials == before
+
+
+def test_a_study_of_that_name_with_another_space_is_refused(default_sweep):
+    checkout, _ = default_sweep
+    name = study_of(checkout).study_name
+    done = train(checkout, "-m", "sweeps", f"hydra.sweeper.study_name='{name}'", "model.cell_size=1,2")
+    assert done.returncode == 2
+    assert "that study exists with another" in done.stderr
+
+
+def test_the_grammar_reads_back_what_is_quoted():
+    for value in (5, 0.1, 1e-05, True, None, "lstm", "a b", "it's", "x,y=[1]", "back\\slash", "1"):
+        [override] = OverridesParser.create().parse_overrides([f"key={sweep.quoted(value)}"])
+        read = override.value()
+        assert getattr(read, "text", read) == value
+
+
+def test_an_override_that_fixes_a_parameter_takes_it_out_of_the_search():
+    settings = {
+        "params": {"model.cell_size": "choice(5, 10)", "optimizer.learning_rate": "interval(0.1, 0.2)"},
+        "sampler": {"name": "random"}, "pruner": {"name": "none"}, "n_trials": 3, "study_name": "s",
+        "direction": "minimize", "objective": "final_cost", "seed": 0,
+    }  # fmt: skip
+    from test_config import composed
+
+    fixed = sweep.declare(
+        settings, composed("model.cell_size=64"), ["model.cell_size=64"], ["hydra.sweeper.n_trials=3"]
+    )
+    assert list(fixed.space) == ["optimizer.learning_rate"]
+    assert fixed.config["model.cell_size"] == 64
+    assert fixed.name == "s model.cell_size=64"
+    replaced = sweep.declare(
+        settings, composed(), ["sweeps=default", "model.cell_size=1,2"], ["hydra.sweeper.study_name=s"]
+    )
+    assert replaced.space["model.cell_size"] == optuna.distributions.CategoricalDistribution([1, 2])
+    assert replaced.name == "s"
+    sampled = sweep.declare(settings, composed(), ["sweeps=default"], ["hydra/sweeper/sampler=random"])
+    assert sampled.name == "s hydra/sweeper/sampler=random"
+
+
+def test_three_workers_share_a_study_on_postgresql_with_a_tracking_server_and_survive_a_kill(
+    tmp_path_factory, postgresql, server, monkeypatch
+):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    checkouts = [copy_project(tmp_path_factory.mktemp(f"machine{number}")) for number in range(3)]
+    words = [
+        "-m",
+        "sweeps",
+        "hydra.sweeper.n_trials=18",
+        "training.steps=150",
+        f"hydra.sweeper.storage.url={postgresql}",
+    ]
+    command = [sys.executable, "src/train.py", *words]
+    workers = [
+        subprocess.Popen(command, cwd=checkout, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for checkout in checkouts
+    ]
+    for line in workers[0].stdout:
+        if line.startswith("trial "):
+            break
+    time.sleep(0.3)
+    workers[0].kill()
+    ends = [worker.communicate(timeout=300) for worker in workers]
+    assert [worker.returncode for worker in workers[1:]] == [0, 0], ends
+    found = study_of(None, "default training.steps=150", postgresql)
+    states = study.counts(found)
+    assert states["COMPLETE"] + states["PRUNED"] == 18
+    assert states["RUNNING"] == states["WAITING"] == states["FAIL"] == 0
+    assert states["KILLED"] <= 1
+    parent, children = runs_of(None, "sweep-default", server)
+    assert parent.info.status == "FINISHED"
+    assert all(agree(found.trials[number], run) for number, run in children.items())
+
+
+def test_hydras_submitit_launcher_runs_the_trials(checkout):
+    done = train(
+        checkout, "-m", "sweeps", "hydra/launcher=submitit_local", "hydra.launcher.timeout_min=5",
+        "hydra.sweeper.n_trials=2", "training.steps=20",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert study.counts(study_of(checkout))["COMPLETE"] == 2
+    _, children = runs_of(checkout, "sweep-default")
+    assert [run.info.status for run in children.values()] == ["FINISHED"] * 2
