@@ -89,14 +89,12 @@ class Lab(Peer):
 
     def __init__(self, shape: Shape, weights: list[np.ndarray]) -> None:
         from lstm_lab.science.model import zero_state
-        from lstm_lab.science.training import Program, build_optimizer, train
+        from lstm_lab.science.training import ChunkOptions, Program, build_optimizer, train
 
         program = Program(
             lab_model(shape.cell_size),
             build_optimizer("adam", LEARNING_RATE, beta_1=BETA_1, beta_2=BETA_2, epsilon=EPSILON),
-            batch_size=shape.batch_size,
-            carry_state=True,
-            jit_compile=self.level == "fast",
+            ChunkOptions(shape.batch_size, carry_state=True, jit_compile=self.level == "fast"),
         )
         program.restart(weights, LEARNING_RATE)
         state = zero_state(program.model, shape.batch_size)

@@ -153,6 +153,7 @@ def compare_tracked(steps: int, rounds: int) -> dict[str, Any]:
 
     from lstm_lab import config, runtime
     from lstm_lab.runs import run as tracked
+    from lstm_lab.runs.setup import program_for
 
     words = ["experiment=long", f"training.steps={steps}", *METRICS_ALONE]
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
@@ -165,7 +166,7 @@ def compare_tracked(steps: int, rounds: int) -> dict[str, Any]:
 
     def untracked() -> None:
         weights = build_model(**checked.model.model_dump(), seed=checked.training.seed).get_weights()
-        program, batches = tracked.program_for(checked), Batches(**checked.data.model_dump())
+        program, batches = program_for(checked), Batches(**checked.data.model_dump())
         program.restart(weights, checked.optimizer.learning_rate)
         state, chunk_steps = zero_state(program.model, batches.batch_size), chunk_of(checked)
         for _ in train(program.chunk, batches, state, steps=steps, chunk_steps=chunk_steps):

@@ -33,7 +33,7 @@ runtime.start_tensorflow(settings.training.level, settings.training.threads)
 from lstm_lab.science import training
 from lstm_lab.science.curves import Batches
 from lstm_lab.science.model import build_model, zero_state
-from lstm_lab.runs.run import program_for
+from lstm_lab.runs.setup import program_for
 program, batches = program_for(settings), Batches(**settings.data.model_dump())
 weights = build_model(**settings.model.model_dump(), seed=settings.training.seed).get_weights()
 program.restart(weights, settings.optimizer.learning_rate)

@@ -4,6 +4,8 @@ import pytest
 from PIL import Image
 
 from lstm_lab.runs import figures
+from lstm_lab.runs.observers import Frames
+from lstm_lab.science.evaluation import Evaluation
 
 
 def test_fit_is_drawn_as_the_tutorial_does():
@@ -30,7 +32,7 @@ def test_costs_that_are_not_finite_can_be_drawn(tmp_path):
 
 def test_the_continued_curve_shows_no_prediction_of_what_was_trained_on():
     x = np.linspace(0, 10, 400)
-    figure = figures.continued_figure(x, np.cos(x), 100, np.cos(x[100:]) + 0.1, x_label="", note="", title="")
+    figure = figures.continued_figure(Evaluation({}, x, np.cos(x), 100, np.cos(x[100:]) + 0.1, None), "", "")
     target, prediction, border = figure.axes[0].lines
     np.testing.assert_array_equal(target.get_xdata(), x)
     np.testing.assert_array_equal(prediction.get_xdata(), x[100:])
@@ -45,14 +47,10 @@ def test_align_finds_a_stretch_again():
 
 def test_animation_has_a_picture_a_step_and_moves(tmp_path):
     x = np.linspace(0, 12, 300)
-    figures.fit_animation(
-        tmp_path / "fit.gif",
-        x=x,
-        targets=[np.cos(x)] * 3,
-        predictions=[np.zeros_like(x), 0.5 * np.cos(x), np.cos(x)],
-        steps=[1, 5, 10],
-        costs=np.geomspace(10, 0.1, 10),
-    )
+    frames = Frames(10, 3)
+    frames.x, frames.targets, frames.steps = x, [np.cos(x)] * 3, [1, 5, 10]
+    frames.predictions = [np.zeros_like(x), 0.5 * np.cos(x), np.cos(x)]
+    figures.fit_animation(tmp_path / "fit.gif", frames, np.geomspace(10, 0.1, 10))
     pictures = []
     with Image.open(tmp_path / "fit.gif") as animation:
         assert animation.n_frames == 3

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,10 +19,8 @@ from rich.console import Console
 from helpers import copy_project, train
 from lstm_lab.config import CannotRunError, ConfigError
 from lstm_lab.records import checkpoint, lookup, processes, store, tracking
-from lstm_lab.runs import resume
-from lstm_lab.runs.run import find_checkpoint
+from lstm_lab.runs import resume, setup
 from lstm_lab.science.curves import Batches
-from lstm_lab.science.model import build_model
 from stores import HOSTILE
 
 QUIET = ("tracking.checkpoint_seconds=0.2", "tracking.animation=false", "tracking.model=false")
@@ -227,13 +226,13 @@ def test_code_that_makes_other_data_cannot_go_on_with_a_run(stored):
     config = resume.prepare(run.info.run_id, {"training.steps": 300}, take_over=False)
     tracked = tracking.TrackedRun.resume(client, config, client.get_run(run.info.run_id))
     tracked.sender.shutdown()
-    weights = build_model(**config.model.model_dump(), seed=config.training.seed).get_weights()
-    same, other = Batches(**config.data.model_dump()), Batches("sine_to_cosine", 50, 20, sample_spacing=0.1)
-    assert find_checkpoint(config, tracked, same, weights, Console(quiet=True)).step == 200
+    made_of = setup.set_up(config, setup.make_source(config), Console(quiet=True), part=None)
+    assert resume.find_checkpoint(made_of, tracked).step == 200
+    other = Batches("sine_to_cosine", 50, 20, sample_spacing=0.1)
     with pytest.raises(ConfigError, match="makes other data than that run began with"):
-        find_checkpoint(config, tracked, other, weights, Console(quiet=True))
+        resume.find_checkpoint(replace(made_of, source=other), tracked)
     with pytest.raises(ConfigError, match="makes other initial weights than that run began with"):
-        find_checkpoint(config, tracked, same, weights[:-1], Console(quiet=True))
+        resume.find_checkpoint(replace(made_of, weights=made_of.weights[:-1]), tracked)
 
 
 def test_only_a_run_whose_every_process_is_gone_is_cut_short():

@@ -8,7 +8,7 @@ import pytest
 from lstm_lab.science.curves import Batches, Continuation
 from lstm_lab.science.evaluation import baselines, evaluate, least_squares, measure
 from lstm_lab.science.model import CELLS, build_model, zero_state
-from lstm_lab.science.training import Program, build_optimizer, train
+from lstm_lab.science.training import ChunkOptions, Program, build_optimizer, train
 
 STEPS, ROWS, TIME = 7, 4, 5
 CURVES = {
@@ -32,7 +32,9 @@ def small_model(cell="lstm"):
 def last_state(model, batches, carry_state=True):
     """The state after STEPS steps that change no weight: then it can only be that of the samples gone through."""
     program = Program(
-        model, build_optimizer("sgd", learning_rate=0.0), batch_size=ROWS, carry_state=carry_state, jit_compile=False
+        model,
+        build_optimizer("sgd", learning_rate=0.0),
+        ChunkOptions(ROWS, carry_state=carry_state, jit_compile=False),
     )
     *_, last = train(program.chunk, batches, zero_state(model, ROWS), steps=STEPS, chunk_steps=3)
     return [np.asarray(tensor)[-1:] for tensor in last.state]

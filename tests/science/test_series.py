@@ -4,7 +4,6 @@ import csv
 import hashlib
 import os
 import re
-import shutil
 
 import keras
 import numpy as np
@@ -17,7 +16,7 @@ from lstm_lab.science import series
 from lstm_lab.science.evaluation import compile_prediction, evaluate, roll_out
 from lstm_lab.science.model import build_model, with_units, zero_state
 from lstm_lab.science.series import SeriesBatches
-from lstm_lab.science.training import Program, build_optimizer
+from lstm_lab.science.training import ChunkOptions, Program, build_optimizer
 from lstm_lab.science.training import train as train_steps
 
 SAMPLES = 103
@@ -96,10 +95,7 @@ def test_training_carries_the_state_within_an_epoch_and_starts_over_after_it(fil
         program = Program(
             model,
             build_optimizer("sgd", learning_rate=0.0),
-            batch_size=3,
-            carry_state=True,
-            jit_compile=level,
-            stride=3,
+            ChunkOptions(3, carry_state=True, jit_compile=level, stride=3),
         )
         for steps, first in ((5, 0), (6, 0), (8, 6), (13, 12)):
             *_, last = train_steps(program.chunk, batches, zero_state(model, 3), steps=steps, chunk_steps=4)
@@ -245,19 +241,6 @@ def test_a_large_file_is_not_held_in_memory(tmp_path):
     tracemalloc.stop()
     assert len(batches.table.values) == 300_000
     assert most < 6_000_000  # the two columns alone are 4.8 MB, the larger file's 48
-
-
-def test_a_relative_path_is_looked_for_here_and_then_at_the_root(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    shipped = "conf/data/series/co2.csv"
-    assert series.locate({"data": {"path": shipped}})["data"]["path"] == shipped
-    write_csv(tmp_path / "my.csv")
-    assert series.locate({"data": {"path": "my.csv"}})["data"]["path"] == str(tmp_path / "my.csv")
-    (tmp_path / "conf/data/series").mkdir(parents=True)
-    shutil.copy(tmp_path / "my.csv", tmp_path / shipped)
-    assert series.locate({"data": {"path": shipped}})["data"]["path"] == str(tmp_path / shipped)
-    assert series.locate({"data": {"path": "nowhere.csv"}})["data"]["path"] == str(tmp_path / "nowhere.csv")
-    assert series.locate({"data": {"curve": "sine_to_cosine"}}) == {"data": {"curve": "sine_to_cosine"}}
 
 
 WORDS = ("data=csv", "data.path=my.csv", "data.input=a", "data.target=b", "data.batch_size=3", "data.time_steps=4")

@@ -7,7 +7,16 @@ import tensorflow as tf
 from helpers import ROOT
 from lstm_lab.science.curves import Batches
 from lstm_lab.science.model import build_model, zero_state
-from lstm_lab.science.training import DivergedError, Program, build_optimizer, compile_chunk, cost_of, step_graph, train
+from lstm_lab.science.training import (
+    ChunkOptions,
+    DivergedError,
+    Program,
+    build_optimizer,
+    compile_chunk,
+    cost_of,
+    step_graph,
+    train,
+)
 
 REFERENCE = ROOT / "tests/reference/tutorial_seed0.npz"
 ADAM = {"name": "adam", "learning_rate": 0.006, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-8}
@@ -26,9 +35,7 @@ def fit(model, *, steps, chunk_steps=50, carry_state=True, jit_compile=False, ba
     chunk = compile_chunk(
         model,
         build_optimizer(**optimizer),
-        batch_size=batches.batch_size,
-        carry_state=carry_state,
-        jit_compile=jit_compile,
+        ChunkOptions(batches.batch_size, carry_state=carry_state, jit_compile=jit_compile),
     )
     yield from train(chunk, batches, zero_state(model, batches.batch_size), steps=steps, chunk_steps=chunk_steps)
 
@@ -60,7 +67,7 @@ def test_follows_the_tutorials_own_run(jit_compile):
     model = tutorial_model()
     model.set_weights(keras_weights(trace, "initial"))
     batches = tutorial_batches()
-    chunk = compile_chunk(model, build_optimizer(**ADAM), batch_size=50, carry_state=True, jit_compile=jit_compile)
+    chunk = compile_chunk(model, build_optimizer(**ADAM), ChunkOptions(50, carry_state=True, jit_compile=jit_compile))
 
     first = batches.rows(0, 50)
     prediction, h, c = model([first.inputs, *zero_state(model, 50)])
@@ -141,7 +148,7 @@ def test_a_diverging_run_yields_what_it_has_and_names_the_step():
 
 def test_new_weights_and_learning_rate_need_no_new_compilation():
     model, optimizer, batches = tutorial_model(), build_optimizer(**ADAM), tutorial_batches()
-    chunk = compile_chunk(model, optimizer, batch_size=50, carry_state=True, jit_compile=False)
+    chunk = compile_chunk(model, optimizer, ChunkOptions(50, carry_state=True, jit_compile=False))
     for seed in range(3):
         model.set_weights(tutorial_model(seed=seed).get_weights())
         optimizer.learning_rate = 0.001 * (seed + 1)
@@ -159,7 +166,7 @@ def test_a_clipped_gradient_moves_no_weight_tensor_further_than_its_norm():
 
 def test_step_graph_has_the_tutorials_scopes():
     model, batches = tutorial_model(), tutorial_batches()
-    chunk = compile_chunk(model, build_optimizer(**ADAM), batch_size=50, carry_state=True, jit_compile=False)
+    chunk = compile_chunk(model, build_optimizer(**ADAM), ChunkOptions(50, carry_state=True, jit_compile=False))
     rows, state = batches.rows(0, 54), zero_state(model, 50)
     list(train(chunk, batches, state, steps=5, chunk_steps=5))
     graph = step_graph(chunk, rows, state)
@@ -187,7 +194,9 @@ def test_a_training_restored_at_any_step_goes_on_to_the_same_bits(cell, optimize
     batches, initial = tutorial_batches(), model.get_weights()
     hyperparameters = OPTIMIZERS[optimizer]
     program = Program(
-        model, build_optimizer(**hyperparameters), batch_size=50, carry_state=True, jit_compile=jit_compile
+        model,
+        build_optimizer(**hyperparameters),
+        ChunkOptions(50, carry_state=True, jit_compile=jit_compile),
     )
 
     def go_on(state, first_step=0, steps=40):
@@ -242,7 +251,9 @@ def test_without_warmup_a_schedule_starts_at_its_peak(jit_compile):
 
 
 def program_with(optimizer):
-    return Program(tutorial_model(), build_optimizer(**optimizer), batch_size=50, carry_state=True, jit_compile=False)
+    return Program(
+        tutorial_model(), build_optimizer(**optimizer), ChunkOptions(50, carry_state=True, jit_compile=False)
+    )
 
 
 def costs_of(program, steps, state=None, first_step=0):

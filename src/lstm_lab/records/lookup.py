@@ -37,19 +37,24 @@ def find_run(client: "MlflowClient", word: str, run_id: str) -> "Run":
 def config_of(client: "MlflowClient", run: "Run") -> Config:
     """The config of a run in the store. It is data: read as plain YAML, and checked like any other."""
     run_id = run.info.run_id
-    with tempfile.TemporaryDirectory() as folder:
-        if "config.yaml" not in {file.path for file in client.list_artifacts(run_id)}:
-            raise StoreError(
-                f"run {run_id} has no config.yaml: it was cut short before its first step, or is no run of src/train.py"
-            )
-        path = client.download_artifacts(run_id, "config.yaml", folder)
-        try:
-            return config.check(yaml.safe_load(Path(path).read_text()))
-        except (ConfigError, yaml.YAMLError, UnicodeDecodeError) as error:
-            raise StoreError(
-                f"the config.yaml of run {run_id} is none for this version of the code:\n{error}\n"
-                f"`python src/reproduce.py run={run_id} --checkout` trains it with its own"
-            ) from None
+    try:
+        return config.check(yaml.safe_load(read_config(client, run)))
+    except (ConfigError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise StoreError(
+            f"the config.yaml of run {run_id} is none for this version of the code:\n{error}\n"
+            f"`python src/reproduce.py run={run_id} --checkout` trains it with its own"
+        ) from None
+
+
+def read_config(client: "MlflowClient", run: "Run") -> str:
+    """The run's config.yaml or, if it was cut short before it had one, the config in the tags it began with."""
+    run_id, tags = run.info.run_id, run.data.tags
+    if "config.yaml" in {file.path for file in client.list_artifacts(run_id)}:
+        with tempfile.TemporaryDirectory() as folder:
+            return Path(client.download_artifacts(run_id, "config.yaml", folder)).read_text()
+    if "config.0" not in tags:
+        raise StoreError(f"run {run_id} has no config.yaml: it is no run of src/train.py")
+    return "".join(tags.get(f"config.{i}", "") for i in range(len(tags)))
 
 
 def provenance_of(client: "MlflowClient", run_id: str) -> provenance.Provenance | None:

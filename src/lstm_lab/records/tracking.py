@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+import yaml
 
 from lstm_lab.config import Config, flatten
 from lstm_lab.records import provenance
@@ -25,6 +26,7 @@ if TYPE_CHECKING:  # mlflow takes a second or two to import, and a refused confi
 
 BATCH = 1000  # metrics that MLflow takes in one call
 FLUSH_SECONDS = 3.0
+TAG = 4000  # characters of a tag's value that every store takes
 
 
 def default_run_name(config: Config) -> str:
@@ -46,19 +48,19 @@ def color(hue: float) -> str:
 class TrackedRun:
     """One run in MLflow. As an observer it sends the cost curve, in batches, from a thread of its own."""
 
-    def __init__(self, client: "MlflowClient", config: Config, run: "Run") -> None:
-        self.client, self.config, self.run = client, config, run
+    def __init__(self, client: "MlflowClient", config: Config, run: "Run", resumed: bool = False) -> None:
+        self.client, self.config, self.run, self.resumed = client, config, run, resumed
         self.run_id, self.experiment_id, self.name = run.info.run_id, run.info.experiment_id, run.info.run_name
         self.start_sending(config.training.steps, config.tracking.metric_points)
 
     @classmethod
     def begin(
-        cls, client: "MlflowClient", config: Config, name: str | None = None, tags: dict[str, str] | None = None
+        cls, client: "MlflowClient", config: Config, digests: dict[str, str], name: str | None, tags: dict[str, str]
     ) -> Self:
-        """Creates the run, signed by this process."""
+        """Creates the run, signed by this process, in one step with all that going on with it takes."""
         experiment_id = find_or_create_experiment(client, config.tracking.experiment)
         name = name or config.tracking.run_name or default_run_name(config)
-        tags = {**source_tags(), **signature(), **(tags or {})}
+        tags = source_tags() | signature() | digests | config_tags(config) | tags
         run = client.create_run(experiment_id, run_name=name, tags=tags)
         if "mlflow.runColor" not in tags:
             client.set_tag(run.info.run_id, "mlflow.runColor", color(int(run.info.run_id[:8], 16) / 16**8))
@@ -67,7 +69,7 @@ class TrackedRun:
     @classmethod
     def resume(cls, client: "MlflowClient", config: Config, run: "Run") -> Self:
         """Goes on with a run that this process has taken over; what is stored of its cost is not sent again."""
-        tracked = cls(client, config, run)
+        tracked = cls(client, config, run, resumed=True)
         tracked.stored = {point.step: point.value for point in client.get_metric_history(tracked.run_id, "cost")}
         return tracked
 
@@ -81,8 +83,8 @@ class TrackedRun:
         self.sender = ThreadPoolExecutor(1)
         self.sending: Future[None] | None = None
 
-    def log_inputs(self, data_digest: str, file_digest: str | None, weights_digest: str) -> None:
-        """Every config value as a parameter, and the data as the run's dataset.
+    def log_inputs(self, digests: dict[str, str]) -> None:
+        """Every config value as a parameter, and the data as the run's dataset, as far as they are not there.
 
         MLflow never changes a parameter: what a resumed run does otherwise becomes a tag `changed.KEY`.
         """
@@ -91,20 +93,18 @@ class TrackedRun:
         values, known = self.config.model_dump(), self.run.data.params
         params = {key: json.dumps(v) if isinstance(v, list) else str(v) for key, v in flatten(values)}
         tags = {f"changed.{key}": value for key, value in params.items() if known.get(key, value) != value}
-        tags |= {"data.sha256": data_digest, "initial_weights.sha256": weights_digest}
-        if file_digest:
-            tags["data.file.sha256"] = file_digest
         self.client.log_batch(
             self.run_id,
             params=[Param(key, value) for key, value in params.items() if key not in known],
-            tags=[RunTag(*tag) for tag in tags.items()],
+            tags=[RunTag(*tag) for tag in (tags | digests).items() if self.run.data.tags.get(tag[0]) != tag[1]],
         )
-        if self.run.data.tags.get("data.sha256") == data_digest:
+        digest = digests["data.sha256"][:16]
+        if self.run.inputs and digest in {found.dataset.digest for found in self.run.inputs.dataset_inputs}:
             return
         dataset = Dataset(
             name=self.config.data.name,
-            digest=data_digest[:16],
-            source_type="local" if file_digest else "code",
+            digest=digest,
+            source_type="local" if "data.file.sha256" in digests else "code",
             source=json.dumps({"tags": {"mlflow.source.name": "src/lstm_lab/science/curves.py"}, **values["data"]}),
             schema=json.dumps({"x": "float64", "input": "float32", "target": "float32"}),
             profile=json.dumps({"batches": self.config.training.steps}),
@@ -222,6 +222,17 @@ class TrackedRun:
         """The run's page, in the web page that `mlflow ui` or the tracking server serves."""
         base = tracking_uri() if tracking_uri().startswith("http") else "http://127.0.0.1:5000"
         return f"{base.rstrip('/')}/#/experiments/{self.experiment_id}/runs/{self.run_id}"
+
+
+def config_text(config: Config) -> str:
+    """The config as config.yaml has it."""
+    return yaml.safe_dump(config.model_dump(), sort_keys=False)
+
+
+def config_tags(config: Config) -> dict[str, str]:
+    """The config in tags, which alone can be there as soon as the run is; MLflow cuts longer values."""
+    text = config_text(config)
+    return {f"config.{i}": text[at : at + TAG] for i, at in enumerate(range(0, len(text), TAG))}
 
 
 def source_tags() -> dict[str, str]:

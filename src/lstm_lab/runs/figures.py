@@ -2,15 +2,20 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+if TYPE_CHECKING:
+    from lstm_lab.runs.observers import Frames
+    from lstm_lab.science.evaluation import Evaluation
+
+SHOWN_SAMPLES = 400  # of a curve: with the default spacing about two periods
 TARGET: dict[str, Any] = {"color": "tab:red", "linestyle": "-", "linewidth": 2.0, "label": "target"}
 PREDICTION: dict[str, Any] = {"color": "tab:blue", "linestyle": "--", "linewidth": 2.0, "label": "prediction"}
 ROLLED_OUT: dict[str, Any] = {"color": "tab:green", "linewidth": 1.5, "label": "forecast on its own predictions"}
@@ -78,31 +83,21 @@ def draw_fit(ax: Axes, x: np.ndarray, target: np.ndarray, prediction: np.ndarray
     ax.margins(x=0)
 
 
-def continued_figure(
-    x: np.ndarray,
-    target: np.ndarray,
-    first: int,
-    prediction: np.ndarray,
-    rolled_out: np.ndarray | None = None,
-    *,
-    x_label: str,
-    note: str,
-    title: str,
-) -> Figure:
-    """Target [samples] over x [samples], and the prediction from sample `first` on, which was never trained on.
-
-    `rolled_out`, if there is one, is the prediction on the model's own predictions.
-    """
+def continued_figure(evaluated: "Evaluation", x_label: str, title: str) -> Figure:
+    """Target and predictions around the first sample that was never trained on: some before it, hundreds after it."""
+    first = evaluated.first
+    shown = slice(max(0, first - SHOWN_SAMPLES // 4), first + SHOWN_SAMPLES)
+    x, boundary = evaluated.x[shown], evaluated.x[first]
     figure, [ax] = new_figure()
-    ax.plot(x, target, **TARGET)
-    ax.plot(x[first:], prediction, **PREDICTION)
-    if rolled_out is not None:
-        ax.plot(x[first:], rolled_out, **ROLLED_OUT)
-    ax.axvline(x[first], color="gray", linewidth=1)
-    ax.axvspan(x[0], x[first], color="gray", alpha=0.1, linewidth=0)
+    ax.plot(x, evaluated.target[shown], **TARGET)
+    ax.plot(x[first - shown.start :], evaluated.prediction[:SHOWN_SAMPLES], **PREDICTION)
+    if evaluated.rolled_out is not None:
+        ax.plot(x[first - shown.start :], evaluated.rolled_out[:SHOWN_SAMPLES], **ROLLED_OUT)
+    ax.axvline(boundary, color="gray", linewidth=1)
+    ax.axvspan(x[0], boundary, color="gray", alpha=0.1, linewidth=0)
     ax.text(0.01, 1.01, "trained on: shaded", transform=ax.transAxes, color="gray")
     ax.margins(x=0, y=0.2)
-    ax.set_xlabel(f"{x_label}\n{note}")
+    ax.set_xlabel(x_label)
     ax.set_title(title, pad=20)
     figure.legend(loc="outside lower center", frameon=False, ncols=3)
     return figure
@@ -126,24 +121,24 @@ def forecast_figure(
     return figure
 
 
-def fit_animation(
-    path: Path,
-    *,
-    x: np.ndarray,
-    targets: Sequence[np.ndarray],
-    predictions: Sequence[np.ndarray],
-    steps: Sequence[int],
-    costs: np.ndarray,
-    milliseconds: int = 120,
-) -> None:
-    """Writes a GIF: one picture for each of `steps`, its target and prediction [samples] above the cost so far.
+def fit_animation(path: Path, frames: "Frames", costs: np.ndarray, milliseconds: int = 120) -> None:
+    """Writes a GIF: one picture for each of the frames, `milliseconds` long; the last one stays."""
+    from PIL import Image
+
+    pictures = [Image.fromarray(pixels).convert("RGB") for pixels in animated(frames, costs)]
+    palette = pictures[-1].quantize(32, method=Image.Quantize.MAXCOVERAGE)  # keeps white white
+    pictures = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
+    durations = [milliseconds] * (len(pictures) - 1) + [2500]
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=durations, loop=0, optimize=False)
+
+
+def animated(frames: "Frames", costs: np.ndarray) -> Iterator[np.ndarray]:
+    """The pixels of each picture: target and prediction of a frame above the cost [steps] up to there.
 
     Axes and labels are drawn once and only the lines for each picture: forty pictures take a fraction of a second.
     """
-    from PIL import Image
-
     figure, [top, bottom] = new_figure(2, height_ratios=[2.2, 1], size=5.6)
-    draw_fit(top, x, targets[0], predictions[0])
+    draw_fit(top, frames.x, frames.targets[0], frames.predictions[0])
     top.set_xlabel("x, from the start of the window shown")
     draw_costs(bottom, costs, color="lightgray")
     bottom.set_ylabel("cost")
@@ -158,8 +153,7 @@ def fit_animation(
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     background = canvas.copy_from_bbox(figure.bbox)
-    pictures = []
-    for target, prediction, step in zip(targets, predictions, steps, strict=True):
+    for target, prediction, step in zip(frames.targets, frames.predictions, frames.steps, strict=True):
         canvas.restore_region(background)
         target_line.set_ydata(target)
         prediction_line.set_ydata(prediction)
@@ -169,11 +163,7 @@ def fit_animation(
         text.set_text(f"step {step:,}   cost {costs[step - 1]:.3g}")
         for artist in moving:
             artist.axes.draw_artist(artist)
-        pictures.append(Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB"))
-    palette = pictures[-1].quantize(32, method=Image.Quantize.MAXCOVERAGE)  # keeps white white
-    pictures = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
-    durations = [milliseconds] * (len(pictures) - 1) + [2500]  # the last picture stays
-    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=durations, loop=0, optimize=False)
+        yield np.array(canvas.buffer_rgba())
 
 
 def align(target: np.ndarray, model: np.ndarray) -> int:

@@ -13,10 +13,10 @@ from rich.console import Console
 
 from lstm_lab.records import checkpoint
 from lstm_lab.runs import figures
+from lstm_lab.runs.figures import SHOWN_SAMPLES
 from lstm_lab.science.training import Program, Progress
 
 SHARE = 100  # saving a checkpoint takes at most a hundredth of the time
-SHOWN_SAMPLES = 400  # of the fitted curve: with the default spacing about two periods
 
 
 class Observer(Protocol):

@@ -21,7 +21,7 @@ from lstm_lab.paths import ROOT
 from lstm_lab.records import lookup, provenance, store
 from lstm_lab.records.provenance import Provenance
 from lstm_lab.records.store import StoreError
-from lstm_lab.runs import resume, run
+from lstm_lab.runs import keeping, resume, run, setup
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -83,7 +83,7 @@ def reproduce(run_id: str, tolerance: float, console: Console) -> Verdict:
     config = original.config.model_copy(
         update={"training": settings.model_copy(update={"steps": len(original.costs), "live": False})}
     )
-    part = run.Part(name=f"again: {original.run.info.run_name}", tags={"reproduces": run_id})
+    part = setup.Part(name=f"again: {original.run.info.run_name}", tags={"reproduces": run_id})
     again = run.run(config, console, part=part)
     if again.status == "KILLED":
         raise KeyboardInterrupt
@@ -105,7 +105,7 @@ def differences(original: Original) -> list[str]:
     settings, params = original.config.training, original.run.data.params
     now = provenance.current(seed=settings.seed, level=settings.level, threads=settings.threads)
     found = provenance.differences(original.made_by, now, portable=settings.level == "portable")
-    file_then, file_now = original.run.data.tags.get("data.file.sha256"), run.make_batches(original.config).file_sha256
+    file_then, file_now = original.run.data.tags.get("data.file.sha256"), setup.make_source(original.config).file_sha256
     if file_then != file_now:
         found.insert(0, f"the file {params['data.path']}: its SHA-256 was {file_then} then, is {file_now} now")
     changed = {key.removeprefix("changed.") for key in original.run.data.tags if key.startswith("changed.")}
@@ -120,7 +120,7 @@ def differences(original: Original) -> list[str]:
 
 def digests(original: Original, config: Config, tags: dict[str, str]) -> dict[str, tuple[str, str]]:
     """The digests of data and initial weights, then and now: of the data of all the steps the run was to do."""
-    data = run.make_batches(config).digest(original.config.training.steps)
+    data = setup.make_source(config).digest(original.config.training.steps)
     then, key = original.run.data.tags, "initial_weights.sha256"
     return {
         "the data": (then.get("data.sha256", ""), data),
@@ -130,7 +130,7 @@ def digests(original: Original, config: Config, tags: dict[str, str]) -> dict[st
 
 def compare(
     original: Original,
-    again: run.Result,
+    again: keeping.Result,
     hashes: dict[str, tuple[str, str]],
     tolerance: float,
     differing: Sequence[str],

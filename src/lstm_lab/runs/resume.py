@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 from lstm_lab import config
 from lstm_lab.config import Config, ConfigError
 from lstm_lab.paths import ROOT
-from lstm_lab.records import checkpoint, processes, store
-from lstm_lab.records.lookup import config_of, find_run
+from lstm_lab.records import checkpoint, lookup, processes, provenance, store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
+
+    from lstm_lab.records.tracking import TrackedRun
+    from lstm_lab.runs.setup import Setup
 
 # What a resumed run may do otherwise: nothing of it changes a bit of the steps.
 MAY_CHANGE = (
@@ -67,10 +69,10 @@ def prepare(run_id: str, changes: Mapping[str, Any], take_over: bool, verbose: b
             )
     store.check_store()
     client = store.open_store(verbose)
-    run = find_run(client, "resume", run_id)
+    run = lookup.find_run(client, "resume", run_id)
     refuse_hopeless(run)
     refuse_running(run, take_over)
-    stored = config_of(client, run)
+    stored = lookup.config_of(client, run)
     values = stored.model_dump()
     for key, value in changes.items():
         group, _, leaf = key.partition(".")
@@ -171,6 +173,40 @@ def newest_checkpoint(
             elif saved.step < settings.training.steps and (best is None or saved.step > best.step):
                 best = saved
     return best, damaged
+
+
+def find_checkpoint(setup: "Setup", tracked: "TrackedRun") -> checkpoint.Checkpoint | None:
+    """The checkpoint that a resumed run goes on from; says so, and says what is damaged or has changed meanwhile.
+
+    ConfigError if the code now makes other data or other initial weights than the run began with.
+    """
+    config, tags, run_id = setup.config, tracked.run.data.tags, tracked.run_id
+    now = setup.digests(lookup.config_of(tracked.client, tracked.run).training.steps)
+    if tags.get("data.file.sha256") != now.get("data.file.sha256"):
+        raise ConfigError(
+            f"resume={run_id}: {config.data.name} is not the file that the run began with: its SHA-256 was "
+            f"{tags.get('data.file.sha256')} and is {now.get('data.file.sha256')}"
+        )
+    for key, digest in now.items():
+        if tags.get(key, digest) != digest:
+            raise ConfigError(
+                f"resume={run_id}: the code now makes other {key.removesuffix('.sha256').replace('_', ' ')} than that "
+                "run began with, so it cannot go on to the same end"
+            )
+
+    def say(text: str, style: str | None = None) -> None:
+        setup.console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+    if then := lookup.provenance_of(tracked.client, run_id):
+        portable = config.training.level == "portable"
+        for difference in provenance.differences(then, provenance.current(), portable):
+            say(f"not as when the run began: {difference}", "yellow")
+    saved, damaged = newest_checkpoint(tracked.client, run_id, config)
+    for fault in damaged:
+        say(fault, "yellow")
+    step = saved.step if saved else 0
+    say(f"resuming {tracked.name} at step {step:,} of {config.training.steps:,}{'' if saved else ': no checkpoint'}")
+    return saved
 
 
 def forget_checkpoints(run_id: str) -> None:

@@ -14,7 +14,7 @@ XLA makes one loop of each time loop; the arithmetic's order differs from Keras'
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -64,52 +64,29 @@ def lstm(
     return list(tanh_lstm(x, h, c, kernel * halves, recurrent_kernel * halves, bias * halves))
 
 
+class Kept(NamedTuple):
+    """What the forward loop keeps of every time step for the backward one.
+
+    h, c and tanh(c) [time, batch, cell_size], and the tanh of the gates' sums [time, batch, 4 cell_size].
+    """
+
+    h: Any
+    c: Any
+    tanh_c: Any
+    tanh: Any
+
+
 @tf.custom_gradient
 def tanh_lstm(
     x: tf.Tensor, h: tf.Tensor, c: tf.Tensor, kernel: tf.Tensor, recurrent_kernel: tf.Tensor, bias: tf.Tensor
 ) -> tuple[Tensors, Callable[..., Tensors]]:
     """`lstm` with the sums of i, f and o already halved, and its gradient."""
-    time_steps, batch_size, cell_size = x.shape[0], c.shape[0], c.shape[1]
-
-    def array(width: int) -> tf.TensorArray:
-        return tf.TensorArray(tf.float32, time_steps, element_shape=[batch_size, width])
-
-    def forward(
-        t: tf.Tensor,
-        h: tf.Tensor,
-        c: tf.Tensor,
-        hs: tf.TensorArray,
-        cs: tf.TensorArray,
-        tanh_cs: tf.TensorArray,
-        tanhs: tf.TensorArray,
-    ) -> tuple[Any, ...]:
-        tanh = tf.tanh(h @ recurrent_kernel + (x[t] @ kernel + bias))
-        i, f, g, o = gates_of(tanh)
-        c = f * c + i * g
-        tanh_c = tf.tanh(c)
-        h = o * tanh_c
-        return t + 1, h, c, hs.write(t, h), cs.write(t, c), tanh_cs.write(t, tanh_c), tanhs.write(t, tanh)
-
-    start = (tf.constant(0), h, c, array(cell_size), array(cell_size), array(cell_size), array(4 * cell_size))
-    _, last_h, last_c, hs, cs, tanh_cs, tanhs = tf.while_loop(lambda t, *_: t < time_steps, forward, start)
-    hs, cs, tanh_cs, tanhs = (kept.stack() for kept in (hs, cs, tanh_cs, tanhs))
+    last_h, last_c, kept = forward_loop(x, h, c, kernel, recurrent_kernel, bias)
 
     def gradient(dhs: tf.Tensor, dlast_h: tf.Tensor, dlast_c: tf.Tensor) -> Tensors:
         with tf.name_scope(f"gradient/{LAYER_NAMES['lstm']}"):  # where Keras's own gradient stands in the graph
-            earlier_cs = tf.concat([c[None], cs[:-1]], 0)
-
-            def backward(t: tf.Tensor, dh: tf.Tensor, dc: tf.Tensor, dsums: tf.TensorArray) -> tuple[Any, ...]:
-                dh += dhs[t]
-                i, f, g, o = gates_of(tanhs[t])
-                dc += dh * o * (1 - tanh_cs[t] ** 2)
-                dgates = tf.concat([0.5 * dc * g, 0.5 * dc * earlier_cs[t], dc * i, 0.5 * dh * tanh_cs[t]], 1)
-                dsum = dgates * (1 - tanhs[t] ** 2)
-                return t - 1, tf.matmul(dsum, recurrent_kernel, transpose_b=True), dc * f, dsums.write(t, dsum)
-
-            start = (tf.constant(time_steps - 1), dlast_h, dlast_c, array(4 * cell_size))
-            _, dh, dc, dsums = tf.while_loop(lambda t, *_: t >= 0, backward, start)
-            dsums = dsums.stack()
-            earlier_hs = tf.concat([h[None], hs[:-1]], 0)
+            dh, dc, dsums = backward_loop(dhs, dlast_h, dlast_c, c, kept, recurrent_kernel)
+            earlier_hs = tf.concat([h[None], kept.h[:-1]], 0)
             return [
                 tf.einsum("tbs,fs->tbf", dsums, kernel),
                 dh,
@@ -119,7 +96,55 @@ def tanh_lstm(
                 tf.reduce_sum(dsums, [0, 1]),
             ]
 
-    return [hs, last_h, last_c], gradient
+    return [kept.h, last_h, last_c], gradient
+
+
+def forward_loop(
+    x: tf.Tensor, h: tf.Tensor, c: tf.Tensor, kernel: tf.Tensor, recurrent_kernel: tf.Tensor, bias: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor, Kept]:
+    """Goes through all time steps; returns the final h and c, and what is kept of every step."""
+
+    def step(t: tf.Tensor, h: tf.Tensor, c: tf.Tensor, kept: Kept) -> tuple[Any, ...]:
+        tanh = tf.tanh(h @ recurrent_kernel + (x[t] @ kernel + bias))
+        i, f, g, o = gates_of(tanh)
+        c = f * c + i * g
+        tanh_c = tf.tanh(c)
+        h = o * tanh_c
+        return t + 1, h, c, Kept(*(array.write(t, now) for array, now in zip(kept, (h, c, tanh_c, tanh), strict=True)))
+
+    time_steps, cell_size = x.shape[0], c.shape[1]
+    kept = Kept(*(array_of(time_steps, c.shape[0], width) for width in (*[cell_size] * 3, 4 * cell_size)))
+    _, h, c, kept = tf.while_loop(lambda t, *_: t < time_steps, step, (tf.constant(0), h, c, kept))
+    return h, c, Kept(*(array.stack() for array in kept))
+
+
+def backward_loop(
+    dhs: tf.Tensor, dh: tf.Tensor, dc: tf.Tensor, first_c: tf.Tensor, kept: Kept, recurrent_kernel: tf.Tensor
+) -> Tensors:
+    """Goes back through all time steps, from the gradients for the final h and c.
+
+    `dhs` [time, batch, cell_size] are the gradients for the h of every step. Returns those for the initial h and c, and
+    for the sums of the gates [time, batch, 4 cell_size].
+    """
+    earlier_cs = tf.concat([first_c[None], kept.c[:-1]], 0)
+
+    def step(t: tf.Tensor, dh: tf.Tensor, dc: tf.Tensor, dsums: tf.TensorArray) -> tuple[Any, ...]:
+        dh += dhs[t]
+        i, f, g, o = gates_of(kept.tanh[t])
+        dc += dh * o * (1 - kept.tanh_c[t] ** 2)
+        dgates = tf.concat([0.5 * dc * g, 0.5 * dc * earlier_cs[t], dc * i, 0.5 * dh * kept.tanh_c[t]], 1)
+        dsum = dgates * (1 - kept.tanh[t] ** 2)
+        return t - 1, tf.matmul(dsum, recurrent_kernel, transpose_b=True), dc * f, dsums.write(t, dsum)
+
+    time_steps, batch_size, width = kept.tanh.shape
+    start = (tf.constant(time_steps - 1), dh, dc, array_of(time_steps, batch_size, width))
+    _, dh, dc, dsums = tf.while_loop(lambda t, *_: t >= 0, step, start)
+    return [dh, dc, dsums.stack()]
+
+
+def array_of(time_steps: int, batch_size: int, width: int) -> tf.TensorArray:
+    """Room for a tensor [batch, width] of every time step."""
+    return tf.TensorArray(tf.float32, time_steps, element_shape=[batch_size, width])
 
 
 def gates_of(tanh: tf.Tensor) -> Tensors:

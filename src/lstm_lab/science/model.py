@@ -5,6 +5,7 @@ the saved model loads anywhere without this code, and equal calls give equal ans
 """
 
 import math
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -22,6 +23,7 @@ LAYER_NAMES = {"lstm": "LSTM_cell", "gru": "GRU_cell", "simple_rnn": "RNN_cell"}
 def build_model(
     cell: str,
     cell_size: int,
+    *,
     hidden_stddev: float,
     hidden_bias: float,
     seed: int,
@@ -33,14 +35,10 @@ def build_model(
     Inputs: x [batch, time, 1] and each tensor of the initial state [batch, cell_size]. Outputs: the prediction
     [batch, time, 1] and each tensor of the final state [batch, cell_size]; an LSTM's state is h and c, the others' h.
 
-    `hidden_stddev` and `hidden_bias` are the initial values of in_hidden and out_hidden. The cell's weights are
-    Glorot-uniform (Glorot and Bengio, 2010) over input and recurrent rows stacked into one kernel, as TensorFlow 1
-    drew them; `recurrent_initializer` 'orthogonal' makes the recurrent kernel's rows orthonormal instead (Saxe et al.,
-    2014). `forget_bias` (LSTM only; Jozefowicz et al., 2015) is kept in the cell's bias.
+    `hidden_stddev` and `hidden_bias` are the initial values of in_hidden and out_hidden; for those of the cell see
+    `recurrent_layer`. `forget_bias` (LSTM only; Jozefowicz et al., 2015) is kept in the cell's bias.
     """
-    layer_class, kernels, state_names = CELLS[cell]
-    in_seed, kernel_seed, recurrent_seed, out_seed = spawn_seeds(seed, 4)
-    limit = math.sqrt(6 / (2 * cell_size + kernels * cell_size))
+    in_seed, *recurrent_seeds, out_seed = spawn_seeds(seed, 4)
 
     def hidden(units: int, seed: int, name: str) -> keras.layers.Dense:
         return keras.layers.Dense(
@@ -50,21 +48,9 @@ def build_model(
             name=name,
         )
 
-    recurrent_initializers = {
-        "glorot": keras.initializers.RandomUniform(-limit, limit, seed=recurrent_seed),
-        "orthogonal": keras.initializers.Orthogonal(seed=recurrent_seed),
-    }
     x = keras.Input((None, 1), name="x")
-    initial_state = [keras.Input((cell_size,), name=name) for name in state_names]
-    recurrent = layer_class(
-        cell_size,
-        kernel_initializer=keras.initializers.RandomUniform(-limit, limit, seed=kernel_seed),
-        recurrent_initializer=recurrent_initializers[recurrent_initializer],
-        return_sequences=True,
-        return_state=True,
-        name=LAYER_NAMES[cell],
-        **({"unit_forget_bias": False} if forget_bias is not None else {}),
-    )
+    initial_state = [keras.Input((cell_size,), name=name) for name in CELLS[cell][2]]
+    recurrent = recurrent_layer(cell, cell_size, recurrent_initializer, recurrent_seeds)
     hidden_sequence, *final_state = recurrent(hidden(cell_size, in_seed, "in_hidden")(x), initial_state=initial_state)
     prediction = hidden(1, out_seed, "out_hidden")(hidden_sequence)
     if forget_bias is not None:
@@ -72,6 +58,31 @@ def build_model(
         bias[cell_size : 2 * cell_size] = forget_bias  # Keras orders the gates i, f, g, o
         recurrent.cell.bias.assign(bias)
     return keras.Model([x, *initial_state], [prediction, *final_state], name=f"{cell}_{cell_size}")
+
+
+def recurrent_layer(cell: str, cell_size: int, recurrent_initializer: str, seeds: Sequence[int]) -> keras.layers.RNN:
+    """The cell's layer, its weights Glorot-uniform (Glorot and Bengio, 2010) and its bias zero.
+
+    The limit is that of input and recurrent rows stacked into one kernel, as TensorFlow 1 drew them.
+    `recurrent_initializer` 'orthogonal' makes the recurrent kernel's rows orthonormal instead (Saxe et al., 2014).
+    `seeds` are the kernel's and the recurrent kernel's.
+    """
+    layer_class, kernels, _ = CELLS[cell]
+    limit = math.sqrt(6 / (2 * cell_size + kernels * cell_size))
+    kernel_seed, recurrent_seed = seeds
+    recurrent_initializers = {
+        "glorot": keras.initializers.RandomUniform(-limit, limit, seed=recurrent_seed),
+        "orthogonal": keras.initializers.Orthogonal(seed=recurrent_seed),
+    }
+    return layer_class(
+        cell_size,
+        kernel_initializer=keras.initializers.RandomUniform(-limit, limit, seed=kernel_seed),
+        recurrent_initializer=recurrent_initializers[recurrent_initializer],
+        return_sequences=True,
+        return_state=True,
+        name=LAYER_NAMES[cell],
+        **({"unit_forget_bias": False} if cell == "lstm" else {}),
+    )
 
 
 def with_units(model: keras.Model, input_unit: tuple[float, float], target_unit: tuple[float, float]) -> keras.Model:

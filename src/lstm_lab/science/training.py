@@ -102,38 +102,49 @@ def train_step(
     return cost, prediction, final_state
 
 
-def compile_chunk(
-    model: keras.Model,
-    optimizer: keras.Optimizer,
-    *,
-    batch_size: int,
-    carry_state: bool,
-    jit_compile: bool,
-    stride: int = 1,
-    truncation_steps: int | None = None,
-    truncation_every: int | None = None,
-) -> Callable[..., tuple[tf.Tensor, tf.Tensor, State]]:
-    """Compiles `chunk(inputs, targets, count, state, starts_over)`: `count` training steps in one call.
+@dataclass(frozen=True)
+class ChunkOptions:
+    """How a chunk of training steps is compiled.
 
-    `inputs` and `targets` [rows, time, 1] hold rows for (rows - batch_size) / stride + 1 batches, `stride` rows apart;
-    `count` is at most that many. `starts_over` [batches], or None, tells which batches begin from a state of zeros.
-    Returns the costs [batches] (zero from `count` on), the last prediction and the final state.
-    Weights, optimizer slots and learning rate are variables: assigning to them needs no new compilation.
-
+    The batches of a chunk lie `stride` rows apart. Without `carry_state` each begins from the chunk's initial state.
     Under XLA (`jit_compile`) an LSTM is trained by `bptt`, which is quicker than Keras's layers and rounds otherwise.
     With `truncation_steps` and `truncation_every` gradients end within a window, as in `truncation`.
     """
-    variables = model.trainable_variables
-    optimizer.build(variables)
-    forward = bptt.written_out(model) if jit_compile and bptt.is_lstm(model) else model
-    if truncation_steps is not None and truncation_every is not None:
-        forward = truncation.truncated(forward, truncation_steps, truncation_every)
 
-    @tf.function(jit_compile=jit_compile, autograph=False)
+    batch_size: int
+    carry_state: bool
+    jit_compile: bool
+    stride: int = 1
+    truncation_steps: int | None = None
+    truncation_every: int | None = None
+
+
+def forward_of(model: keras.Model, options: ChunkOptions) -> Callable[[State], State]:
+    """What the training step differentiates: [x, *state] to [prediction, *final state], by the model's variables."""
+    forward = bptt.written_out(model) if options.jit_compile and bptt.is_lstm(model) else model
+    if options.truncation_steps is None or options.truncation_every is None:
+        return forward
+    return truncation.truncated(forward, options.truncation_steps, options.truncation_every)
+
+
+def compile_chunk(
+    model: keras.Model, optimizer: keras.Optimizer, options: ChunkOptions
+) -> Callable[..., tuple[tf.Tensor, tf.Tensor, State]]:
+    """Compiles `chunk(inputs, targets, count, state, starts_over)`: `count` training steps in one call.
+
+    `inputs` and `targets` [rows, time, 1] hold rows for (rows - batch_size) / stride + 1 batches; `count` is at most
+    that many. `starts_over` [batches], or None, tells which batches begin from a state of zeros.
+    Returns the costs [batches] (zero from `count` on), the last prediction and the final state.
+    Weights, optimizer slots and learning rate are variables: assigning to them needs no new compilation.
+    """
+    variables, batch_size, stride = model.trainable_variables, options.batch_size, options.stride
+    optimizer.build(variables)
+    forward = forward_of(model, options)
+
+    @tf.function(jit_compile=options.jit_compile, autograph=False)
     def chunk(
         inputs: tf.Tensor, targets: tf.Tensor, count: tf.Tensor, state: State, starts_over: tf.Tensor | None = None
     ) -> tuple[tf.Tensor, tf.Tensor, State]:
-        batches = (inputs.shape[0] - batch_size) // stride + 1
         first_state = state
 
         def body(k: tf.Tensor, costs: tf.TensorArray, _: tf.Tensor, state: State) -> tuple[Any, ...]:
@@ -144,9 +155,9 @@ def compile_chunk(
                 state = [tf.where(starts_over[k], 0.0, tensor) for tensor in state]
             cost, prediction, final_state = train_step(forward, variables, optimizer, x, target, state)
             # The carry: the final state of batch k is the initial state of batch k + 1.
-            return k + 1, costs.write(k, cost), prediction, final_state if carry_state else first_state
+            return k + 1, costs.write(k, cost), prediction, final_state if options.carry_state else first_state
 
-        costs = tf.TensorArray(tf.float32, batches, element_shape=[])
+        costs = tf.TensorArray(tf.float32, (inputs.shape[0] - batch_size) // stride + 1, element_shape=[])
         start = (tf.constant(0), costs, tf.zeros_like(targets[:batch_size]), state)
         _, costs, prediction, state = tf.while_loop(lambda k, *_: k < count, body, start)
         return costs.stack(), prediction, state
@@ -183,29 +194,9 @@ def step_graph(chunk: Any, rows: Rows, state: State) -> tf.compat.v1.GraphDef:
 class Program:
     """A model, its optimizer and the chunk compiled for them; trains any weights of these shapes, compiling once."""
 
-    def __init__(
-        self,
-        model: keras.Model,
-        optimizer: keras.Optimizer,
-        *,
-        batch_size: int,
-        carry_state: bool,
-        jit_compile: bool,
-        stride: int = 1,
-        truncation_steps: int | None = None,
-        truncation_every: int | None = None,
-    ) -> None:
+    def __init__(self, model: keras.Model, optimizer: keras.Optimizer, options: ChunkOptions) -> None:
         self.model, self.optimizer = model, optimizer
-        self.chunk = compile_chunk(
-            model,
-            optimizer,
-            batch_size=batch_size,
-            carry_state=carry_state,
-            jit_compile=jit_compile,
-            stride=stride,
-            truncation_steps=truncation_steps,
-            truncation_every=truncation_every,
-        )
+        self.chunk = compile_chunk(model, optimizer, options)
         self.peak_rate = peak_rate(optimizer)
         # Keras counts a learning rate among the optimizer's variables, the peak of a schedule not.
         self.variables = [v for v in optimizer.variables if v is not self.peak_rate] + [self.peak_rate]

@@ -23,7 +23,7 @@ from lstm_lab import config
 from lstm_lab.config import ConfigError
 from lstm_lab.paths import ROOT
 from lstm_lab.records import store, tracking
-from lstm_lab.runs import run
+from lstm_lab.runs import run, setup, telling, watching
 from lstm_lab.studies import study
 from lstm_lab.studies.page import ParentPage, short, summary
 
@@ -61,7 +61,7 @@ def declare(
     distributions = {key: study.to_distribution(override) for key, override in space.items()}
     check_space(distributions, base)
     whole = config.check(base)
-    run.make_batches(whole)  # so that a faulty file is refused before any trial
+    setup.make_source(whole)  # so that a faulty file is refused before any trial
     checked = whole.model_dump(exclude=config.WATCHING)
     sampler, pruner, total = settings["sampler"], settings["pruner"], settings["n_trials"]
     name = settings["study_name"]
@@ -76,8 +76,10 @@ def declare(
         raise ConfigError(f"hydra.sweeper.n_trials={total}: must be a whole number, 1 or more")
     if settings["direction"] not in ("minimize", "maximize"):
         raise ConfigError(f"hydra.sweeper.direction={settings['direction']!r}: must be minimize or maximize")
-    if settings["objective"] not in run.METRICS:
-        raise ConfigError(f"hydra.sweeper.objective={settings['objective']!r}: must be one of {', '.join(run.METRICS)}")
+    if settings["objective"] not in telling.METRICS:
+        raise ConfigError(
+            f"hydra.sweeper.objective={settings['objective']!r}: must be one of {', '.join(telling.METRICS)}"
+        )
     with study.experimental():  # built once here, so that a fault in their settings shows before any trial
         study.make_sampler(sampler, 0, 0)
         study.make_pruner(pruner, checked["training"]["steps"])
@@ -202,7 +204,7 @@ def run_trial(checked: config.Config, settings: Mapping[str, Any], number: int, 
     storage, opened = open_for_trial(settings["study_name"], **settings["storage"])
     trial = study.running_trial(opened, number)
     opened.pruner = study.make_pruner(settings["pruner"], checked.training.steps)
-    part = run.Part(
+    part = setup.Part(
         name=f"trial {number}: {short(trial.params)}",
         tags={
             "mlflow.parentRunId": opened.user_attrs["parent_run"],
@@ -255,10 +257,10 @@ class PruneWatch:
     def __call__(self, progress: "Progress") -> None:
         self.costs += progress.costs.tolist()
         while self.next <= progress.step and self.next < self.steps:  # a last look would have nothing left to prune
-            mean = statistics.fmean(self.costs[max(0, self.next - run.LAST) : self.next])
+            mean = statistics.fmean(self.costs[max(0, self.next - telling.LAST) : self.next])
             self.trial.report(mean, self.next)
             if self.trial.should_prune():
-                raise run.Pruned(f"pruned at step {self.next:,}: mean cost {mean:.3g}")
+                raise watching.Pruned(f"pruned at step {self.next:,}: mean cost {mean:.3g}")
             self.next += self.every
 
     def close(self) -> None:

@@ -1,0 +1,174 @@
+"""What is kept of a run: what is known before its first step, and when its training is over everything else."""
+
+import contextlib
+import math
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lstm_lab.config import Config, Csv
+from lstm_lab.records import lookup, provenance
+from lstm_lab.records.tracking import config_text
+from lstm_lab.runs.setup import Part, Setup, arrays_digest
+from lstm_lab.runs.telling import CONTRADICTED, LAST, baselines_in_words, tell
+from lstm_lab.runs.watching import Trained
+
+if TYPE_CHECKING:  # these import TensorFlow or MLflow, and a refused config must not wait for them
+    import keras
+
+    from lstm_lab.records.checkpoint import Checkpoint
+    from lstm_lab.records.tracking import TrackedRun
+    from lstm_lab.runs.observers import Record
+    from lstm_lab.science.evaluation import Evaluation
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a run ended: FINISHED, FAILED, KILLED or PRUNED; the reason if not FINISHED; metrics, costs and weights."""
+
+    run_id: str
+    status: str
+    reason: str
+    metrics: dict[str, float]
+    costs: np.ndarray
+    weights: Sequence[np.ndarray]
+
+
+@contextlib.contextmanager
+def output_folder(part: Part | None) -> Iterator[Path]:
+    """Where artifacts are written before they are logged: a trial's own folder, or one that goes with the run."""
+    if part and part.folder:
+        part.folder.mkdir(parents=True, exist_ok=True)
+        yield part.folder
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+def log_beginning(setup: Setup, tracked: "TrackedRun", folder: Path, saved: "Checkpoint | None") -> None:
+    """Logs what is known before the first step: config, data, and what makes the run; a resumed one has a second."""
+    settings = setup.config.training
+    (folder / "config.yaml").write_text(config_text(setup.config))
+    made = provenance.current(seed=settings.seed, level=settings.level, threads=settings.threads)
+    begun = tracked.resumed and lookup.provenance_of(tracked.client, tracked.run_id)
+    made.write(folder / "provenance" / (f"resumed-at-step-{saved.step if saved else 0}" if begun else ""))
+    tracked.log_inputs(setup.digests(settings.steps))
+    tracked.log_files(folder)
+
+
+def keep(setup: Setup, tracked: "TrackedRun", folder: Path, trained: Trained) -> Result:
+    """Logs everything that is kept of a run when its training is over."""
+    wanted, record, part = setup.config.tracking, trained.watchers.record, setup.part
+    weights, metrics = setup.program.model.get_weights(), summarize(record.costs, record.steps_per_second)
+    result = Result(tracked.run_id, trained.status, trained.reason, metrics, record.costs, weights)
+    best = bool(part and part.keep and result.status == "FINISHED" and part.keep(metrics))
+    evaluated = evaluate(setup, record) if is_evaluated(setup, result.status, best) else None
+    if evaluated:
+        metrics |= {f"evaluation.{key}": value for key, value in evaluated.metrics.items() if math.isfinite(value)}
+    tracked.log_summary(len(result.costs), metrics, tags_of(result, tracked), tell(setup.config, result))
+    write_end(folder, result, trained.checkpoint)
+    if wanted.figures or best:
+        draw_figures(folder / "figures", setup.config, trained)
+        if evaluated:
+            draw_evaluation(folder / "figures", setup.config, evaluated)
+    tracked.log_files(folder)
+    if (wanted.model or best) and np.isfinite(result.costs[-1]):
+        tracked.log_model(model_in_units(setup))
+    return result
+
+
+def summarize(costs: np.ndarray, steps_per_second: float | None) -> dict[str, float]:
+    """The metrics that stand for a whole run. MLflow's bars show two decimals, hence the logarithm beside the mean."""
+    mean = float(costs[-LAST:].mean(dtype=np.float64))
+    metrics = {"final_cost": float(costs[-1]), "mean_last_20_cost": mean}
+    if mean > 0 and math.isfinite(mean):
+        metrics["log10_mean_last_20_cost"] = math.log10(mean)
+    if steps_per_second:
+        metrics["steps_per_second"] = steps_per_second
+    return metrics
+
+
+def tags_of(result: Result, tracked: "TrackedRun") -> dict[str, str]:
+    """What tells this run's bits from others', and what went wrong."""
+    tags = {"cost.sha256": arrays_digest([result.costs]), "final_weights.sha256": arrays_digest(result.weights)}
+    if result.reason:
+        tags["reason"] = result.reason
+    if tracked.contradicted is not None:
+        tags["contradicted"] = CONTRADICTED.format(tracked.contradicted)
+    return tags
+
+
+def write_end(folder: Path, result: Result, checkpoint: Path | None) -> None:
+    """Writes the cost of every step, the final weights and, if there is one, the last checkpoint."""
+    np.save(folder / "cost.npy", result.costs)
+    np.savez(folder / "final_weights.npz", *result.weights)
+    if checkpoint:
+        (folder / "checkpoint").mkdir()
+        shutil.copyfile(checkpoint, folder / "checkpoint/checkpoint.npz")
+
+
+def is_evaluated(setup: Setup, status: str, best: bool) -> bool:
+    """Whether to evaluate the run: a trial only if something is kept of it, or if the config says so."""
+    wanted, asked, part = setup.config.tracking, setup.config.evaluation, setup.part
+    kept = best or not (part and part.keep) or wanted.figures or wanted.model
+    return bool(asked.windows) and status in ("FINISHED", "KILLED") and (kept or asked.trials)
+
+
+def evaluate(setup: Setup, record: "Record") -> "Evaluation":
+    """Lets the curve go on where training stopped, with the state of the last row if it stands exactly there."""
+    from lstm_lab.science import evaluation
+
+    assert record.last is not None
+    config, source = setup.config, setup.source
+    state = [np.asarray(tensor)[-1:] for tensor in record.last.state]
+    return evaluation.evaluate(
+        setup.program.model,
+        source.continuation(record.last.step, config.evaluation.windows),
+        state if source.carries_into_unseen else None,
+        time_steps=config.data.time_steps,
+        carry_state=config.training.carry_state,
+    )
+
+
+def model_in_units(setup: Setup) -> "keras.Model":
+    """The model as it is kept: for inputs and predictions that are not normalised."""
+    from lstm_lab.science.model import with_units
+
+    model, units = setup.program.model, setup.source.units
+    return with_units(model, *units) if units else model
+
+
+def draw_figures(folder: Path, config: Config, trained: Trained) -> None:
+    """Draws cost curve, fitted curve and, if asked for, the animation of the fit."""
+    from lstm_lab.runs import figures
+    from lstm_lab.runs.observers import shown_curve
+
+    costs, last, frames = trained.watchers.record.costs, trained.watchers.record.last, trained.watchers.frames
+    assert last is not None
+    folder.mkdir(exist_ok=True)
+    title = f"{config.model.cell}, cell size {config.model.cell_size}: cost {costs[-1]:.3g} after {last.step:,} steps"
+    figures.cost_figure(costs, title).savefig(folder / "cost_curve.png", dpi=120)
+    carried = "carried from one to the next" if config.training.carry_state else "reset before each"
+    note = f"windows of {config.data.time_steps} time steps, the state {carried}"
+    if isinstance(config.data, Csv):
+        note = f"windows of {config.data.time_steps} time steps from all over the series, normalised, side by side"
+    x, target, prediction, window = shown_curve(last)
+    fit = figures.fit_figure(x, target, prediction, window=window, note=note, title=title)
+    fit.savefig(folder / "fitted_curve.png", dpi=120)
+    if frames:
+        figures.fit_animation(folder / "fit.gif", frames, costs)
+
+
+def draw_evaluation(folder: Path, config: Config, evaluated: "Evaluation") -> None:
+    """Draws the continued curve, from some samples that were trained on to the first few hundred that were not."""
+    from lstm_lab.runs import figures
+
+    title = f"never trained on: mean squared error {evaluated.metrics['mse']:.3g}"
+    x_label = "sample of the series" if isinstance(config.data, Csv) else "x"
+    figure = figures.continued_figure(evaluated, f"{x_label}\n{baselines_in_words(evaluated.metrics)}", title)
+    figure.savefig(folder / "continued_curve.png", dpi=120)

@@ -1,0 +1,139 @@
+"""What a run is made of: its config, where its batches come from, the program that trains, the initial weights."""
+
+import contextlib
+import functools
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from rich.console import Console
+
+from lstm_lab import runtime
+from lstm_lab.config import Config, ConfigError, Csv
+from lstm_lab.paths import ROOT
+from lstm_lab.records import store
+
+if TYPE_CHECKING:  # these import TensorFlow or MLflow, and a refused config must not wait for them
+    from mlflow import MlflowClient
+
+    from lstm_lab.runs.observers import Observer
+    from lstm_lab.science.curves import Source
+    from lstm_lab.science.training import Program
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a run is part of, a sweep or a reproduction: its name and tags; and for a trial its own three.
+
+    `watch` observes it, `keep` decides by its metrics whether to keep figures and model, files go to `folder`.
+    """
+
+    name: str
+    tags: dict[str, str]
+    watch: "Observer | None" = None
+    keep: "Callable[[dict[str, float]], bool] | None" = None
+    folder: Path | None = None
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a run is made of; `weights` are the initial ones, in Keras's order."""
+
+    config: Config
+    source: "Source"
+    program: "Program"
+    weights: Sequence[np.ndarray]
+    console: Console
+    part: Part | None
+
+    def digests(self, steps: int) -> dict[str, str]:
+        """SHA-256 of the data of `steps` steps, of the file they come from if there is one, of the initial weights."""
+        found = {"data": self.source.digest(steps), "initial_weights": arrays_digest(self.weights)}
+        if self.source.file_sha256:
+            found["data.file"] = self.source.file_sha256
+        return {f"{what}.sha256": digest for what, digest in found.items()}
+
+
+def make_source(config: Config) -> "Source":
+    """Where the run's batches come from; ConfigError if it is a file that does not serve."""
+    from lstm_lab.science.curves import Batches
+    from lstm_lab.science.series import SeriesBatches
+
+    data = config.data
+    if isinstance(data, Csv):
+        settings = data.model_dump(exclude={"curve", "path"})
+        return SeriesBatches(ROOT / data.path, **settings, scratch=ROOT / "mlruns")
+    return Batches(**data.model_dump())
+
+
+def check_display() -> None:
+    """Raises ConfigError if training.live=true cannot open a window here."""
+    from lstm_lab.runs.figures import missing_for_live
+
+    if missing := missing_for_live():
+        raise ConfigError(f"training.live=True: {missing}")
+
+
+def start(config: Config, console: Console, verbose: bool) -> "MlflowClient":
+    """Opens the store, first, so that one at fault is known soonest; and starts TensorFlow as the config says."""
+    with console.status("starting TensorFlow and MLflow") if console.is_terminal else contextlib.nullcontext():
+        client = store.open_store(verbose)
+        runtime.start_tensorflow(config.training.level, config.training.threads, verbose)
+        return client
+
+
+def set_up(config: Config, source: "Source", console: Console, part: Part | None) -> Setup:
+    """Builds what the run is made of. TensorFlow must have been started."""
+    from lstm_lab.science.model import build_model
+
+    weights = build_model(**config.model.model_dump(), seed=config.training.seed).get_weights()
+    return Setup(config, source, program_for(config, source.stride), weights, console, part)
+
+
+@functools.cache
+def programs() -> "dict[object, Program]":
+    """The programs compiled in this process."""
+    return {}
+
+
+def program_for(config: Config, stride: int = 1) -> "Program":
+    """The compiled program for this config's shapes: the one of an earlier run in this process, if there was one.
+
+    Learning rate, seed, initial weights and data are no shapes: runs that differ in them compile nothing.
+    """
+    from lstm_lab.science.model import build_model
+    from lstm_lab.science.training import ChunkOptions, Program, build_optimizer
+
+    settings, optimizer = config.training, config.optimizer.model_copy(update={"learning_rate": 1.0})
+    options = ChunkOptions(
+        config.data.batch_size,
+        settings.carry_state,
+        jit_compile=settings.level == "fast",
+        stride=stride,
+        truncation_steps=settings.truncation_steps,
+        truncation_every=settings.truncation_every,
+    )
+    shape = (config.model.cell, config.model.cell_size, config.data.time_steps, optimizer, options)
+    if shape not in programs():
+        model = build_model(**config.model.model_dump(), seed=settings.seed)
+        programs()[shape] = Program(model, build_optimizer(**optimizer.model_dump()), options)
+    return programs()[shape]
+
+
+@contextlib.contextmanager
+def memory_faults_told() -> Iterator[None]:
+    """Makes a ConfigError of whatever Python or TensorFlow raises when memory is not enough."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
+            raise ConfigError(f"this run does not fit into memory ({store.first_line(error)})") from None
+        raise
+
+
+def arrays_digest(arrays: Sequence[np.ndarray]) -> str:
+    """SHA-256 of the arrays' bytes, one after the other."""
+    return hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()

@@ -1,0 +1,73 @@
+"""A run in words: in the terminal, before it trains and after it, and on its page in MLflow."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from lstm_lab.config import WATCHING, Config
+from lstm_lab.records import store
+from lstm_lab.runs import resume
+
+if TYPE_CHECKING:
+    from lstm_lab.records.tracking import TrackedRun
+    from lstm_lab.runs.keeping import Result
+
+CELL_NAMES = {"lstm": "An LSTM", "gru": "A GRU", "simple_rnn": "A simple RNN"}
+LAST = 20  # steps over which the cost at the end is averaged
+METRICS = ("final_cost", "mean_last_20_cost", "log10_mean_last_20_cost", "steps_per_second")
+CONTRADICTED = "from step {:,} on, the costs trained now are not those stored before: not the same bits"
+
+
+def describe(config: Config) -> Table:
+    """What is about to run, one line a group: its kind, then its settings."""
+    table = Table.grid(padding=(0, 2))
+    for group, settings in config.model_dump(exclude=WATCHING).items():
+        kind = Config.model_fields[group].discriminator
+        values = [f"{key} {value}" for key, value in settings.items() if key != kind and value is not None]
+        table.add_row(f"[bold]{group}", ("[cyan]" + settings[kind] + "[/]: " if kind else "") + ", ".join(values))
+    return table
+
+
+def tell(config: Config, result: "Result") -> str:
+    """Two sentences for the run's page: what the run was, and how it went."""
+    model, data, optimizer, training = config.model, config.data, config.optimizer, config.training
+    what = (
+        f"{CELL_NAMES[model.cell]} of cell size {model.cell_size} on {data.name} (batches of {data.batch_size} x "
+        f"{data.time_steps} time steps, state {'carried' if training.carry_state else 'reset'}), {training.steps:,} "
+        f"steps of {optimizer.name} at learning rate {optimizer.learning_rate:g}, seed {training.seed}."
+    )
+    how = f"cost fell from {result.costs[0]:.3g} to {result.costs[-1]:.3g}"
+    if result.costs[-1] > result.costs[0]:
+        how = f"cost rose from {result.costs[0]:.3g} to {result.costs[-1]:.3g}"
+    mean = f"{result.metrics['mean_last_20_cost']:.3g}"
+    if result.status == "FINISHED":
+        return f"{what} Its {how} (mean of the last {LAST}: {mean})."
+    return f"{what} It is {result.status}: {result.reason}; until then its {how}."
+
+
+def baselines_in_words(metrics: Mapping[str, float]) -> str:
+    """The baselines' mean squared errors in a line."""
+    names = ["predict_zero", "persistence", "least_squares"]
+    return "baselines: " + ", ".join(f"{name.replace('_', ' ')} {metrics[f'{name}_mse']:.3g}" for name in names)
+
+
+def report(console: Console, tracked: "TrackedRun", result: "Result") -> None:
+    """The end of the run in the terminal: how it went, where it is, how to look at it."""
+    if result.reason:
+        console.print(f"[bold red]{result.status}[/]: {escape(result.reason)}", highlight=False, soft_wrap=True)
+    if result.status == "KILLED":
+        console.print(f"go on: {resume.command(result.run_id)}", highlight=False, soft_wrap=True)
+    if tracked.contradicted is not None:
+        console.print(f"[bold yellow]{CONTRADICTED}[/]".format(tracked.contradicted), soft_wrap=True)
+    figures = "   ".join(f"{key} {result.metrics[key]:.4g}" for key in METRICS if key in result.metrics)
+    console.print(figures, highlight=False, soft_wrap=True)
+    if mse := result.metrics.get("evaluation.mse"):
+        metrics = {key.removeprefix("evaluation."): value for key, value in result.metrics.items()}
+        words = f"never trained on: mean squared error {mse:.3g}; {baselines_in_words(metrics)}"
+        console.print(words, highlight=False, soft_wrap=True)
+    console.print(f"run {escape(tracked.name)} ({result.run_id})", highlight=False, soft_wrap=True)
+    look = "" if store.tracking_uri().startswith("http") else "`make ui`, then "
+    console.print(f"look at it: {look}{tracked.url()}", highlight=False, soft_wrap=True)

@@ -1,0 +1,163 @@
+"""A run's training under its observers: which of them watch it, and how it comes to an end."""
+
+import math
+import os
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+
+from lstm_lab.config import Config
+from lstm_lab.paths import ROOT
+
+if TYPE_CHECKING:  # these import TensorFlow or MLflow, and a refused config must not wait for them
+    from lstm_lab.records.checkpoint import Checkpoint
+    from lstm_lab.records.tracking import TrackedRun
+    from lstm_lab.runs.observers import Frames, LiveFigure, Observer, Record, Saver, TensorBoard, Terminal
+    from lstm_lab.runs.setup import Setup
+    from lstm_lab.science.training import Progress
+
+
+class StopSignal:
+    """Ctrl-C or SIGTERM, seen to between two chunks so that no observer is cut short; a second one acts at once."""
+
+    NAMES: ClassVar = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
+
+    def __init__(self) -> None:
+        self.received: str | None = None
+
+    def __enter__(self) -> Self:
+        self.previous = {number: signal.signal(number, self.receive) for number in self.NAMES}
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self.previous.items():
+            signal.signal(number, handler)
+
+    def receive(self, number: int, frame: object) -> None:
+        """Notes the first signal; a second one is an ordinary KeyboardInterrupt."""
+        if self.received:
+            raise KeyboardInterrupt
+        self.received = self.NAMES[signal.Signals(number)]
+
+
+class Pruned(Exception):  # noqa: N818 (the field's word for it)
+    """Raised by an observer to end a run early; the message says why."""
+
+
+@dataclass(frozen=True)
+class Watchers:
+    """Who watches a run, in the order in which they are handed its progress; None is not there."""
+
+    record: "Record"
+    store: "TrackedRun"
+    saver: "Saver | None"
+    frames: "Frames | None"
+    terminal: "Terminal"
+    tensorboard: "TensorBoard | None"
+    live: "LiveFigure | None"
+    of_trial: "Observer | None"
+
+    def present(self) -> "list[Observer]":
+        """Those that are there."""
+        return [watcher for field in fields(self) if (watcher := getattr(self, field.name)) is not None]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """How a training ended (FINISHED, FAILED, KILLED or PRUNED, and why), its observers, its last checkpoint."""
+
+    status: str
+    reason: str
+    watchers: Watchers
+    checkpoint: Path | None
+
+
+def watchers_of(
+    setup: "Setup", tracked: "TrackedRun", earlier: np.ndarray | None, graph: Callable[[], Any]
+) -> Watchers:
+    """Who watches this run, and when each of them does.
+
+    `earlier` [steps] are the costs of the steps done before, if it is resumed; `graph` gives that of a training step.
+    """
+    from lstm_lab.runs import observers, resume
+
+    settings, wanted, part = setup.config.training, setup.config.tracking, setup.part
+    writable = os.access(ROOT, os.W_OK)
+    record = observers.Record(earlier)
+    saver = tensorboard = None
+    if writable and wanted.checkpoint_seconds is not None and not part:
+        folder, digest = resume.folder_of(tracked.run_id), resume.digest(setup.config)
+        saver = observers.Saver(folder, wanted.checkpoint_seconds, digest, setup.program, record)
+    if writable and wanted.tensorboard:
+        events = ROOT / "mlruns/tensorboard" / f"{tracked.name}-{tracked.run_id[:6]}"
+        tensorboard = observers.TensorBoard(events, settings.steps, wanted.metric_points, graph)
+    return Watchers(
+        record,
+        tracked,
+        saver,
+        frames=observers.Frames(settings.steps, settings.frames) if wanted.animation else None,
+        terminal=observers.Terminal(setup.console, record, settings.steps, settings.report_every),
+        tensorboard=tensorboard,
+        live=observers.LiveFigure() if settings.live else None,
+        of_trial=part.watch if part else None,
+    )
+
+
+def train(setup: "Setup", tracked: "TrackedRun", saved: "Checkpoint | None", stop: StopSignal) -> Trained:
+    """Trains from the initial weights, or from where the checkpoint was saved, under every observer asked for."""
+    from lstm_lab.runs import observers
+    from lstm_lab.science import training
+    from lstm_lab.science.model import zero_state
+
+    settings, program, source = setup.config.training, setup.program, setup.source
+    if saved:
+        program.restore(saved.weights, saved.optimizer)
+        state, first_step = list(saved.state), saved.step
+        tracked.log_costs(0, saved.costs)
+    else:
+        program.restart(setup.weights, setup.config.optimizer.learning_rate)
+        state, first_step = zero_state(program.model, source.batch_size), 0
+    chunk_steps = min(settings.chunk_steps, math.ceil(settings.steps / settings.frames))
+    progress = training.train(
+        program.chunk, source, state, steps=settings.steps, chunk_steps=chunk_steps, first_step=first_step
+    )
+
+    def graph() -> Any:
+        return training.step_graph(program.chunk, source.chunk(0, chunk_steps), state)
+
+    watchers = watchers_of(setup, tracked, saved.costs if saved else None, graph)
+    with observers.watching(*watchers.present()) as watch:
+        status, reason = follow(progress, watch, setup.config, stop)
+        saver, last = watchers.saver, watchers.record.last
+        checkpoint = saver.save(last) if saver and last and status in ("FINISHED", "KILLED") else None
+    return Trained(status, reason, watchers, checkpoint)
+
+
+def follow(
+    progress: "Iterator[Progress]", watch: "Callable[[Progress], None]", config: Config, stop: StopSignal
+) -> tuple[str, str]:
+    """Lets the training run under its observers; returns MLflow's status and, unless FINISHED, the reason."""
+    from lstm_lab.science.training import DivergedError
+
+    try:
+        for made in progress:
+            watch(made)
+            if stop.received and made.step < config.training.steps:
+                done = f"{made.step:,} of {config.training.steps:,} steps"
+                return "KILLED", f"stopped by {stop.received} after {done}"
+    except Pruned as error:
+        return "PRUNED", str(error)
+    except DivergedError as error:
+        return "FAILED", f"{error}: {likely_cause(config)}"
+    return "FINISHED", ""
+
+
+def likely_cause(config: Config) -> str:
+    """Why a cost stops being finite: nearly always too long a step."""
+    optimizer = config.optimizer
+    cure = f"try {optimizer.learning_rate / 10:g}" + ("" if optimizer.clipnorm else " or optimizer.clipnorm=1")
+    return f"optimizer.learning_rate={optimizer.learning_rate:g} is likely too high ({cure})"
