@@ -49,10 +49,10 @@ def launch(composed: DictConfig) -> None:
         else:
             checked = config.check(locate(values))
         if hydra_config.mode == RunMode.MULTIRUN:
-            from lstm_lab.studies import sweep
+            from lstm_lab.studies import trial
 
             settings: Any = OmegaConf.to_container(hydra_config.sweeper, resolve=True)
-            return sweep.run_trial(checked, settings, hydra_config.job.num, Path(hydra_config.runtime.output_dir))
+            return trial.run_trial(checked, settings, hydra_config.job.num, Path(hydra_config.runtime.output_dir))
         result = run.run(checked, Console(), verbose, resumed=run_id)
     if result.status != "FINISHED":
         sys.exit(EXIT_CODES[result.status])

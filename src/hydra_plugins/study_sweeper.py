@@ -29,25 +29,25 @@ class StudySweeper(Sweeper):
         """Runs the study; `arguments` are the command line's overrides."""
         from lstm_lab.config import ConfigError
         from lstm_lab.paths import locate
-        from lstm_lab.studies import sweep
+        from lstm_lab.studies import declaration, overrides, sweep
 
         if self.config.resume is not None:
             raise ConfigError("resume: a run is resumed by itself, without -m; a sweep goes on when it is typed again")
-        fixed = [word for word in arguments if not sweep.is_sweep(word)]
+        fixed = [word for word in arguments if not overrides.is_sweep(word)]
         base = locate(self.compose(fixed))
-        declared = sweep.declare(self.settings, base, arguments, list(self.config.hydra.overrides.hydra))
-        folder = str(sweep.folder_of(declared))
+        declared = declaration.declare(self.settings, base, arguments, list(self.config.hydra.overrides.hydra))
+        folder = str(declaration.folder_of(declared))
         with read_write(self.config):
             self.config.hydra.sweep.dir = folder
         # What a job must know of its study, wherever the launcher starts it.
         self.of_study = [
-            f"hydra.sweeper.study_name={sweep.quoted(declared.name)}",
-            f"hydra.sweep.dir={sweep.quoted(folder)}",
+            f"hydra.sweeper.study_name={overrides.quoted(declared.name)}",
+            f"hydra.sweep.dir={overrides.quoted(folder)}",
         ]
 
         def command(params: dict[str, Any]) -> str:
-            words = [f"{key}={sweep.quoted(value)}" for key, value in params.items()]
-            return sweep.training_command(self.compose([*fixed, *words]), self.compose)
+            words = [f"{key}={overrides.quoted(value)}" for key, value in params.items()]
+            return overrides.training_command(self.compose([*fixed, *words]), self.compose)
 
         sweep.run_sweep(self.settings, declared, base["tracking"]["experiment"], fixed, self.launch, command)
 

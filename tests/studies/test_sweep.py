@@ -18,7 +18,7 @@ from mlflow import MlflowClient
 from sqlalchemy.pool import NullPool
 
 from helpers import copy_project, train
-from lstm_lab.studies import study, sweep
+from lstm_lab.studies import declaration, overrides, study
 
 SHORT = ("training.steps=40", "hydra.sweeper.prune_every=10")
 
@@ -276,7 +276,7 @@ def test_a_study_of_that_name_with_another_space_is_refused(default_sweep):
 
 def test_the_grammar_reads_back_what_is_quoted():
     for value in (5, 0.1, 1e-05, True, None, "lstm", "a b", "it's", "x,y=[1]", "back\\slash", "1"):
-        [override] = OverridesParser.create().parse_overrides([f"key={sweep.quoted(value)}"])
+        [override] = OverridesParser.create().parse_overrides([f"key={overrides.quoted(value)}"])
         read = override.value()
         assert getattr(read, "text", read) == value
 
@@ -289,18 +289,18 @@ def test_an_override_that_fixes_a_parameter_takes_it_out_of_the_search():
     }  # fmt: skip
     from test_config import composed
 
-    fixed = sweep.declare(
+    fixed = declaration.declare(
         settings, composed("model.cell_size=64"), ["model.cell_size=64"], ["hydra.sweeper.n_trials=3"]
     )
     assert list(fixed.space) == ["optimizer.learning_rate"]
     assert fixed.config["model.cell_size"] == 64
     assert fixed.name == "s model.cell_size=64"
-    replaced = sweep.declare(
+    replaced = declaration.declare(
         settings, composed(), ["sweeps=default", "model.cell_size=1,2"], ["hydra.sweeper.study_name=s"]
     )
     assert replaced.space["model.cell_size"] == optuna.distributions.CategoricalDistribution([1, 2])
     assert replaced.name == "s"
-    sampled = sweep.declare(settings, composed(), ["sweeps=default"], ["hydra/sweeper/sampler=random"])
+    sampled = declaration.declare(settings, composed(), ["sweeps=default"], ["hydra/sweeper/sampler=random"])
     assert sampled.name == "s hydra/sweeper/sampler=random"
 
 

@@ -18,7 +18,7 @@ from lstm_lab.findings import figures as findings_figures
 from lstm_lab.findings import statistics
 from lstm_lab.paths import ROOT
 from lstm_lab.records import lookup
-from lstm_lab.studies.sweep import study_name
+from lstm_lab.studies.declaration import study_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -3,9 +3,9 @@
 import contextlib
 import csv
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -38,7 +38,7 @@ def forecast(
     horizon = config.data.horizon if isinstance(config.data, Csv) else None
     length = check_steps(steps, horizon)
     file, column = find_input(config, path, column)
-    values = series.load(file, [column]).values[:, 0]
+    values = series.load(file, [column], ROOT / "mlruns").values[:, 0]
     if horizon and len(values) < horizon:
         raise ConfigError(f"{file}: has {len(values):,} samples; a run with horizon {horizon:,} needs as many at least")
     target = find_target(run, file, out)
@@ -51,26 +51,43 @@ def forecast(
     predict, state = compile_prediction(model), zero_state(model, 1)
     reset_every = None if config.training.carry_state else config.data.time_steps
     with whole_file(target) as text:
-        writer = csv.writer(text, lineterminator="\n")
         if horizon:
             made = beyond(predict, values, state, horizon, length, reset_every)
-            writer.writerow(["sample", column])
-            writer.writerows(enumerate(made.tolist(), len(values)))
-            shown = np.arange(max(0, len(values) - SHOWN), len(values) + length)
+            write_rows(text, ["sample", column], enumerate(made.tolist(), len(values)))
+            first = max(0, len(values) - SHOWN)
         else:
-            writer.writerow(["sample", column, "prediction"])
-            tail = np.zeros(0)
-            for first, predictions, _ in through(predict, values, state, reset_every):
-                known = values[first : first + len(predictions)]
-                numbers = range(first, first + len(predictions))
-                writer.writerows(zip(numbers, known.tolist(), predictions.tolist(), strict=True))
-                tail = np.append(tail, predictions)[-SHOWN:]
-            made, shown = tail, np.arange(len(values) - len(tail), len(values))
-        picture = target.with_suffix(".png")
-        known = values[shown[0] :]
-        title = f"{column}: {'forecast' if horizon else 'prediction'} of {run.info.run_name}"
-        figures.forecast_figure(shown, np.array(known), made, known_label=column, title=title).savefig(picture, dpi=120)
-    return target, picture
+            made = write_predictions(text, column, values, through(predict, values, state, reset_every))
+            first = len(values) - len(made)
+        shown, title = np.arange(first, len(values) + length), f"{column}: {'forecast' if horizon else 'prediction'}"
+        figure = figures.forecast_figure(
+            shown, np.array(values[first:]), made, known_label=column, title=f"{title} of {run.info.run_name}"
+        )
+        figure.savefig(target.with_suffix(".png"), dpi=120)
+    return target, target.with_suffix(".png")
+
+
+def write_rows(text: IO[str], header: Sequence[str], rows: Iterable[Sequence[float]]) -> None:
+    """Writes a CSV file."""
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+
+
+def write_predictions(
+    text: IO[str], column: str, values: np.ndarray, pieces: Iterable[tuple[int, np.ndarray, Any]]
+) -> np.ndarray:
+    """Writes the prediction beside every sample, piece by piece; returns the last SHOWN predictions at most."""
+    tail = np.zeros(0)
+
+    def rows() -> Iterator[tuple[int, float, float]]:
+        nonlocal tail
+        for first, predictions, _ in pieces:
+            known = values[first : first + len(predictions)].tolist()
+            yield from zip(range(first, first + len(known)), known, predictions.tolist(), strict=True)
+            tail = np.append(tail, predictions)[-SHOWN:]
+
+    write_rows(text, ["sample", column, "prediction"], rows())
+    return tail
 
 
 def check_steps(steps: str | None, horizon: int | None) -> int:

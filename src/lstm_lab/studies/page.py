@@ -29,15 +29,10 @@ MLFLOW_STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED", "
 class ParentPage:
     """The parent run in MLflow: what is searched, how it stands, the best trial, the figures."""
 
-    def __init__(
-        self,
-        client: "MlflowClient",
-        opened: optuna.Study,
-        declared: study.Declared,
-        experiment: str,
-        fixed: Sequence[str],
-    ) -> None:
-        self.client, self.opened, self.declared, self.fixed = client, opened, declared, fixed
+    def __init__(self, client: "MlflowClient", opened: optuna.Study, declared: study.Declared, experiment: str) -> None:
+        self.client, self.opened, self.declared = client, opened, declared
+        [(key, value)] = processes.signature().items()
+        self.signature = (f"{key}.{secrets.token_hex(4)}", value)  # of one of many workers, perhaps
         self.experiment_id = store.find_or_create_experiment(client, experiment)
         self.run_id = self.find() or self.create()
         self.drawn = time.monotonic()
@@ -57,6 +52,7 @@ class ParentPage:
         from mlflow.entities import Param
 
         tags = {**tracking.source_tags(), "study": self.declared.name, "sweep": "parent"}
+        tags |= [self.signature]
         run_id = self.client.create_run(
             self.experiment_id, run_name=f"study {self.declared.name}", tags=tags
         ).info.run_id
@@ -89,8 +85,7 @@ class ParentPage:
         """Shows the study as running, if anything is left to do, and sees to what killed workers left behind."""
         if not self.is_finished():
             self.client.update_run(self.run_id, status="RUNNING")
-            [(key, value)] = processes.signature().items()
-            self.client.set_tag(self.run_id, f"{key}.{secrets.token_hex(4)}", value)  # one of many workers, perhaps
+            self.client.set_tag(self.run_id, *self.signature)
             self.reconcile()
 
     def reconcile(self) -> None:
