@@ -1,17 +1,18 @@
-"""The findings as a user makes them, with every study cut short; and the parts that a table is made of."""
+"""The findings as a user makes them, with every study cut short."""
 
 import re
 import shutil
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from mlflow import MlflowClient
 
 from helpers import ROOT, copy_project
-from lstm_lab.findings import page as findings
+from lstm_lab.findings import page
+from lstm_lab.findings.runs import SEEDS
+from lstm_lab.findings.template import number
 
 SHORTER = {
     "memory": [("steps: 400", "steps: 21"), ("choice(2, 4, 8, 16)", "choice(2, 3)"), ("size: 20", "size: 3")],
@@ -50,8 +51,8 @@ def made(tmp_path_factory):
 
 def test_the_page_says_that_it_is_reduced_and_leaves_the_full_one_alone(made):
     checkout, folder = made
-    page = (folder / "FINDINGS.md").read_text()
-    assert "**Reduced: 2 seeds instead of 20.**" in page
+    text = (folder / "FINDINGS.md").read_text()
+    assert "**Reduced: 2 seeds instead of 20.**" in text
     assert not (checkout / "FINDINGS.md").exists()
     assert not (checkout / "docs/findings").exists()
 
@@ -65,7 +66,7 @@ def test_every_figure_of_the_page_is_there_and_no_other(made):
 
 def test_its_numbers_are_those_of_the_runs(made):
     checkout, folder = made
-    page = (folder / "FINDINGS.md").read_text()
+    text = (folder / "FINDINGS.md").read_text()
     runs = [run for run in runs_of(checkout) if run.data.tags.get("study", "").startswith("carry ")]
     costs = {
         state: [
@@ -77,10 +78,8 @@ def test_its_numbers_are_those_of_the_runs(made):
     }
     assert all(len(of_state) == 2 for of_state in costs.values())
     for label, state in (("carried", "True"), ("reset", "False")):
-        assert (
-            f"| {label} | {findings.number(float(np.mean(costs[state])))} |" in page
-        )  # of two, the median is the mean
-    assert page.count("**Claim: ") == 9
+        assert f"| {label} | {number(float(np.mean(costs[state])))} |" in text  # of two, the median is the mean
+    assert text.count("**Claim: ") == 9
 
 
 def test_a_second_time_nothing_is_run_and_the_same_is_written(made):
@@ -103,50 +102,16 @@ def test_a_faulty_word_is_refused_at_once(checkout, word):
     assert not (checkout / "mlflow.db").exists()
 
 
-@pytest.mark.parametrize(
-    ("x", "digits", "text"),
-    [
-        (0.0213, 2, "0.021"),
-        (0.0999, 2, "0.10"),
-        (2.96, 2, "3.0"),
-        (28.4, 2, "28"),
-        (12345.0, 2, "12,000"),
-        (0.00002713, 2, "0.000027"),
-        (1.5e-9, 2, "1.5e-09"),
-        (1.0, 3, "1.00"),
-        (0.0, 2, "0"),
-        (float("inf"), 2, "inf"),
-    ],
-)
-def test_numbers_keep_their_digits(x, digits, text):
-    assert findings.number(x, digits) == text
-
-
-def trial(size, rate, cost):
-    params = {"model.cell_size": str(size), "optimizer.learning_rate": str(rate)}
-    metrics = {"mean_last_20_cost": cost}
-    return SimpleNamespace(
-        info=SimpleNamespace(status="FINISHED"), data=SimpleNamespace(params=params, metrics=metrics)
-    )
-
-
-def test_the_map_has_the_median_of_each_field():
-    trials = [
-        trial(5, 0.001, 4.0),
-        trial(5, 0.0011, 2.0),
-        trial(5, 0.0012, 3.0),
-        trial(10, 0.01, 0.5),
-        trial(10, 0.1, 9),
-    ]
-    sizes, edges, costs, counts = findings.cost_map(trials, bins=2)
-    assert sizes == ["5", "10"]
-    np.testing.assert_allclose(edges, [0.001, 0.01, 0.1], rtol=1e-12)
-    np.testing.assert_array_equal(counts, [[3, 0], [0, 2]])
-    np.testing.assert_array_equal(costs, [[3.0, np.nan], [np.nan, 4.75]])
+def test_every_finding_has_its_template_and_no_template_is_left_over():
+    folder = ROOT / "src/lstm_lab/findings"
+    names = ["opening", *(module.__name__.removeprefix("lstm_lab.findings.") for module in page.FINDINGS)]
+    assert sorted(path.name for path in folder.glob("*.jinja")) == sorted(f"{name}.md.jinja" for name in names)
 
 
 def test_the_full_number_of_seeds_is_that_of_the_files():
-    for name in findings.GRIDS:
+    grids = [words[0].removeprefix("sweeps=") for words in page.commands(SEEDS) if words[0] != "sweeps=search"]
+    assert sorted(grids) == ["best", "carry", "memory", "truncation", "window"]
+    for name in grids:
         file = ROOT / f"sweeps/{name}.yaml"
-        assert f"training.seed: range(0, {findings.SEEDS})" in file.read_text()
+        assert f"training.seed: range(0, {SEEDS})" in file.read_text()
         assert f"study_name: {name}\n" in file.read_text()

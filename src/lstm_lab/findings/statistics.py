@@ -3,11 +3,13 @@
 Costs of one recipe differ by orders of magnitude from seed to seed, so that means say little; medians and ranks hold.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
+
+ACCEPTED = 0.05  # a difference with a smaller p is called one
 
 
 @dataclass(frozen=True)
@@ -27,9 +29,15 @@ class Paired:
     p: float
     seeds: int
 
+    @property
+    def decided(self) -> bool:
+        """Whether the first of the two costs more, beyond chance."""
+        return self.p < ACCEPTED and self.ratio.median > 1
 
-def median(values: Sequence[float] | np.ndarray) -> Estimate:
+
+def median(values: Iterable[float]) -> Estimate:
     """The median with its exact, distribution-free interval between two order statistics (Conover, 1999)."""
+    values = list(values)
     interval = stats.quantile_test(values, p=0.5).confidence_interval(0.95)
     return Estimate(float(np.median(values)), float(interval.low), float(interval.high))
 
