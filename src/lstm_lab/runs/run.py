@@ -572,8 +572,3 @@ def report(console: Console, tracked: tracking.TrackedRun, result: Result) -> No
     console.print(f"run {escape(tracked.name)} ({result.run_id})", highlight=False, soft_wrap=True)
     look = "" if store.tracking_uri().startswith("http") else "`make ui`, then "
     console.print(f"look at it: {look}{tracked.url()}", highlight=False, soft_wrap=True)
-
-
-def complain(message: str) -> None:
-    """Prints what keeps a command from running, in red, on the standard error."""
-    Console(stderr=True).print(message, style="red", markup=False, highlight=False, soft_wrap=True)
