@@ -1,82 +1,60 @@
 """Lists, filters and compares tracked runs: `python src/report.py --help`."""
 
-import argparse
-import io
-import os
 import re
 import shlex
-import signal
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-signal.signal(signal.SIGINT, lambda *_: os._exit(130))  # until main(): a stack trace of imports tells nobody anything
 
-try:
-    from rich.console import Console
+from lstm_lab import commandline
+from lstm_lab.config import ConfigError
 
-    from lstm_lab.config import CannotRunError, ConfigError
-    from lstm_lab.reports import terminal as report
-    from lstm_lab.reports.comparison import Choice
-    from lstm_lab.runs.run import complain
-except ModuleNotFoundError as missing:
-    sys.exit(f"{missing.name} is not installed here: run `make report`, or `. .venv/bin/activate` first")
-
-HELP = """Lists the latest runs. Compares those that are named, or with --compare those that would be listed: in the
+DOOR = commandline.Door(
+    "report",
+    about="""\
+Lists the latest runs. Compares those that are named, or with --compare those that would be listed: in the
 terminal, and on one HTML page that needs nothing else: cost curves overlaid, metrics, what differs between the configs,
-fitted curves side by side.
-
-  runs=ID,ID,...     compare these; the first digits of an id are enough where no other begins so
-  experiment=NAME    only runs of that experiment
-  filter=CONDITION   only runs that pass, written as in MLflow's page: filter="params.model.cell = 'gru'"
-                     (a sweep's trials: "tags.study = 'default'"; no trials: "tags.trial IS NULL")
-  last=20            so many, the latest first
-  best=10            so many, those of lowest mean_last_20_cost first
-  --compare          compare the runs instead of listing them
-  html=PATH          compare, and write the page there instead of below mlruns/reports/
-
+fitted curves side by side.""",
+    words={
+        "runs=ID,ID": "compare these; the first digits of an id are enough where no other begins so",
+        "experiment=NAME": "only runs of that experiment",
+        "filter=CONDITION": "only runs that pass, written as in MLflow's page: filter=\"params.model.cell = 'gru'\"\n"
+        '(a sweep\'s trials: "tags.study = \'default\'"; no trials: "tags.trial IS NULL")',
+        "last=20": "so many, the latest first",
+        "best=10": "so many, those of lowest mean_last_20_cost first",
+        "--compare": "compare the runs instead of listing them",
+        "html=PATH": "compare, and write the page there instead of below mlruns/reports/",
+    },
+    closing="""\
 Exit code 0, or 2 if there is nothing to report.
-With make: make report ARGS="runs=ID,ID"
-"""
-ALLOWED = "runs=ID,ID, experiment=NAME, filter=CONDITION, last=NUMBER, best=NUMBER, html=PATH, --compare"
+With make: make report ARGS="runs=ID,ID\"""",
+)
 
 
-def parse(arguments: list[str]) -> tuple[Choice, Path | None]:
-    """Which runs, and the page to compare them on if they are not just listed; ConfigError names a faulty word."""
-    parser = argparse.ArgumentParser(
-        usage="python src/report.py [runs=ID,ID] [experiment=NAME] [filter=CONDITION] [last=20] [--compare]",
-        epilog=HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        add_help=False,
-    )
-    parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
-    parser.add_argument("--compare", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("-h", "--help", action="help", help=argparse.SUPPRESS)
-    found = parser.parse_intermixed_args(arguments)  # words on both sides of a flag
-    values: dict[str, str] = {}
-    for word in found.words:
-        key, _, value = word.partition("=")
-        if key not in ("runs", "experiment", "filter", "last", "best", "html"):
-            raise ConfigError(f"{key}: no such word; allowed: {ALLOWED}")
-        if not value:
-            raise ConfigError(f"{word}: a value is missing; allowed: {ALLOWED}")
-        if key in values:
-            raise ConfigError(f"{word}: {key} is given twice")
-        values[key] = value
+def answer(words: dict[str, str]) -> int:
+    """Lists the runs that are meant, or compares them."""
     for one, others in (("runs", ("experiment", "filter", "last", "best")), ("best", ("last",))):
         for other in others:
-            if one in values and other in values:
-                raise ConfigError(f"{other}={values[other]}: {one}={values[one]} says already which runs")
-    choice = Choice(
-        runs=values["runs"].split(",") if "runs" in values else (),
-        experiment=values.get("experiment"),
-        filter=values.get("filter", ""),
-        last=count("last", values.get("last", "20")),
-        best=count("best", values["best"]) if "best" in values else None,
+            if one in words and other in words:
+                raise ConfigError(f"{other}={words[other]}: {one}={words[one]} says already which runs")
+    counts = {key: count(key, words[key]) for key in ("last", "best") if key in words}
+    with commandline.importing():
+        from rich.console import Console
+
+        from lstm_lab.reports import comparison, terminal
+    choice = comparison.Choice(
+        runs=words["runs"].split(",") if "runs" in words else (),
+        experiment=words.get("experiment"),
+        filter=words.get("filter", ""),
+        last=counts.get("last", 20),
+        best=counts.get("best"),
     )
-    if "html" in values:
-        return choice, Path(values["html"])
-    return choice, report.default_page() if choice.runs or found.compare else None
+    page = Path(words["html"]) if "html" in words else None
+    if not page and ("runs" in words or "--compare" in words):
+        page = terminal.default_page()
+    terminal.report(choice, page, shlex.join(["python", "src/report.py", *sys.argv[1:]]), Console())
+    return 0
 
 
 def count(key: str, value: str) -> int:
@@ -87,20 +65,8 @@ def count(key: str, value: str) -> int:
 
 
 def main() -> int:
-    """The command line: `python src/report.py [runs=ID,ID] [KEY=VALUE ...] [--compare]`."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a name can have letters that the terminal's encoding has not
-    try:
-        choice, page = parse(sys.argv[1:])
-        report.report(choice, page, shlex.join(["python", "src/report.py", *sys.argv[1:]]), Console())
-    except CannotRunError as error:
-        complain(str(error))
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    return 0
+    """The command line."""
+    return DOOR.enter(answer)
 
 
 if __name__ == "__main__":

@@ -3,17 +3,16 @@
 import contextlib
 import os
 import re
-import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-SRC = Path(__file__).resolve().parent
-sys.path.insert(0, str(SRC))
-signal.signal(signal.SIGINT, lambda *_: os._exit(130))  # until main(): a stack trace of imports tells nobody anything
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-try:
+from lstm_lab import commandline
+
+with commandline.importing():
     import hydra
     import yaml
     from hydra.core.config_store import ConfigStore
@@ -28,13 +27,11 @@ try:
     from lstm_lab.config import CannotRunError
     from lstm_lab.paths import ROOT, locate
     from lstm_lab.runs import resume, run
-except ModuleNotFoundError as missing:
-    sys.exit(f"{missing.name} is not installed here: run `make train`, or `. .venv/bin/activate` after it")
 
 EXIT_CODES = {"FINISHED": 0, "FAILED": 1, "KILLED": 130}
 
 
-@hydra.main(version_base="1.3", config_path=str(SRC.parent / "conf"), config_name="train")
+@hydra.main(version_base="1.3", config_path=str(ROOT / "conf"), config_name="train")
 def launch(composed: DictConfig) -> None:
     """Runs what Hydra composed."""
     hydra_config = HydraConfig.get()
@@ -89,7 +86,7 @@ def clear_faults() -> Iterator[None]:
 
 def fail(message: str) -> None:
     """Prints the message and exits with 2."""
-    run.complain(message)
+    commandline.complain(message)
     sys.exit(2)
 
 
@@ -101,7 +98,7 @@ def add_studies() -> None:
 
 def prepare() -> None:
     """Makes ready what Hydra needs before `launch`, in this process and in the jobs that it starts."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    commandline.set_up()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would otherwise print and exit with
     OmegaConf.register_new_resolver("choices", lambda: config.describe_choices(ROOT))
     os.environ["PYTHONPATH"] = os.pathsep.join(

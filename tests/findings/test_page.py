@@ -97,7 +97,7 @@ def test_a_second_time_nothing_is_run_and_the_same_is_written(made):
 def test_a_faulty_word_is_refused_at_once(checkout, word):
     done = make(checkout, word)
     assert done.returncode == 2
-    assert done.stderr.startswith(word)
+    assert done.stderr.startswith(word.partition("=")[0])
     assert "Traceback" not in done.stderr
     assert not (checkout / "mlflow.db").exists()
 

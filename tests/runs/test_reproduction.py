@@ -141,7 +141,7 @@ def test_a_run_in_another_clones_store_is_reproduced_from_its_id(default_run, tm
         ((), 2, "usage: python src/reproduce.py run=ID"),
         (("tolerance=1e-6",), 2, "run=ID is missing"),
         (("run=1", "tolerance=x"), 2, "tolerance=x: must be a number from 0 to below 1, such as 1e-6"),
-        (("run=1", "seed=2"), 2, "seed: no such word; allowed: run=ID, tolerance=NUMBER, --checkout"),
+        (("run=1", "seed=2"), 2, "seed: no such word; allowed: run=ID, tolerance=1e-6, --checkout"),
     ],
 )
 def test_faulty_words_are_named(words, code, said, checkout):

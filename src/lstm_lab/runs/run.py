@@ -92,8 +92,3 @@ def announce_interrupted(client: "MlflowClient", console: Console) -> None:
         name = escape(found.info.run_name)
         console.print(f"[yellow]cut short by a killed process:[/] {name}; to go on: {how}", soft_wrap=True)
     resume.forget_finished(client)
-
-
-def complain(message: str) -> None:
-    """Prints what keeps a command from running, in red, on the standard error."""
-    Console(stderr=True).print(message, style="red", markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,95 @@
+"""What the doors have in common: their words and help, Ctrl-C, one clear message for what keeps them from running."""
+
+import contextlib
+import io
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+HELP = ("-h", "--help")
+
+
+@contextlib.contextmanager
+def importing() -> Iterator[None]:
+    """Around imports, where Ctrl-C ends at once, since a stack trace of imports tells nobody anything."""
+    before = signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+    try:
+        yield
+    except ModuleNotFoundError as missing:
+        sys.exit(f"{missing.name} is not installed here: run `make train`, or `. .venv/bin/activate` after it")
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+with importing():
+    from lstm_lab.config import CannotRunError, ConfigError
+
+
+@dataclass(frozen=True)
+class Door:
+    """A command and its words, each as one types it (`steps=100`, or a flag: `--compare`), with what it means."""
+
+    name: str  # of the file in src/
+    about: str
+    words: dict[str, str]
+    closing: str
+    needed: str = ""  # the word without which there is nothing to do
+
+    def help(self) -> str:
+        """The usage line, what the command does, and what each word means."""
+        usage = " ".join(word if word == self.needed else f"[{word}]" for word in self.words)
+        width = max(map(len, self.words)) + 3
+        indented = "\n" + " " * (width + 2)
+        meanings = [f"  {word:{width}}{meaning}".replace("\n", indented) for word, meaning in self.words.items()]
+        return "\n".join([f"usage: python src/{self.name}.py {usage}\n\n{self.about}\n", *meanings, "", self.closing])
+
+    def read(self, arguments: Sequence[str]) -> dict[str, str]:
+        """The values of the words given, by key, and '' for a flag; ConfigError names a faulty word."""
+        known = {word.partition("=")[0]: word for word in self.words}
+        values: dict[str, str] = {}
+        for word in arguments:
+            key, equals, value = word.partition("=")
+            if key not in known:
+                raise ConfigError(f"{key}: no such word; allowed: {', '.join(self.words)}")
+            if key == known[key] and equals:
+                raise ConfigError(f"{word}: {key} takes no value")
+            if key != known[key] and not value:
+                raise ConfigError(f"{word}: a value is missing, as in {known[key]}")
+            if value and key in values:
+                raise ConfigError(f"{word}: {key} is given twice")
+            values[key] = value
+        if self.needed and self.needed.partition("=")[0] not in values:
+            raise ConfigError(f"{self.needed} is missing: which {self.needed.partition('=')[0]}?")
+        return values
+
+    def enter(self, answer: Callable[[dict[str, str]], int]) -> int:
+        """Answers what was typed and returns the exit code: 2 after what the user can mend, 130 after Ctrl-C."""
+        set_up()
+        arguments = sys.argv[1:]
+        if set(HELP) & set(arguments) or (self.needed and not arguments):
+            print(self.help())
+            return 0 if arguments else 2
+        try:
+            return answer(self.read(arguments))
+        except CannotRunError as error:
+            complain(str(error))
+            return 2
+        except KeyboardInterrupt:
+            return 130
+
+
+def set_up() -> None:
+    """Makes Ctrl-C a KeyboardInterrupt, and lets no letter fail that the terminal's encoding has not."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def complain(message: str) -> None:
+    """Prints what keeps a command from running, in red, on the standard error."""
+    from rich.console import Console
+
+    Console(stderr=True).print(message, style="red", markup=False, highlight=False, soft_wrap=True)

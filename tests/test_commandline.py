@@ -1,0 +1,123 @@
+"""What the doors have in common, and that each of them answers at once what needs no run."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from helpers import ROOT
+from lstm_lab.commandline import Door
+from lstm_lab.config import CannotRunError, ConfigError
+
+DOOR = Door(
+    "again",
+    about="Does it again.",
+    words={"run=ID": "the run", "data.path=FILE": "its file,\nor another", "--all": "all of it"},
+    closing="Exit code 0.",
+    needed="run=ID",
+)
+HELP = """\
+usage: python src/again.py run=ID [data.path=FILE] [--all]
+
+Does it again.
+
+  run=ID           the run
+  data.path=FILE   its file,
+                   or another
+  --all            all of it
+
+Exit code 0.
+"""
+DOORS = ("reproduce", "forecast", "report", "findings")
+
+
+def python(*words, **environment):
+    return subprocess.run(
+        [sys.executable, *words],
+        capture_output=True,
+        text=True,
+        cwd="/",
+        env={**os.environ, **environment},
+        timeout=120,
+    )
+
+
+def enter(words, answer, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["src/again.py", *words])
+    return DOOR.enter(answer)
+
+
+def test_words_and_flags_come_in_any_order():
+    assert DOOR.read(["--all", "data.path=a=b.csv", "run=1"]) == {"--all": "", "data.path": "a=b.csv", "run": "1"}
+    assert DOOR.read(["run=1"]) == {"run": "1"}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["run=1", "seed=2"], "seed: no such word; allowed: run=ID, data.path=FILE, --all"),
+        (["run=1", "--al"], "--al: no such word; allowed: run=ID, data.path=FILE, --all"),
+        (["run"], "run: a value is missing, as in run=ID"),
+        (["data.path="], "data.path=: a value is missing, as in data.path=FILE"),
+        (["run=1", "run=2"], "run=2: run is given twice"),
+        (["run=1", "--all=1"], "--all=1: --all takes no value"),
+        (["--all"], "run=ID is missing: which run?"),
+    ],
+)
+def test_a_faulty_word_is_named(words, said):
+    with pytest.raises(ConfigError, match=f"^{re.escape(said)}$"):
+        DOOR.read(words)
+
+
+@pytest.mark.parametrize(("words", "code"), [([], 2), (["-h"], 0), (["seed=2", "--help"], 0)])
+def test_help_is_shown_when_asked_for_or_when_nothing_is_said(words, code, monkeypatch, capsys):
+    assert enter(words, pytest.fail, monkeypatch) == code
+    assert capsys.readouterr().out == HELP
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "said"),
+    [(CannotRunError("no [run] there"), 2, "no [run] there\n"), (KeyboardInterrupt(), 130, "")],
+)
+def test_what_ends_a_command_gives_its_exit_code(raised, code, said, monkeypatch, capsys):
+    def answer(words):
+        raise raised
+
+    assert enter(["run=1"], answer, monkeypatch) == code
+    assert capsys.readouterr() == ("", said)
+
+
+def test_the_answers_own_exit_code_is_kept(monkeypatch):
+    assert enter(["run=1"], lambda words: int(words["run"]), monkeypatch) == 1
+
+
+def test_letters_that_the_terminal_has_not_are_replaced():
+    code = "from lstm_lab import commandline; commandline.set_up(); print('a\\u00fcb')"
+    assert python("-c", code, PYTHONPATH=f"{ROOT}/src", PYTHONIOENCODING="ascii").stdout == "a?b\n"
+
+
+def test_ctrl_c_during_imports_ends_without_a_trace():
+    code = "import os; from lstm_lab.commandline import importing\nwith importing(): os.kill(os.getpid(), 2)\nprint(1)"
+    done = python("-c", code, PYTHONPATH=f"{ROOT}/src")
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+@pytest.mark.parametrize("name", DOORS)
+@pytest.mark.parametrize(("word", "code"), [("--help", 0), ("sed=3", 2)])
+def test_help_and_a_refused_word_import_nothing_slow(name, word, code):
+    done = python(f"{ROOT}/src/{name}.py", word, PYTHONPROFILEIMPORTTIME="1")
+    assert done.returncode == code
+    said = done.stdout + "".join(re.findall(r"^(?!import time:).*\n", done.stderr, flags=re.M))
+    assert said.startswith(f"usage: python src/{name}.py " if code == 0 else "sed: no such word; allowed: ")
+    assert not re.search(r"\| +(tensorflow|keras|mlflow|optuna|hydra|numpy)$", done.stderr, flags=re.M)
+
+
+@pytest.mark.parametrize("name", [*DOORS, "train"])
+def test_a_missing_package_is_named(name):
+    done = python("-S", f"{ROOT}/src/{name}.py", PYTHONPATH="")  # without site-packages
+    assert done.returncode == 1
+    assert re.fullmatch(
+        r"\w+ is not installed here: run `make train`, or `\. \.venv/bin/activate` after it\n", done.stderr
+    )
