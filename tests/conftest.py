@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from helpers import Server, copy_project, train
+from helpers import Server, copy_project, own_port, train
 from lstm_lab import runtime
 
 os.environ.pop("MLFLOW_TRACKING_URI", None)  # the tests bring their own stores
@@ -58,16 +57,14 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             words = ["su", "postgres", "-s", "/bin/sh", "-c", command]
         subprocess.run(words, check=True, cwd="/tmp", stdout=subprocess.DEVNULL)
 
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     program = programs[-1]
     as_postgres(f"{program}/initdb -D {data} -U lab --auth=trust -N >/dev/null")
     try:
-        options = f"-c listen_addresses=127.0.0.1 -c unix_socket_directories={data} -c fsync=off"
-        as_postgres(f"{program}/pg_ctl -D {data} -w -l {data}/log -o '-p {port} {options}' start")
-        as_postgres(f"{program}/createdb -h 127.0.0.1 -p {port} -U lab lab")
-        yield f"postgresql+psycopg://lab@127.0.0.1:{port}/lab"
+        with own_port() as port:
+            options = f"-c listen_addresses=127.0.0.1 -c unix_socket_directories={data} -c fsync=off"
+            as_postgres(f"{program}/pg_ctl -D {data} -w -t 3600 -l {data}/log -o '-p {port} {options}' start")
+            as_postgres(f"{program}/createdb -h 127.0.0.1 -p {port} -U lab lab")
+            yield f"postgresql+psycopg://lab@127.0.0.1:{port}/lab"
     finally:
         as_postgres(f"{program}/pg_ctl -D {data} -m immediate stop || true; rm -rf {data}")
 
@@ -75,16 +72,20 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a real MLflow tracking server on loopback."""
-    running = Server(tmp_path_factory.mktemp("server"))
-    running.start()
-    yield running.uri
-    running.stop()
+    with own_port() as port:
+        running = Server(tmp_path_factory.mktemp("server"), port)
+        try:
+            running.start()
+            yield running.uri
+        finally:
+            running.stop()
 
 
 @pytest.fixture
 def free_server(tmp_path: Path) -> Iterator[Server]:
     """A tracking server of the test's own, not yet started."""
     (tmp_path / "server").mkdir()
-    server = Server(tmp_path / "server")
-    yield server
-    server.stop()
+    with own_port() as port:
+        server = Server(tmp_path / "server", port)
+        yield server
+        server.stop()

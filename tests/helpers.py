@@ -1,5 +1,9 @@
-"""What tests do as a user would: copies of the project, its commands, a tracking server."""
+"""What tests do as a user would: copies of the project, its commands, a tracking server.
 
+Nothing here has a time limit: a machine may be as slow as it likes, and a test waits for a state, never for a time.
+"""
+
+import contextlib
 import itertools
 import os
 import shutil
@@ -9,6 +13,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -17,7 +22,37 @@ ROOT = Path(__file__).resolve().parents[1]
 def train(checkout: Path, *words: str, **options) -> subprocess.CompletedProcess:
     """Runs `python src/train.py` of a checkout as a user would."""
     command = [sys.executable, str(checkout / "src/train.py"), *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, **{"cwd": checkout, **options})
+    return subprocess.run(command, capture_output=True, text=True, **{"cwd": checkout, **options})
+
+
+def train_until(place: str, how: str, checkout: Path, *words: str) -> subprocess.CompletedProcess:
+    """The same, stopped by a signal at a place, both as tests/stopping.py takes them."""
+    return subprocess.run(stopping(place, how, checkout, *words), capture_output=True, text=True, cwd=checkout)
+
+
+@contextlib.contextmanager
+def held(place: str, checkout: Path, *words: str, **options) -> Iterator[subprocess.Popen]:
+    """The same in the background, to stand at a place until it is killed or `communicate()` lets it go on."""
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    command = stopping(place, "hold", checkout, *words)
+    with subprocess.Popen(command, text=True, **{"cwd": checkout, **pipes, **options}) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def wait_until_held(process: subprocess.Popen) -> None:
+    """Waits until the process stands at its place; fails with what it says if it ends instead."""
+    assert process.stdout
+    assert process.stderr
+    assert "held\n" in iter(process.stdout.readline, ""), process.stderr.read()
+
+
+def stopping(*words: str | Path) -> list[str]:
+    """The command of tests/stopping.py."""
+    place, how, checkout, *rest = map(str, words)
+    return [sys.executable, str(ROOT / "tests/stopping.py"), checkout, place, how, *rest]
 
 
 def copy_project(folder: Path) -> Path:
@@ -32,15 +67,35 @@ def copy_project(folder: Path) -> Path:
     return folder
 
 
+@contextlib.contextmanager
+def own_port() -> Iterator[int]:
+    """A port on loopback that no program is given but the test's own server.
+
+    A socket that does not listen stays bound to it. Linux lets a server listen there nevertheless, where both allow
+    an address to be used again (SO_REUSEADDR), as servers do.
+    """
+    with socket.socket() as kept:
+        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        kept.bind(("127.0.0.1", 0))
+        yield kept.getsockname()[1]
+
+
+def wait_for_answer(address: str, process: subprocess.Popen, log: Path) -> None:
+    """Waits until a server answers; fails with its log if it ends instead."""
+    while True:
+        try:
+            return urllib.request.urlopen(address).close()
+        except OSError:
+            assert process.poll() is None, log.read_text()
+            time.sleep(0.1)
+
+
 class Server:
     """A real MLflow tracking server on loopback, which may be stopped and started again."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.log = folder, folder / "server.log"
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.uri = f"http://127.0.0.1:{self.port}"
+    def __init__(self, folder: Path, port: int) -> None:
+        self.folder, self.log, self.port = folder, folder / "server.log", port
+        self.uri = f"http://127.0.0.1:{port}"
         self.process: subprocess.Popen | None = None
 
     def start(self) -> None:
@@ -58,13 +113,7 @@ class Server:
             self.process = subprocess.Popen(
                 command, stdout=log, stderr=log, cwd=self.folder, env=environment, start_new_session=True
             )
-        for _ in range(240):
-            try:
-                urllib.request.urlopen(f"{self.uri}/health").close()
-                return
-            except OSError:
-                assert self.process.poll() is None, self.log.read_text()
-                time.sleep(0.5)
+        wait_for_answer(f"{self.uri}/health", self.process, self.log)
 
     def stop(self) -> None:
         """Ends it and its workers at once, as a crash would."""

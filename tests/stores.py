@@ -1,6 +1,7 @@
 """A store with one run of each kind there is, hostile ones among them."""
 
 import io
+import itertools
 import json
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from lstm_lab.records import processes
 from lstm_lab.reports import comparison
 
 HOSTILE = "\"><script>alert(1)</script><img src=x onerror=alert(2)> [bold]{{ 7*7 }}\x1b[31m\u202e' onload='x"
+BEGUN = itertools.count(1_700_000_000_000, 60_000)  # when runs begin, in ms: a minute apart, the newest last
 COSTS = np.geomspace(30, 0.01, 200).astype(np.float32)
 
 
@@ -28,7 +30,8 @@ def make_run(client, experiment, folder, name, files=(), costs=(), params=(), me
     """A run in the store, as src/train.py leaves one; returns its id. `costs` go to its metric, one a step."""
     from mlflow.entities import Metric, Param
 
-    run_id = client.create_run(experiment, run_name=name, tags=dict(tags)).info.run_id
+    begun = next(BEGUN)
+    run_id = client.create_run(experiment, start_time=begun, run_name=name, tags=dict(tags)).info.run_id
     values = {"model.cell": "lstm", "model.cell_size": "10", "training.level": "portable", "training.steps": "200"}
     points = [Metric("cost", float(cost), 0, step) for step, cost in enumerate(costs)]
     points += [Metric(key, value, 0, 0) for key, value in dict(metrics).items()]
@@ -40,7 +43,7 @@ def make_run(client, experiment, folder, name, files=(), costs=(), params=(), me
     if files:
         client.log_artifacts(run_id, str(folder / run_id))
     if status != "RUNNING":
-        client.set_terminated(run_id, status)
+        client.set_terminated(run_id, status, end_time=begun + 5_000)
     return run_id
 
 

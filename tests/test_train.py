@@ -4,10 +4,8 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
-import time
 
 import keras
 import numpy as np
@@ -15,7 +13,7 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 
-from helpers import train
+from helpers import train, train_until
 from lstm_lab.records import checkpoint
 
 
@@ -219,26 +217,20 @@ def test_help_and_completion_answer_without_tensorflow(checkout):
     assert nothing_written(checkout)
 
 
-@pytest.mark.parametrize(("number", "name"), [(signal.SIGINT, "Ctrl-C"), (signal.SIGTERM, "SIGTERM")])
+@pytest.mark.parametrize(("number", "name"), [("SIGINT", "Ctrl-C"), ("SIGTERM", "SIGTERM")])
 def test_a_stopped_run_is_killed_and_keeps_what_it_has(checkout, number, name):
-    command = [sys.executable, "src/train.py", "training.steps=1000000", "training.report_every=100"]
-    process = subprocess.Popen(command, cwd=checkout, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    for line in process.stdout:
-        if line.startswith("step   1,000"):
-            break
-    process.send_signal(number)
-    stdout, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert stderr == ""
+    done = train_until("step=1000", number, checkout, "training.steps=1000000")
+    assert done.returncode == 130
+    assert done.stderr == ""
     [run] = runs_of(checkout)
     assert run.info.status == "KILLED"
-    assert run.data.tags["reason"].startswith(f"stopped by {name} after")
-    assert run.data.tags["reason"] in stdout
+    assert run.data.tags["reason"] == f"stopped by {name} after 1,000 of 1,000,000 steps"
+    assert run.data.tags["reason"] in done.stdout
     costs = np.load(artifacts_of(checkout, run) / "cost.npy", allow_pickle=False)
-    assert len(costs) > 1000
+    assert len(costs) == 1000
     assert run.data.metrics["final_cost"] == costs[-1]
     history = client_of(checkout).get_metric_history(run.info.run_id, "cost")
-    assert sorted(m.step for m in history) == list(range(0, len(costs), 200))
+    assert sorted(m.step for m in history) == list(range(0, 1000, 200))
 
 
 def test_a_diverging_run_fails_with_the_step_and_the_likely_cause(checkout):
@@ -260,7 +252,7 @@ def test_four_first_runs_at_once_all_finish_whole(checkout):
     seeds = (0, 0, 1, 2)
     commands = [[sys.executable, "src/train.py", "experiment=smoke", f"training.seed={seed}"] for seed in seeds]
     processes = [subprocess.Popen(words, cwd=checkout, stderr=subprocess.PIPE, text=True) for words in commands]
-    errors = [process.communicate(timeout=240)[1] for process in processes]
+    errors = [process.communicate()[1] for process in processes]
     assert errors == [""] * 4
     assert [process.returncode for process in processes] == [0] * 4
     runs = runs_of(checkout, "smoke")
@@ -305,4 +297,3 @@ def test_overrides_do_what_they_say(copied_run, words):
     for key, value in (word.split("=") for word in words):
         if "." in key:
             assert run.data.params[key].lower() == value
-    assert time.time() - run.info.start_time / 1000 < 60

@@ -1,8 +1,6 @@
 import random
-import signal
 import subprocess
 import sys
-import time
 from dataclasses import fields
 from types import SimpleNamespace
 
@@ -59,40 +57,54 @@ def test_the_last_two_are_kept(tmp_path):
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_a_kill_in_the_middle_of_saving_leaves_whole_files(tmp_path):
-    code = f"""
-import sys; sys.path[:0] = {sys.path!r}
+KILLED_AT_EVERY_LINE = """
+import itertools, os, signal, sys
 from pathlib import Path
+sys.path[:0] = {path!r}
 import numpy as np
-from lstm_lab.records.checkpoint import Checkpoint, save
-weights = [np.random.default_rng(0).standard_normal(200_000).astype("float32")]
-for step in range(10**6):
-    save(Path({str(tmp_path)!r}), Checkpoint(step, "", np.zeros(step, "float32"), weights, weights, weights))
-    print(step, flush=True)
+from lstm_lab.records import checkpoint
+
+def save(folder, step):
+    weights = [np.full(100_000, step, "float32")]  # more than a file's buffer holds
+    checkpoint.save(folder, checkpoint.Checkpoint(step, "", np.zeros(step, "float32"), weights, weights, weights))
+
+def kill_before_line(number):
+    lines = itertools.count(1)
+    def trace(frame, event, _):
+        if event == "line" and next(lines) == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return trace if frame.f_code in (checkpoint.save.__code__, checkpoint.sync.__code__) else None
+    sys.settrace(trace)
+
+for number in itertools.count(1):
+    folder = Path({folder!r}, str(number))
+    for step in (1, 2):
+        save(folder, step)
+    child = os.fork()
+    if not child:
+        kill_before_line(number)
+        save(folder, 3)
+        os._exit(0)
+    if os.waitpid(child, 0)[1] == 0:
+        break
 """
-    draw = random.Random(0)
-    unfinished = 0
-    for _ in range(8):
-        process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-        process.stdout.readline()
-        process.stdout.readline()
-        time.sleep(draw.uniform(0, 0.1))
-        process.send_signal(signal.SIGKILL)
-        printed = process.stdout.read().split()
-        process.wait()
-        process.stdout.close()
-        found = checkpoint.in_order(tmp_path)
-        assert {len(checkpoint.load(path).costs) for path in found} == {checkpoint.load(path).step for path in found}
-        assert checkpoint.load(found[-1]).step >= max(map(int, printed), default=1)
-        unfinished += (tmp_path / "unfinished").exists()
-        for path in tmp_path.iterdir():
-            path.unlink()
-    assert unfinished > 0  # some kills did come in the middle of a save
+
+
+def test_a_kill_before_any_line_of_saving_leaves_whole_files(tmp_path):
+    code = KILLED_AT_EVERY_LINE.format(path=sys.path, folder=str(tmp_path))
+    subprocess.run([sys.executable, "-c", code], check=True)
+    *killed, saved = sorted(tmp_path.iterdir(), key=lambda folder: int(folder.name))
+    assert len(list(tmp_path.glob("*/unfinished"))) > 3
+    for folder in (*killed, saved):
+        found = [checkpoint.load(path).step for path in checkpoint.in_order(folder)]
+        assert found in ([1, 2], [1, 2, 3], [2, 3])
+        checkpoint.save(folder, example(4))
+        assert checkpoint.load(checkpoint.in_order(folder)[-1]).step == 4
 
 
 def test_saving_takes_at_most_a_hundredth_of_the_time(tmp_path, monkeypatch):
     clock = SimpleNamespace(now=0.0)
-    monkeypatch.setattr(checkpoint.time, "monotonic", lambda: clock.now)
+    monkeypatch.setattr(observers, "time", SimpleNamespace(monotonic=lambda: clock.now))
     saved_at = []
 
     def slow_save(folder, saved):

@@ -3,10 +3,8 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -17,6 +15,8 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 
+from helpers import own_port, wait_for_answer
+
 
 @pytest.fixture(scope="module")
 def served(default_run, tmp_path_factory):
@@ -24,33 +24,24 @@ def served(default_run, tmp_path_factory):
     client = MlflowClient(f"sqlite:///{default_run.checkout}/mlflow.db")
     experiment = client.get_experiment_by_name("lstm-lab").experiment_id
     [logged] = client.search_logged_models([experiment])
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    artifacts = urllib.parse.unquote(logged.artifact_location.removeprefix("file://"))
     words = ["serve", "-m", f"runs:/{logged.source_run_id}/model", "--env-manager", "local"]
     folder = tmp_path_factory.mktemp("serving")
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {
         "MLFLOW_TRACKING_URI": f"sqlite:///{default_run.checkout}/mlflow.db",
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }
-    command = [sys.executable, "-m", "mlflow", "models", *words, "--host", "127.0.0.1", "--port", str(port)]
-    with open(folder / "log", "w") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, env=environment, start_new_session=True)
-    address = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(240):
-            try:
-                urllib.request.urlopen(f"{address}/ping").close()
-                break
-            except OSError:
-                assert process.poll() is None, (folder / "log").read_text()
-                time.sleep(0.5)
-        folder = urllib.parse.unquote(logged.artifact_location.removeprefix("file://"))
-        model = keras.models.load_model(f"{folder}/data/model.keras")
-        yield address, model
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    command = [sys.executable, "-m", "mlflow", "models", *words, "--host", "127.0.0.1"]
+    model = keras.models.load_model(f"{artifacts}/data/model.keras")
+    with own_port() as port, open(folder / "log", "w") as log:
+        options = {"stdout": log, "stderr": log, "cwd": folder, "env": environment, "start_new_session": True}
+        process = subprocess.Popen([*command, "--port", str(port)], **options)
+        try:
+            wait_for_answer(f"http://127.0.0.1:{port}/ping", process, folder / "log")
+            yield f"http://127.0.0.1:{port}", model
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 def ask(address, **inputs):

@@ -1,3 +1,4 @@
+import math
 import sqlite3
 from types import SimpleNamespace
 
@@ -37,6 +38,12 @@ def test_a_moved_store_points_to_where_it_is_now(tmp_path, monkeypatch, new_root
     connection.close()
 
 
+@pytest.fixture(autouse=True)
+def no_clock(monkeypatch):
+    """Costs are flushed once there are a thousand, never because time has gone by."""
+    monkeypatch.setattr(tracking, "FLUSH_SECONDS", math.inf)
+
+
 class Client:
     """Keeps what is sent to MLflow."""
 
@@ -62,10 +69,28 @@ def test_every_cost_is_sent_in_batches():
     client = Client()
     run = tracked(client, steps=2500, points=5000)
     run(progress(0, np.arange(1500)))
+    run.sending.result()  # or the second thousand might be filled up meanwhile
     run(progress(1500, np.arange(1500, 2500)))
     run.close()
     assert [len(batch) for batch in client.batches] == [1000, 500, 1000]
     assert [point for batch in client.batches for point in batch] == [(k, float(k)) for k in range(2500)]
+
+
+def test_costs_are_sent_once_they_have_waited_long_enough(monkeypatch):
+    clock = SimpleNamespace(now=100.0)
+    monkeypatch.setattr(tracking, "time", SimpleNamespace(time=lambda: 0, monotonic=lambda: clock.now))
+    monkeypatch.setattr(tracking, "FLUSH_SECONDS", 3.0)
+    client = Client()
+    run = tracked(client, steps=3, points=3)
+    run(progress(0, [1.0]))
+    clock.now += 3.0
+    run(progress(1, [2.0]))
+    assert run.sending is None
+    clock.now += 0.1
+    run(progress(2, [3.0]))
+    run.sending.result()
+    assert client.batches == [[(0, 1.0), (1, 2.0), (2, 3.0)]]
+    run.close()
 
 
 def test_a_long_curve_is_thinned_evenly_and_keeps_its_last_step():

@@ -58,7 +58,7 @@ def test_ids_and_their_beginnings_name_runs_in_the_order_given(client, kinds):
 def test_hundreds_of_runs_take_as_many_queries_as_one(tmp_path, monkeypatch):
     client = MlflowClient(f"sqlite:///{tmp_path}/runs.db")
     experiment = client.create_experiment("many", tmp_path.as_uri())
-    ids = [client.create_run(experiment, run_name=f"run {i}").info.run_id for i in range(150)]
+    ids = [client.create_run(experiment, start_time=1000 + i).info.run_id for i in range(150)]
     queries = []
 
     def counted(name):

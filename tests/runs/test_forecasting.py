@@ -19,7 +19,7 @@ from lstm_lab.science.model import build_model, zero_state
 
 def forecast(checkout, *words, **options):
     command = [sys.executable, str(checkout / "src/forecast.py"), *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, **{"cwd": checkout, **options})
+    return subprocess.run(command, capture_output=True, text=True, **{"cwd": checkout, **options})
 
 
 @pytest.fixture(scope="module")

@@ -16,9 +16,7 @@ from lstm_lab.runs import reproduction
 
 def reproduce(checkout, *words, **environment):
     command = [sys.executable, str(checkout / "src/reproduce.py"), *words]
-    return subprocess.run(
-        command, capture_output=True, text=True, cwd=checkout, env={**os.environ, **environment}, timeout=300
-    )
+    return subprocess.run(command, capture_output=True, text=True, cwd=checkout, env={**os.environ, **environment})
 
 
 def run_of(costs, weights=((1.0, 2.0),)):

@@ -5,9 +5,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -16,14 +13,14 @@ import pytest
 from mlflow import MlflowClient
 from rich.console import Console
 
-from helpers import copy_project, train
+from helpers import copy_project, held, train, train_until, wait_until_held
 from lstm_lab.config import CannotRunError, ConfigError
 from lstm_lab.records import checkpoint, lookup, processes, store, tracking
 from lstm_lab.runs import resume, setup
 from lstm_lab.science.curves import Batches
 from stores import HOSTILE
 
-QUIET = ("tracking.checkpoint_seconds=0.2", "tracking.animation=false", "tracking.model=false")
+QUIET = ("tracking.animation=false", "tracking.model=false")
 
 
 def client_of(checkout):
@@ -43,22 +40,6 @@ def checkpoints_of(checkout):
     return sorted(checkout.glob("mlruns/checkpoints/*/step-*.npz"))
 
 
-def start(checkout, *words):
-    return subprocess.Popen(
-        [sys.executable, str(checkout / "src/train.py"), *words],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-
-
-def interrupt(process, number, checkout, after):
-    """Sends the signal once there are two checkpoints, one beyond step `after`; returns what was printed."""
-    while len(found := checkpoints_of(checkout)) < 2 or int(found[-1].stem[5:]) <= after:
-        assert process.poll() is None, process.stdout.read()
-        time.sleep(0.02)
-    process.send_signal(number)
-    return process.communicate()[0]
-
-
 def same_end(checkout, one, other):
     """Whether two runs have the same costs, weights, optimizer, state and cost history, to the bit."""
     saved = [checkpoint.load(artifacts_of(checkout, run) / "checkpoint/checkpoint.npz") for run in (one, other)]
@@ -76,58 +57,56 @@ def same_end(checkout, one, other):
 
 
 def test_killed_three_times_and_trained_longer_a_run_comes_to_the_same_end(checkout):
-    config = ("model=gru", "optimizer=sgd", "training.report_every=500", *QUIET)
-    assert train(checkout, *config, "training.steps=4500", "tracking.experiment=whole").returncode == 0
+    config = ("model=gru", "optimizer=sgd", *QUIET)
+    assert train(checkout, *config, "training.steps=500", "tracking.experiment=whole").returncode == 0
     [whole] = runs_of(checkout, "whole")
     assert not list(checkout.glob("mlruns/checkpoints/*"))
 
-    first = start(checkout, *config, "training.steps=4000", "tracking.experiment=killed")
-    interrupt(first, signal.SIGKILL, checkout, after=300)
+    words = (*config, "training.steps=400", "tracking.experiment=killed")
+    assert train_until("step=100", "SIGKILL", checkout, *words).returncode == -signal.SIGKILL
     [run] = runs_of(checkout, "killed")
     run_id = run.info.run_id
     assert run.info.status == "RUNNING"
 
-    said = interrupt(start(checkout, f"resume={run_id}"), signal.SIGTERM, checkout, after=1000)
-    begun = int(re.search(r"resuming \S+ at step ([\d,]+) of 4,000", said).group(1).replace(",", ""))
-    assert 300 < begun <= 1500
+    said = train_until("step=200", "SIGTERM", checkout, f"resume={run_id}").stdout
+    assert re.search(r"resuming \S+ at step 100 of 400\n", said)
     assert client_of(checkout).get_run(run_id).info.status == "KILLED"
-    assert f"go on: python src/train.py resume={run_id}" in said
+    assert "stopped by SIGTERM after 200 of 400 steps\n" in said
+    assert f"go on: python src/train.py resume={run_id}\n" in said
     assert not checkpoints_of(checkout)  # an orderly end leaves the last one among the artifacts
 
-    interrupt(start(checkout, f"resume={run_id}"), signal.SIGKILL, checkout, after=2000)
+    assert train_until("step=300", "SIGKILL", checkout, f"resume={run_id}").returncode == -signal.SIGKILL
     older, newest = checkpoints_of(checkout)
     before = checkpoint.load(older).step
     newest.write_bytes(newest.read_bytes()[: newest.stat().st_size // 2])
     done = train(checkout, f"resume={run_id}")
     assert done.returncode == 0, done.stderr
     assert f"{newest} is damaged: its bytes do not match their checksum\n" in done.stdout
-    assert f"at step {before:,} of 4,000\n" in done.stdout
-    assert len(client_of(checkout).get_metric_history(run_id, "cost")) == 4000
-    done = train(checkout, f"resume={run_id}", "training.steps=4500")
+    assert 200 < before < 300
+    assert f"at step {before} of 400\n" in done.stdout
+    assert len(client_of(checkout).get_metric_history(run_id, "cost")) == 400
+    done = train(checkout, f"resume={run_id}", "training.steps=500")
     assert done.returncode == 0, done.stderr
     run = client_of(checkout).get_run(run_id)
     assert run.info.status == "FINISHED"
     assert "reason" not in run.data.tags
     assert "contradicted" not in run.data.tags
-    assert run.data.tags["changed.training.steps"] == "4500"
+    assert run.data.tags["changed.training.steps"] == "500"
     assert run.data.metrics["final_cost"] == whole.data.metrics["final_cost"]
     assert same_end(checkout, whole.info.run_id, run_id)
     assert not list(checkout.glob("mlruns/checkpoints/*"))
 
 
 def test_runs_of_killed_processes_are_found_and_living_ones_left_alone(checkout):
-    long = start(checkout, "training.steps=1000000", *QUIET)
-    while not checkpoints_of(checkout):
-        time.sleep(0.05)
-    assert "cut short" not in train(checkout, "experiment=smoke").stdout
-    [run] = runs_of(checkout, "lstm-lab")
-    assert run.info.status == "RUNNING"
-    refused = train(checkout, f"resume={run.info.run_id}")
-    assert refused.returncode == 2
-    assert f"it is still training (process {long.pid} on " in refused.stderr
-
-    long.kill()
-    long.communicate()
+    with held("step=100", checkout, *QUIET) as living:
+        wait_until_held(living)
+        assert "cut short" not in train(checkout, "experiment=smoke").stdout
+        [run] = runs_of(checkout, "lstm-lab")
+        assert run.info.status == "RUNNING"
+        refused = train(checkout, f"resume={run.info.run_id}")
+        assert refused.returncode == 2
+        assert f"it is still training (process {living.pid} on " in refused.stderr
+        living.kill()
     said = train(checkout, "experiment=smoke").stdout
     assert f"{run.info.run_name}; to go on: python src/train.py resume={run.info.run_id}\n" in said
     [run] = runs_of(checkout, "lstm-lab")
@@ -290,15 +269,11 @@ def test_a_server_that_goes_away_loses_nothing(tmp_path_factory, tmp_path, free_
     checkout = copy_project(tmp_path_factory.mktemp("checkout"))
     environment = {**os.environ, "MLFLOW_TRACKING_URI": free_server.uri, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
     free_server.start()
-    command = [sys.executable, "src/train.py", "training.steps=4000", "training.report_every=500", *QUIET]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    process = subprocess.Popen(command, cwd=checkout, env=environment, **pipes)
-    for line in process.stdout:
-        if line.startswith("step     500"):
-            break
-    free_server.stop()
-    stdout, stderr = process.communicate(timeout=120)
-    assert "step   3,500" in stdout  # training went on
+    with held("step=100", checkout, "training.report_every=50", *QUIET, env=environment) as process:
+        wait_until_held(process)
+        free_server.stop()
+        stdout, stderr = process.communicate()
+    assert "step     150" in stdout  # training went on
     assert process.returncode == 2
     assert "Traceback" not in stderr
     assert re.search(r"did not take [\d,]+ points of the cost curve from step [\d,]+ on", stderr)

@@ -3,7 +3,9 @@ import math
 import multiprocessing
 import os
 import re
+import threading
 import warnings
+from concurrent.futures import ProcessPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
@@ -52,8 +54,8 @@ def declared(**changes):
     return study.Declared(**settings | changes)
 
 
-def opened(what, url=None, heartbeat=10, grace=40):
-    storage = study.open_storage(url, heartbeat, grace)
+def opened(what, url=None):
+    storage = study.open_storage(url, heartbeat=10, grace=10**6)
     STORAGES.append(storage)
     with study.study_lock(storage):
         return SimpleNamespace(storage=storage, study=study.open_study(storage, what))
@@ -200,18 +202,34 @@ def test_a_worker_alive_or_on_another_machine_is_left_alone():
 
 
 def test_a_worker_on_another_machine_without_a_sign_of_life_is_taken_over():
-    import time
-
     what = declared(total=2)
-    now = opened(what, heartbeat=1, grace=1)
+    now = opened(what)
     elsewhere = study.take_trial(now.study, now.storage, what)
     elsewhere.set_user_attr("worker", {"host": "elsewhere", "pid": 1, "started": "0"})
-    with study.heartbeat(now.storage, elsewhere):
-        time.sleep(3)
-        assert study.take_trial(now.study, now.storage, what).number == 1
-    time.sleep(3)
+    assert study.take_trial(now.study, now.storage, what).number == 1
+    with now.storage.engine.begin() as connection:
+        last_beat = (
+            f"UPDATE trial_heartbeats SET heartbeat = '2000-01-01 00:00:00' WHERE trial_id = {elsewhere._trial_id}"
+        )
+        connection.execute(sqlalchemy.text(last_beat))
     again = study.take_trial(now.study, now.storage, what)
     assert again.params == elsewhere.params
+    assert study.counts(now.study)["KILLED"] == 1
+
+
+def test_a_trial_gives_signs_of_life_also_after_one_failed():
+    beats, beaten = [], threading.Event()
+
+    def record_heartbeat(trial_id):
+        beats.append(trial_id)
+        if len(beats) == 1:
+            raise ConnectionError("the database is away")
+        beaten.set()
+
+    storage = SimpleNamespace(heartbeat_interval=1e-3, record_heartbeat=record_heartbeat)
+    with study.heartbeat(storage, SimpleNamespace(_trial_id=7)):
+        beaten.wait()
+    assert set(beats) == {7}
 
 
 def test_the_total_is_kept_when_another_workers_trial_ends_in_the_very_moment(monkeypatch):
@@ -272,25 +290,27 @@ def test_a_database_out_of_reach_is_named_without_its_password(url, said):
     assert "\n" not in str(refused.value)
 
 
-def worker(root, what, url, results):
+def start_together(barrier):
+    """Called in every process of a pool, with what it inherits."""
+    global together
+    together = barrier
+
+
+def work_together(root, what, url):
+    together.wait()
     study.ROOT = root
-    results.put(work(what, url))
+    return work(what, url)
 
 
-def numbers_of_three_workers(root, what, url=None):
+def numbers_of_three_workers(roots, what, url=None):
+    """The numbers of the trials done by three processes that begin at once."""
     context = multiprocessing.get_context("spawn")
-    results = context.Queue()
-    workers = [context.Process(target=worker, args=(root, what, url, results)) for _ in range(3)]
-    for process in workers:
-        process.start()
-    numbers = [results.get(timeout=120) for _ in workers]
-    for process in workers:
-        process.join()
-    return numbers
+    with ProcessPoolExecutor(3, context, start_together, (context.Barrier(3),)) as pool:
+        return list(pool.map(work_together, roots, [what] * 3, [url] * 3))
 
 
 def test_workers_at_once_share_one_study_and_keep_its_total(store):
-    numbers = numbers_of_three_workers(store, declared(total=20))
+    numbers = numbers_of_three_workers([store] * 3, declared(total=20))
     assert sorted(itertools.chain(*numbers)) == list(range(20))
 
 
@@ -298,15 +318,7 @@ def test_workers_at_once_share_one_study_on_postgresql(store, postgresql):
     roots = [store / str(i) for i in range(3)]
     for root in roots:
         root.mkdir()  # each worker its own folder: no file lock between them, as on three machines
-    what = declared(total=20)
-    context = multiprocessing.get_context("spawn")
-    results = context.Queue()
-    workers = [context.Process(target=worker, args=(root, what, postgresql, results)) for root in roots]
-    for process in workers:
-        process.start()
-    numbers = [results.get(timeout=120) for _ in workers]
-    for process in workers:
-        process.join()
+    numbers = numbers_of_three_workers(roots, declared(total=20), postgresql)
     assert sorted(itertools.chain(*numbers)) == list(range(20))
     assert os.listdir(roots[0] / "mlruns") == [".study.lock"]
 
