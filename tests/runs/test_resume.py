@@ -5,6 +5,8 @@ import os
 import re
 import shutil
 import signal
+import subprocess
+import sys
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -95,6 +97,41 @@ def test_killed_three_times_and_trained_longer_a_run_comes_to_the_same_end(check
     assert run.data.metrics["final_cost"] == whole.data.metrics["final_cost"]
     assert same_end(checkout, whole.info.run_id, run_id)
     assert not list(checkout.glob("mlruns/checkpoints/*"))
+
+
+FIRST_MOMENTS = ("create_run", "log_batch", "log_inputs", "log_artifacts")  # of MlflowClient, in a run's order
+
+
+def test_a_run_goes_on_from_the_very_moment_it_is_in_the_store(copied_run):
+    """Killed before its parameters are logged and, each time it is resumed, before its data and before its files."""
+    checkout, [whole] = copied_run.checkout, runs_of(copied_run.checkout, "lstm-lab")
+    words = ("tracking.experiment=killed", "tracking.animation=false")
+    for call in FIRST_MOMENTS:
+        place = f"mlflow.MlflowClient.{call}=1"
+        assert train_until(place, "SIGKILL", checkout, *words).returncode == -signal.SIGKILL
+        found = runs_of(checkout, "killed")
+        if call == "create_run":
+            assert not found
+            continue
+        [run] = found
+        assert run.info.status == "RUNNING"
+        assert not list(artifacts_of(checkout, run.info.run_id).glob("*"))
+        words = (f"resume={run.info.run_id}",)
+    refused = subprocess.run(
+        [sys.executable, str(checkout / "src/reproduce.py"), f"run={run.info.run_id}"], capture_output=True, text=True
+    )
+    assert refused.returncode == 2
+    assert f"`python src/train.py resume={run.info.run_id}` ends one that was cut short" in refused.stderr
+    done = train(checkout, *words)
+    assert done.returncode == 0, done.stderr
+    [run] = runs_of(checkout, "killed")
+    same = {key: value for key, value in whole.data.params.items() if not key.startswith("tracking.")}
+    assert same.items() <= run.data.params.items()
+    assert run.data.params["tracking.animation"] == "False"
+    assert len(run.inputs.dataset_inputs) == 1
+    files = {file.name for file in (artifacts_of(checkout, run.info.run_id) / "provenance").iterdir()}
+    assert {"provenance.json", "packages.txt"} <= files
+    assert same_end(checkout, whole.info.run_id, run.info.run_id)
 
 
 def test_runs_of_killed_processes_are_found_and_living_ones_left_alone(checkout):

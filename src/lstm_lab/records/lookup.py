@@ -47,20 +47,28 @@ def config_of(client: "MlflowClient", run: "Run") -> Config:
 
 
 def read_config(client: "MlflowClient", run: "Run") -> str:
-    """The run's config.yaml or, if it was cut short before it had one, the config in the tags it began with."""
+    """The run's config.yaml or, if it was cut short before that was whole, the config in the tags it began with."""
     run_id, tags = run.info.run_id, run.data.tags
-    if "config.yaml" in {file.path for file in client.list_artifacts(run_id)}:
+    file, begun_with = "", "".join(tags.get(f"config.{i}", "") for i in range(len(tags)))
+    if "config.yaml" in files_of(client, run_id):
         with tempfile.TemporaryDirectory() as folder:
-            return Path(client.download_artifacts(run_id, "config.yaml", folder)).read_text()
-    if "config.0" not in tags:
+            file = Path(client.download_artifacts(run_id, "config.yaml", folder)).read_text()
+    elif not begun_with:
         raise StoreError(f"run {run_id} has no config.yaml: it is no run of src/train.py")
-    return "".join(tags.get(f"config.{i}", "") for i in range(len(tags)))
+    return begun_with if begun_with.startswith(file) else file
 
 
 def provenance_of(client: "MlflowClient", run_id: str) -> provenance.Provenance | None:
     """What made the run when it began; None if it was cut short before that was written."""
+    if "provenance" not in files_of(client, run_id):
+        return None
     with tempfile.TemporaryDirectory() as folder:
         try:
             return provenance.read(Path(client.download_artifacts(run_id, "provenance", folder)))
         except (OSError, ValueError):
             return None
+
+
+def files_of(client: "MlflowClient", run_id: str) -> set[str]:
+    """The names of the files and folders that the run has."""
+    return {file.path for file in client.list_artifacts(run_id)}

@@ -52,9 +52,6 @@ def fetch(client: "MlflowClient", run_id: str) -> Original:
     """Reads a run from the store; StoreError names what of it is missing."""
     found = lookup.find_run(client, "run", run_id)
     config = lookup.config_of(client, found)
-    made_by = lookup.provenance_of(client, run_id)
-    if made_by is None:
-        raise StoreError(f"run={run_id}: it has no artifacts in provenance/, so what made it is not known")
     with tempfile.TemporaryDirectory() as folder:
         try:
             costs = np.load(client.download_artifacts(run_id, "cost.npy", folder), allow_pickle=False)
@@ -65,6 +62,9 @@ def fetch(client: "MlflowClient", run_id: str) -> Original:
                 f"run={run_id}: its cost.npy and final_weights.npz cannot be read ({store.first_line(error)}); a run "
                 f"has them when it is over, and `{resume.command(run_id)}` ends one that was cut short"
             ) from None
+    made_by = lookup.provenance_of(client, run_id)
+    if made_by is None:
+        raise StoreError(f"run={run_id}: it has no artifacts in provenance/, so what made it is not known")
     return Original(found, config, made_by, costs, weights)
 
 
