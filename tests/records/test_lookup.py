@@ -4,11 +4,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from test_config import composed
 
 from lstm_lab import config
 from lstm_lab.records import lookup, tracking
 from lstm_lab.records.store import StoreError
+from test_config import composed
 
 CONFIG = config.check(composed("data=noisy_sines_to_derivative", f"data.amplitudes={[0.125] * 3000}",
                                f"data.frequencies={[2.0] * 3000}"))  # fmt: skip
@@ -49,5 +49,5 @@ def test_what_a_resumed_run_changed_stands_in_its_file():
 
 
 def test_a_run_of_another_program_has_none():
-    with pytest.raises(StoreError, match="has no config.yaml: it is no run of src/train.py"):
+    with pytest.raises(StoreError, match=r"has no config\.yaml: it is no run of src/train\.py"):
         lookup.config_of(Store(None), run_with({}))
