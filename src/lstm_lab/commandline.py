@@ -7,6 +7,10 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 HELP = ("-h", "--help")
 
@@ -92,4 +96,9 @@ def complain(message: str) -> None:
     """Prints what keeps a command from running, in red, on the standard error."""
     from rich.console import Console
 
-    Console(stderr=True).print(message, style="red", markup=False, highlight=False, soft_wrap=True)
+    say(Console(stderr=True), message, "red")
+
+
+def say(console: "Console", text: str, style: str | None = None) -> None:
+    """Prints plain text, unbroken."""
+    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)

@@ -37,6 +37,12 @@ def tracking_uri() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or LOCAL_URI
 
 
+def address(page: str) -> str:
+    """Where a page (`#/...`) is in a browser: on the tracking server, or where `make ui` serves it."""
+    base = tracking_uri() if tracking_uri().startswith("http") else "http://127.0.0.1:5000"
+    return f"{base.rstrip('/')}/{page}"
+
+
 def is_local_store() -> bool:
     """Whether runs go to the repo's own mlflow.db."""
     return tracking_uri() == LOCAL_URI  # not 'is the variable unset': MLflow sets it for its child processes

@@ -14,7 +14,7 @@ import yaml
 from lstm_lab.config import Config, flatten
 from lstm_lab.records import provenance
 from lstm_lab.records.processes import signature
-from lstm_lab.records.store import StoreError, find_or_create_experiment, first_line, tracking_uri
+from lstm_lab.records.store import StoreError, address, find_or_create_experiment, first_line, tracking_uri
 from lstm_lab.runtime import not_imported
 
 if TYPE_CHECKING:  # mlflow takes a second or two to import, and a refused config must not wait for it
@@ -220,8 +220,7 @@ class TrackedRun:
 
     def url(self) -> str:
         """The run's page, in the web page that `mlflow ui` or the tracking server serves."""
-        base = tracking_uri() if tracking_uri().startswith("http") else "http://127.0.0.1:5000"
-        return f"{base.rstrip('/')}/#/experiments/{self.experiment_id}/runs/{self.run_id}"
+        return address(f"#/experiments/{self.experiment_id}/runs/{self.run_id}")
 
 
 def config_text(config: Config) -> str:

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lstm_lab.commandline import say
 from lstm_lab.config import ConfigError
 from lstm_lab.paths import ROOT
 from lstm_lab.records import store
@@ -242,8 +243,3 @@ def one_line(name: str) -> Text:
 def status_text(facts: Facts) -> Text:
     """The status in its colour."""
     return Text(facts.status, STATUS_STYLES.get(facts.status, "yellow"))
-
-
-def say(console: Console, text: str, style: str | None = None) -> None:
-    """Prints plain text, unbroken."""
-    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)

@@ -20,11 +20,9 @@ SHARE = 100  # saving a checkpoint takes at most a hundredth of the time
 
 
 class Observer(Protocol):
-    """Called with every chunk's progress; closed when the run ends, is stopped or fails."""
+    """Called with every chunk's progress; closed, if it can be, when the run ends, is stopped or fails."""
 
     def __call__(self, progress: Progress) -> None: ...
-
-    def close(self) -> None: ...
 
 
 def laid_out(progress: Progress) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
@@ -66,9 +64,6 @@ class Record:
             self.started = self.now
         self.last = progress
         self.chunks.append(progress.costs)
-
-    def close(self) -> None:
-        pass
 
     @property
     def costs(self) -> np.ndarray:
@@ -138,9 +133,6 @@ class Frames:
         self.targets.append(target[shown])
         self.predictions.append(prediction[shown])
         self.steps.append(progress.step)
-
-    def close(self) -> None:
-        pass
 
 
 class TensorBoard:
@@ -220,9 +212,6 @@ class Saver:
         self.due = time.monotonic() + max(self.seconds, SHARE * (time.monotonic() - started))
         return path
 
-    def close(self) -> None:
-        pass
-
 
 @contextlib.contextmanager
 def watching(*observers: Observer) -> Iterator[Callable[[Progress], None]]:
@@ -234,5 +223,5 @@ def watching(*observers: Observer) -> Iterator[Callable[[Progress], None]]:
 
     with contextlib.ExitStack() as stack:
         for observer in observers:
-            stack.callback(observer.close)
+            stack.callback(getattr(observer, "close", lambda: None))
         yield watch

@@ -16,6 +16,7 @@ import numpy as np
 from rich.console import Console
 
 from lstm_lab import runtime
+from lstm_lab.commandline import say
 from lstm_lab.config import CannotRunError, Config, flatten
 from lstm_lab.paths import ROOT
 from lstm_lab.records import lookup, provenance, store
@@ -93,11 +94,6 @@ def reproduce(run_id: str, tolerance: float, console: Console) -> Verdict:
     client.set_tag(run_id, "reproduced", f"{verdict.text} ({again.run_id})")
     say(console, verdict.text, style="bold green" if verdict.accepted else "bold red")
     return verdict
-
-
-def say(console: Console, text: str, style: str | None = None) -> None:
-    """Prints plain text, unbroken."""
-    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def differences(original: Original) -> list[str]:

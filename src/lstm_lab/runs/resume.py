@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lstm_lab import config
+from lstm_lab.commandline import say
 from lstm_lab.config import Config, ConfigError
 from lstm_lab.paths import ROOT
 from lstm_lab.records import checkpoint, lookup, processes, provenance, store
@@ -194,18 +195,16 @@ def find_checkpoint(setup: "Setup", tracked: "TrackedRun") -> checkpoint.Checkpo
                 "run began with, so it cannot go on to the same end"
             )
 
-    def say(text: str, style: str | None = None) -> None:
-        setup.console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
-
     if then := lookup.provenance_of(tracked.client, run_id):
         portable = config.training.level == "portable"
         for difference in provenance.differences(then, provenance.current(), portable):
-            say(f"not as when the run began: {difference}", "yellow")
+            say(setup.console, f"not as when the run began: {difference}", "yellow")
     saved, damaged = newest_checkpoint(tracked.client, run_id, config)
     for fault in damaged:
-        say(fault, "yellow")
+        say(setup.console, fault, "yellow")
     step = saved.step if saved else 0
-    say(f"resuming {tracked.name} at step {step:,} of {config.training.steps:,}{'' if saved else ': no checkpoint'}")
+    where = f"at step {step:,} of {config.training.steps:,}{'' if saved else ': no checkpoint'}"
+    say(setup.console, f"resuming {tracked.name} {where}")
     return saved
 
 

@@ -159,10 +159,10 @@ class ParentPage:
             f"{self.declared.sampler['name']} over {', '.join(self.declared.space)}: "
             f"{summary(study.counts(self.opened))}. Best is [trial {best.number}]"
             f"(#/experiments/{self.experiment_id}/runs/{run_id}) with {self.declared.objective} {best.value:.4g} at "
-            f"{short(best.params)}; [compare the trials' curves]({self.compare_url('')})."
+            f"{short(best.params)}; [compare the trials' curves]({self.comparison()})."
         )
 
-    def compare_url(self, base: str) -> str:
+    def comparison(self) -> str:
         """The chart view of this study's trials, side by side, the best ten shown.
 
         Sorted by anything but time, MLflow shows the children of a run unfolded.
@@ -170,7 +170,7 @@ class ParentPage:
         trials = quote(f"tags.`mlflow.parentRunId` = '{self.run_id}'")
         key, up = quote(f"metrics.`{self.declared.objective}`"), str(self.declared.direction == "minimize").lower()
         view = f"orderByKey={key}&orderByAsc={up}&workflowType=machine_learning&compareRunsMode=CHART"
-        return f"{base}#/experiments/{self.experiment_id}/runs?searchFilter={trials}&{view}"
+        return f"#/experiments/{self.experiment_id}/runs?searchFilter={trials}&{view}"
 
 
 def describe_distribution(distribution: Any) -> str:

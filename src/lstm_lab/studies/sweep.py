@@ -11,6 +11,7 @@ import rich.progress
 from optuna.trial import FrozenTrial, Trial
 from rich.console import Console
 
+from lstm_lab.commandline import say
 from lstm_lab.records import store
 from lstm_lab.runs import run
 from lstm_lab.studies import study
@@ -63,7 +64,7 @@ def begin(storage_settings: Mapping[str, Any], declared: study.Declared, experim
         page = ParentPage(client, opened, declared, experiment)
         page.begin()  # the page, too, is written by one worker at a time
     run.announce_interrupted(client, console)
-    console.print(f"study {declared.name}: {summary(study.counts(opened))} of {declared.total}", highlight=False)
+    say(console, f"study {declared.name}: {summary(study.counts(opened))} of {declared.total}")
     return Sweep(declared, storage, opened, page, console)
 
 
@@ -94,7 +95,7 @@ def trials(sweep: Sweep, bar: Callable[[int], None]) -> Iterator[Trial]:
 def after_trial(sweep: Sweep, number: int) -> None:
     """Says what became of the trial, and brings the study's page up to date."""
     trial = sweep.opened.get_trials(deepcopy=False)[number]
-    sweep.console.print(trial_line(sweep.opened, trial), highlight=False, soft_wrap=True)
+    say(sweep.console, trial_line(sweep.opened, trial))
     with study.study_lock(sweep.storage):
         sweep.page.refresh()
 
@@ -136,14 +137,11 @@ def trials_bar(console: Console, total: int) -> Iterator[Callable[[int], None]]:
 def report(sweep: Sweep, command: Callable[[dict[str, Any]], str]) -> None:
     """The end of the sweep in the terminal: counts, the best, the command that trains it again, where to look."""
     declared, page = sweep.declared, sweep.page
-
-    def say(text: str) -> None:
-        sweep.console.print(text, highlight=False, soft_wrap=True)
-
-    say(f"study {declared.name} is done: {summary(study.counts(sweep.opened))}")
+    lines = [f"study {declared.name} is done: {summary(study.counts(sweep.opened))}"]
     if best := study.best_trial(sweep.opened):
-        say(f"best: trial {best.number}, {declared.objective} {best.value:.6g} at {short(best.params)}")
-        say(f"train it again: {command(best.params)}")
-    base = store.tracking_uri() if store.tracking_uri().startswith("http") else "http://127.0.0.1:5000"
-    say(f"the study: {base}/#/experiments/{page.experiment_id}/runs/{page.run_id}")
-    say(f"its trials' curves: {page.compare_url(base + '/')}")
+        lines.append(f"best: trial {best.number}, {declared.objective} {best.value:.6g} at {short(best.params)}")
+        lines.append(f"train it again: {command(best.params)}")
+    lines.append(f"the study: {store.address(f'#/experiments/{page.experiment_id}/runs/{page.run_id}')}")
+    lines.append(f"its trials' curves: {store.address(page.comparison())}")
+    for line in lines:
+        say(sweep.console, line)

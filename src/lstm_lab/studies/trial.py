@@ -85,6 +85,3 @@ class PruneWatch:
             if self.trial.should_prune():
                 raise Pruned(f"pruned at step {self.next:,}: mean cost {mean:.3g}")
             self.next += self.every
-
-    def close(self) -> None:
-        pass
