@@ -12,12 +12,11 @@ import sys
 import numpy as np
 import optuna
 import pytest
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from mlflow import MlflowClient
 from sqlalchemy.pool import NullPool
 
 from helpers import copy_project, held, train, train_until, wait_until_held
-from lstm_lab.studies import declaration, overrides, study
+from lstm_lab.studies import study
 
 SHORT = ("training.steps=40", "hydra.sweeper.prune_every=10")
 
@@ -265,36 +264,6 @@ def test_a_study_of_that_name_with_another_space_is_refused(default_sweep):
     done = train(checkout, "-m", "sweeps", f"hydra.sweeper.study_name='{name}'", "model.cell_size=1,2")
     assert done.returncode == 2
     assert "that study exists with another" in done.stderr
-
-
-def test_the_grammar_reads_back_what_is_quoted():
-    for value in (5, 0.1, 1e-05, True, None, "lstm", "a b", "it's", "x,y=[1]", "back\\slash", "1"):
-        [override] = OverridesParser.create().parse_overrides([f"key={overrides.quoted(value)}"])
-        read = override.value()
-        assert getattr(read, "text", read) == value
-
-
-def test_an_override_that_fixes_a_parameter_takes_it_out_of_the_search():
-    settings = {
-        "params": {"model.cell_size": "choice(5, 10)", "optimizer.learning_rate": "interval(0.1, 0.2)"},
-        "sampler": {"name": "random"}, "pruner": {"name": "none"}, "n_trials": 3, "study_name": "s",
-        "direction": "minimize", "objective": "final_cost", "seed": 0,
-    }  # fmt: skip
-    from test_config import composed
-
-    fixed = declaration.declare(
-        settings, composed("model.cell_size=64"), ["model.cell_size=64"], ["hydra.sweeper.n_trials=3"]
-    )
-    assert list(fixed.space) == ["optimizer.learning_rate"]
-    assert fixed.config["model.cell_size"] == 64
-    assert fixed.name == "s model.cell_size=64"
-    replaced = declaration.declare(
-        settings, composed(), ["sweeps=default", "model.cell_size=1,2"], ["hydra.sweeper.study_name=s"]
-    )
-    assert replaced.space["model.cell_size"] == optuna.distributions.CategoricalDistribution([1, 2])
-    assert replaced.name == "s"
-    sampled = declaration.declare(settings, composed(), ["sweeps=default"], ["hydra/sweeper/sampler=random"])
-    assert sampled.name == "s hydra/sweeper/sampler=random"
 
 
 def test_three_workers_share_a_study_on_postgresql_with_a_tracking_server_and_survive_a_kill(
