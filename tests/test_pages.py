@@ -64,7 +64,7 @@ SUITABLE = {
 PORT = "5001"  # stands in the pages for a port that is free
 SERVER = re.compile(r"make (ui|tensorboard)\b|mlflow (ui|models serve)\b")
 MARK = re.compile(r"<!-- not run: (.+?) -->")
-IS_COMMAND = re.compile(r"(\w+=\S+ )*(python|make|mlflow|tensorboard|curl|eval|export|sbatch|git|sh|\.|\.venv/\S+) \S")
+IS_COMMAND = re.compile(r"(\w+=\S+ )*(python|make|mlflow|curl|eval|export|sbatch|git|sh|\.|\.venv/\S+) \S")
 
 
 @dataclass(frozen=True)
@@ -264,7 +264,7 @@ def test_links_pictures_and_paths_lead_somewhere():
     for page in PAGES:
         text = (ROOT / page).read_text()
         links = [(ROOT / page).parent / link for link in re.findall(r"\]\((?!https?:)([^)#]+)", text)]
-        paths = [ROOT / path for path in re.findall(r"`((?:src|conf|sweeps|docs|tests|benchmarks)/[\w./-]+)`", text)]
+        paths = [ROOT / path for path in re.findall(r"`((?:src|conf|sweeps|docs|tests|benchmarks)/\w[\w./-]*)`", text)]
         missing += [f"{page}: {path}" for path in links + paths if not path.exists()]
     assert missing == []
 
