@@ -55,12 +55,13 @@ def stopping(*words: str | Path) -> list[str]:
     return [sys.executable, str(ROOT / "tests/stopping.py"), checkout, place, how, *rest]
 
 
-def copy_project(folder: Path) -> Path:
-    """A git checkout of the project as it stands, without what its runs left behind."""
-    for part in ("src", "conf", "sweeps"):
-        if (ROOT / part).exists():
+def copy_project(folder: Path, *more: str) -> Path:
+    """A git checkout of the project as it stands, without what its runs left behind; `more` is what is copied too."""
+    for part in ("src", "conf", "sweeps", ".gitignore", *more):
+        if (ROOT / part).is_dir():
             shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / ".gitignore", folder)
+        else:
+            shutil.copy(ROOT / part, folder)
     identity = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
     for words in (["init", "-q"], ["add", "-A"], [*identity, "commit", "-qm", "as it stands"]):
         subprocess.run(["git", "-C", str(folder), *words], check=True)

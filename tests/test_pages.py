@@ -1,0 +1,295 @@
+"""The pages, to the letter: every command of a fence or a table is run as it stands there, or listed here as not run.
+
+`<!-- not run: REASON -->` in a table's row, or on the line before a fence or a table, leaves out its commands.
+"""
+
+import ast
+import contextlib
+import hashlib
+import json
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from mlflow import MlflowClient
+
+from helpers import ROOT, copy_project
+
+PAGES = ["README.md", "README.zh-CN.md", *sorted(str(page.relative_to(ROOT)) for page in ROOT.glob("docs/*.md"))]
+NOT_RUN = {  # and why
+    "make test": "it would start these tests",
+    'make test ARGS="-k model"': "it would start tests",
+    "make lint": "CI does",
+    "make lock": "it needs the package registry",
+    "make bench": "it needs JAX and PyTorch",
+    "make bench ARGS=--quick": "it needs JAX and PyTorch",
+    "make findings": "minutes",
+    "make findings SEEDS=2": "minutes; the findings' own tests run it with shorter studies",
+    **dict.fromkeys(
+        (f"python src/train.py -m sweeps={study}" for study in ("best", "carry", "memory", "window", "truncation")),
+        "20 seeds take half a minute to half an hour, the benchmarks 25 minutes and packages of their own",
+    ),
+    "python src/train.py experiment=long": "half a minute to minutes",
+    "python src/train.py training.live=true": "it needs a display",
+    ".venv/bin/python $(ls bootstrap/pip-*.whl)/pip install 'psycopg[binary]'": "it adds a package to .venv",
+    "export MLFLOW_TRACKING_URI=http://tracking:5000": "it needs other machines",
+    "python src/train.py -m sweeps hydra.sweeper.storage.url=postgresql+psycopg://lab@database/lab": (
+        "it needs other machines"
+    ),
+}
+# Which runs RUN_ID and OTHER_ID may stand for in a command: the latest that pass the filter, in MLflow's words
+SUITABLE = {
+    r"train.py resume=RUN_ID$": "attributes.status = 'KILLED' and tags.trial IS NULL",
+    r"forecast.py .*steps=": "params.data.horizon = '1'",
+    r"forecast.py": "params.data.target = 'b'",
+    r"report.py": "attributes.status = 'FINISHED' and tags.trial IS NULL",
+    r"": (
+        "attributes.status = 'FINISHED' and tags.trial IS NULL and params.training.steps = '200' and "
+        "params.model.cell = 'lstm' and params.model.cell_size = '10' and params.data.curve = 'sine_to_cosine'"
+    ),
+}
+PORT = "5001"  # stands in the pages for a port that is free
+SERVER = re.compile(r"make (ui|tensorboard)\b|mlflow (ui|models serve)\b")
+MARK = re.compile(r"<!-- not run: (.+?) -->")
+IS_COMMAND = re.compile(r"(\w+=\S+ )*(python|make|mlflow|curl|eval|export|sbatch|git|sh|\.|\.venv/\S+) \S")
+
+
+@dataclass(frozen=True)
+class Command:
+    """What a page tells the reader to type: shell, or Python in its fence."""
+
+    page: str
+    line: int
+    text: str
+    language: str = "sh"
+    not_run: str | None = None
+
+
+def commands_of(page: str) -> list[Command]:
+    """Every command of the page's fences and tables, in the order of the page."""
+    found: list[Command] = []
+    fence: list[str] | None = None
+    language, first, mark = "", 0, None
+    for number, line in enumerate((ROOT / page).read_text().splitlines(), 1):
+        if line.startswith("```"):
+            if fence is None:
+                language, first, fence = line[3:] or "sh", number + 1, []
+            else:
+                found += [Command(page, first + at, text, language, mark) for at, text in parts(fence, language)]
+                fence, mark = None, None
+        elif fence is not None:
+            fence.append(line)
+        elif line.startswith("|"):
+            in_row = MARK.search(line)
+            spans = [span.replace(r"\|", "|") for span in re.findall("`([^`]+)`", line)]
+            reason = in_row[1] if in_row else mark
+            found += [Command(page, number, span, not_run=reason) for span in spans if IS_COMMAND.match(span)]
+        else:
+            before = MARK.fullmatch(line)
+            mark = before[1] if before else None
+    return found
+
+
+def parts(fence: list[str], language: str) -> Iterator[tuple[int, str]]:
+    """The commands of a fence and the lines that they begin at: one a line, unless a quote or a backslash goes on."""
+    assert language in ("sh", "python", "text", "yaml", "json"), f"a fence of {language}"
+    if language == "python":
+        yield 0, "\n".join(fence)
+    if language != "sh":
+        return
+    command: list[str] = []
+    for number, line in enumerate(fence):
+        command.append(line)
+        if is_whole("\n".join(command)):
+            yield number + 1 - len(command), "\n".join(command).partition("   #")[0].rstrip()
+            command = []
+    assert not command, f"a fence ends within a command: {command}"
+
+
+def is_whole(text: str) -> bool:
+    """Whether the shell would not wait for more."""
+    with contextlib.suppress(ValueError):  # a quotation is not closed, or nothing follows the backslash
+        shlex.split(text, comments=True)
+        return True
+    return False
+
+
+@dataclass
+class Lab:
+    """A checkout in which the pages' commands are run, each once, in an environment that is activated."""
+
+    checkout: Path
+    port: str
+    done: set[str] = field(default_factory=set)
+    server: subprocess.Popen | None = None
+
+    def run(self, command: Command) -> None:
+        """Runs the command unless a page had it before; fails with page, line and what it printed if it fails."""
+        if command.text in self.done:
+            return
+        self.done.add(command.text)
+        text = self.filled(command.text)
+        if not text.startswith("curl"):
+            self.stop()
+        if SERVER.search(text):
+            self.start(text)
+            return
+        shell = ["bash", "-c", text] if command.language == "sh" else ["python", "-c", text]
+        done = subprocess.run(shell, capture_output=True, text=True, **self.options())
+        where = f"{command.page}:{command.line}: {text}"
+        assert done.returncode == 0, f"{where}\nexit code {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr}"
+
+    def options(self) -> dict:
+        """Where and in which environment commands run: the user's own, with .venv activated and no word of a make."""
+        kept = {name: os.environ[name] for name in ("HOME", "LANG", "TMPDIR", "USER") if name in os.environ}
+        path = f"{self.checkout}/.venv/bin{os.pathsep}{os.environ['PATH']}"
+        return {
+            "cwd": self.checkout,
+            "env": {**kept, "PATH": path, "PORT": self.port},
+            "stdin": subprocess.DEVNULL,
+        }
+
+    def filled(self, text: str) -> str:
+        """The command with the ids of suitable runs and a free port in it."""
+        text = re.sub(rf"(?<=[ :=]){PORT}\b", self.port, text)
+        if "RUN_ID" not in text:
+            return text
+        if text.endswith("train.py resume=RUN_ID"):
+            self.cut_a_run_short()
+        suitable = next(words for pattern, words in SUITABLE.items() if re.search(pattern, text))
+        client = MlflowClient(f"sqlite:///{self.checkout}/mlflow.db")
+        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+        runs = client.search_runs(experiments, suitable, order_by=["attributes.start_time DESC"])
+        for placeholder, run in zip(("RUN_ID", "OTHER_ID"), runs, strict=False):
+            text = re.sub(rf"\b{placeholder}\b", run.info.run_id, text)
+        assert "_ID" not in text, f"no run passes {suitable}"
+        return text
+
+    def cut_a_run_short(self) -> None:
+        """Leaves a run that SIGTERM ended: its output fills the pipe long before its last step, and holds it there."""
+        words = ["python", "src/train.py", "training.steps=5000", "training.report_every=1"]
+        with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **self.options()) as process:
+            assert process.stdout
+            assert any(line.startswith(b"step ") for line in process.stdout)
+            process.terminate()
+            assert b"resume=" in process.stdout.read()
+
+    def start(self, text: str) -> None:
+        """Starts a server and waits until it answers."""
+        log = self.checkout / ".git/server.log"
+        with open(log, "w") as output:
+            self.server = subprocess.Popen(
+                ["bash", "-c", text], stdout=output, stderr=output, start_new_session=True, **self.options()
+            )
+        while True:
+            assert self.server.poll() is None, f"{text}\n{log.read_text()}"
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{self.port}/ping").close()
+                return
+            except urllib.error.HTTPError as answer:
+                answer.close()
+                return
+            except OSError:
+                time.sleep(0.2)
+
+    def stop(self) -> None:
+        """Ends the server, if there is one, and all that it started."""
+        if self.server:
+            os.killpg(self.server.pid, signal.SIGKILL)
+            self.server.wait()
+            self.server = None
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A fresh checkout with the environment that runs the tests as its .venv, and the files that the pages speak of."""
+    checkout = copy_project(tmp_path_factory.mktemp("pages"), "Makefile", "bootstrap", "requirements.lock")
+    environment = Path(sys.prefix).resolve()
+    lock = hashlib.sha256((checkout / "requirements.lock").read_bytes()).hexdigest()
+    stamp = json.loads((environment / "stamp.json").read_text())
+    if (stamp["venv"], stamp["requirements.lock"]) != (str(environment), lock):
+        pytest.fail("the pages' make targets would change this environment: `make test` brings it up to date")
+    (checkout / ".venv").symlink_to(environment)
+    (checkout / ".git/info/exclude").write_text(".venv\n/*.csv\n/*.html\n")
+    t = np.arange(600) / (10 * np.pi)
+    columns = np.stack([np.sin(t), np.cos(t)], axis=1)
+    np.savetxt(checkout / "my.csv", columns, delimiter=",", header="a,b", comments="", fmt="%.6f")
+    np.savetxt(checkout / "inputs.csv", columns[:200, :1], delimiter=",", header="a", comments="", fmt="%.6f")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    lab = Lab(checkout, str(port))
+    yield lab
+    lab.stop()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_of_a_page_runs(page: str, lab: Lab):
+    for command in commands_of(page):
+        if command.not_run is None:
+            lab.run(command)
+    lab.stop()
+
+
+def test_the_commands_that_are_not_run_are_these_and_no_others():
+    marked = {command.text: command.not_run for page in PAGES for command in commands_of(page) if command.not_run}
+    assert marked == NOT_RUN
+
+
+def test_fences_of_data_can_be_read():
+    for page in PAGES:
+        for text in re.findall(r"^```(?:yaml|json)\n(.*?)^```$", (ROOT / page).read_text(), re.M | re.S):
+            assert yaml.safe_load(text)  # JSON is YAML
+
+
+def test_the_readme_is_read_in_one_sitting():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 250
+
+
+def test_links_pictures_and_paths_lead_somewhere():
+    missing = []
+    for page in PAGES:
+        text = (ROOT / page).read_text()
+        links = [(ROOT / page).parent / link for link in re.findall(r"\]\((?!https?:)([^)#]+)", text)]
+        paths = [ROOT / path for path in re.findall(r"`((?:src|conf|sweeps|docs|tests|benchmarks)/\w[\w./-]*)`", text)]
+        missing += [f"{page}: {path}" for path in links + paths if not path.exists()]
+    assert missing == []
+
+
+def test_the_chinese_page_knows_where_the_tutorials_parts_are():
+    places = re.findall(r"`(src/\S+\.py)` 的 `(\w+)(?:\.(\w+))?`", (ROOT / "README.zh-CN.md").read_text())
+    assert len(places) >= 8
+    for path, *names in places:
+        tree = ast.parse((ROOT / path).read_text())
+        defined = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+        assert {name for name in names if name} <= defined, path
+
+
+def test_the_map_of_the_house_has_every_module_and_no_other():
+    """Each of its lines has a folder or file, or several, and then what they are for; folders indent what they hold."""
+    text = (ROOT / "README.md").read_text()
+    [house] = re.findall(r"^## The house\n.*?^```text\n(.*?)^```$", text, re.M | re.S)
+    drawn, folders = set(), {0: ROOT}
+    for line in house.splitlines():
+        indent = len(line) - len(line.lstrip())
+        for name in line.strip().split("  ")[0].split():
+            drawn.add(folders[indent] / name)
+            folders[indent + 2] = folders[indent] / name
+    files = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True)
+    modules = {ROOT / file for file in files.stdout.splitlines() if re.fullmatch(r"src/(lstm_lab/.*)?\w+\.py", file)}
+    rooms = {module.parent for module in modules}
+    assert {path for path in drawn if not path.exists()} == set()
+    assert {path for path in modules if path.name != "__init__.py"} | rooms <= drawn
