@@ -35,12 +35,7 @@ DOORS = ("reproduce", "forecast", "report", "findings")
 
 def python(*words, **environment):
     return subprocess.run(
-        [sys.executable, *words],
-        capture_output=True,
-        text=True,
-        cwd="/",
-        env={**os.environ, **environment},
-        timeout=120,
+        [sys.executable, *words], capture_output=True, text=True, cwd="/", env={**os.environ, **environment}
     )
 
 

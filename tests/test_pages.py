@@ -11,7 +11,6 @@ import os
 import re
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -26,7 +25,7 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 
-from helpers import ROOT, copy_project
+from helpers import ROOT, copy_project, own_port, train_until
 
 PAGES = ["README.md", "README.zh-CN.md", *sorted(str(page.relative_to(ROOT)) for page in ROOT.glob("docs/*.md"))]
 NOT_RUN = {  # and why
@@ -179,13 +178,8 @@ class Lab:
         return text
 
     def cut_a_run_short(self) -> None:
-        """Leaves a run that SIGTERM ended: its output fills the pipe long before its last step, and holds it there."""
-        words = ["python", "src/train.py", "training.steps=5000", "training.report_every=1"]
-        with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **self.options()) as process:
-            assert process.stdout
-            assert any(line.startswith(b"step ") for line in process.stdout)
-            process.terminate()
-            assert b"resume=" in process.stdout.read()
+        """Leaves a run that SIGTERM ended."""
+        assert "resume=" in train_until("step=100", "SIGTERM", self.checkout).stdout
 
     def start(self, text: str) -> None:
         """Starts a server and waits until it answers."""
@@ -228,12 +222,10 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     columns = np.stack([np.sin(t), np.cos(t)], axis=1)
     np.savetxt(checkout / "my.csv", columns, delimiter=",", header="a,b", comments="", fmt="%.6f")
     np.savetxt(checkout / "inputs.csv", columns[:200, :1], delimiter=",", header="a", comments="", fmt="%.6f")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    lab = Lab(checkout, str(port))
-    yield lab
-    lab.stop()
+    with own_port() as port:
+        lab = Lab(checkout, str(port))
+        yield lab
+        lab.stop()
 
 
 @pytest.mark.parametrize("page", PAGES)
