@@ -4,8 +4,7 @@ import contextlib
 import math
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,7 @@ from lstm_lab.records import lookup, provenance
 from lstm_lab.records.tracking import config_text
 from lstm_lab.runs.setup import Part, Setup, arrays_digest
 from lstm_lab.runs.telling import CONTRADICTED, LAST, baselines_in_words, tell
-from lstm_lab.runs.watching import Trained
+from lstm_lab.runs.watching import Result, Trained
 
 if TYPE_CHECKING:  # these import TensorFlow or MLflow, and a refused config must not wait for them
     import keras
@@ -25,18 +24,6 @@ if TYPE_CHECKING:  # these import TensorFlow or MLflow, and a refused config mus
     from lstm_lab.records.tracking import TrackedRun
     from lstm_lab.runs.observers import Record
     from lstm_lab.science.evaluation import Evaluation
-
-
-@dataclass(frozen=True)
-class Result:
-    """How a run ended: FINISHED, FAILED, KILLED or PRUNED; the reason if not FINISHED; metrics, costs and weights."""
-
-    run_id: str
-    status: str
-    reason: str
-    metrics: dict[str, float]
-    costs: np.ndarray
-    weights: Sequence[np.ndarray]
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ from lstm_lab.paths import ROOT
 from lstm_lab.records import lookup, provenance, store
 from lstm_lab.records.provenance import Provenance
 from lstm_lab.records.store import StoreError
-from lstm_lab.runs import keeping, resume, run, setup
+from lstm_lab.runs import resume, run, setup, watching
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -126,7 +126,7 @@ def digests(original: Original, config: Config, tags: dict[str, str]) -> dict[st
 
 def compare(
     original: Original,
-    again: keeping.Result,
+    again: watching.Result,
     hashes: dict[str, tuple[str, str]],
     tolerance: float,
     differing: Sequence[str],

@@ -10,9 +10,8 @@ from rich.markup import escape
 from lstm_lab.config import Config, ConfigError
 from lstm_lab.records import store, tracking
 from lstm_lab.runs import keeping, resume, setup, telling, watching
-from lstm_lab.runs.keeping import Result
 from lstm_lab.runs.setup import Part, Setup
-from lstm_lab.runs.watching import StopSignal
+from lstm_lab.runs.watching import Result, StopSignal
 
 if TYPE_CHECKING:  # these import TensorFlow or MLflow, and a refused config must not wait for them
     from mlflow import MlflowClient

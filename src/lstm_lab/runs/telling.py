@@ -13,7 +13,7 @@ from lstm_lab.runs import resume
 
 if TYPE_CHECKING:
     from lstm_lab.records.tracking import TrackedRun
-    from lstm_lab.runs.keeping import Result
+    from lstm_lab.runs.watching import Result
 
 CELL_NAMES = {"lstm": "An LSTM", "gru": "A GRU", "simple_rnn": "A simple RNN"}
 LAST = 20  # steps over which the cost at the end is averaged

@@ -3,7 +3,7 @@
 import math
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -74,6 +74,18 @@ class Trained:
     reason: str
     watchers: Watchers
     checkpoint: Path | None
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a run ended: FINISHED, FAILED, KILLED or PRUNED; the reason if not FINISHED; metrics, costs and weights."""
+
+    run_id: str
+    status: str
+    reason: str
+    metrics: dict[str, float]
+    costs: np.ndarray
+    weights: Sequence[np.ndarray]
 
 
 def watchers_of(
