@@ -5,8 +5,7 @@ from test_runtime import python
 
 FAST = """
 from pathlib import Path
-from lstm_lab import compiled, runtime
-from lstm_lab.records import provenance
+from lstm_lab import compiled, machine, runtime
 compiled.ROOT = Path({root!r})
 runtime.start_tensorflow("fast", 1)
 import tensorflow as tf
