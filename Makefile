@@ -58,7 +58,7 @@ bench: ## Measure this repo beside what others use, 25 minutes; in three: make b
 
 test: ## Run the tests: make test ARGS="-k data"
 	@$(setup) venv .venv requirements-test.lock
-	@$(python) -m pytest -n 2 --dist loadfile $(ARGS)
+	@$(python) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: ## Check style, types, and which room imports which: ruff, mypy and import-linter
 	@$(setup) venv .venv requirements-test.lock

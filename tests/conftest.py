@@ -16,6 +16,11 @@ os.environ.pop("MLFLOW_TRACKING_URI", None)  # the tests bring their own stores
 runtime.start_tensorflow("portable", threads=1)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The pages' commands take longest: begun last, they would keep the other workers waiting."""
+    items.sort(key=lambda item: item.path.name != "test_pages.py")
+
+
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A fresh checkout, in which nothing has run."""
