@@ -134,6 +134,17 @@ def test_a_run_goes_on_from_the_very_moment_it_is_in_the_store(copied_run):
     assert same_end(checkout, whole.info.run_id, run.info.run_id)
 
 
+def test_a_resumption_that_was_cut_short_can_be_typed_again(copied_run):
+    """Killed when the store knows of the steps to come and config.yaml does not."""
+    checkout, [whole] = copied_run.checkout, runs_of(copied_run.checkout, "lstm-lab")
+    longer = (f"resume={whole.info.run_id}", "training.steps=201")
+    place = "mlflow.MlflowClient.log_artifacts=1"
+    assert train_until(place, "SIGKILL", checkout, *longer).returncode == -signal.SIGKILL
+    done = train(checkout, *longer)
+    assert done.returncode == 0, done.stderr
+    assert len(np.load(artifacts_of(checkout, whole.info.run_id) / "cost.npy", allow_pickle=False)) == 201
+
+
 def test_runs_of_killed_processes_are_found_and_living_ones_left_alone(checkout):
     with held("step=100", checkout, *QUIET) as living:
         wait_until_held(living)

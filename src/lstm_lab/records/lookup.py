@@ -35,27 +35,41 @@ def find_run(client: "MlflowClient", word: str, run_id: str) -> "Run":
 
 
 def config_of(client: "MlflowClient", run: "Run") -> Config:
-    """The config of a run in the store. It is data: read as plain YAML, and checked like any other."""
-    run_id = run.info.run_id
-    try:
-        return config.check(yaml.safe_load(read_config(client, run)))
-    except (ConfigError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise StoreError(
-            f"the config.yaml of run {run_id} is none for this version of the code:\n{error}\n"
-            f"`python src/reproduce.py run={run_id} --checkout` trains it with its own"
-        ) from None
+    """The config of a run in the store, from its config.yaml.
 
-
-def read_config(client: "MlflowClient", run: "Run") -> str:
-    """The run's config.yaml or, if it was cut short before that was whole, the config in the tags it began with."""
-    run_id, tags = run.info.run_id, run.data.tags
-    file, begun_with = "", "".join(tags.get(f"config.{i}", "") for i in range(len(tags)))
-    if "config.yaml" in files_of(client, run_id):
+    A run that was cut short before that was whole has it from the tags that it began with.
+    """
+    file, tagged = "", text_in_tags(run)
+    if "config.yaml" in files_of(client, run.info.run_id):
         with tempfile.TemporaryDirectory() as folder:
-            file = Path(client.download_artifacts(run_id, "config.yaml", folder)).read_text()
-    elif not begun_with:
-        raise StoreError(f"run {run_id} has no config.yaml: it is no run of src/train.py")
-    return begun_with if begun_with.startswith(file) else file
+            path = Path(client.download_artifacts(run.info.run_id, "config.yaml", folder))
+            file = path.read_text(errors="replace")
+    elif not tagged:
+        raise StoreError(f"run {run.info.run_id} has no config.yaml: it is no run of src/train.py")
+    return checked(run, tagged if tagged.startswith(file) else file)
+
+
+def digested_config(client: "MlflowClient", run: "Run") -> Config:
+    """The config that the run's digests are of: its tags change all at once, and config.yaml only after them."""
+    tagged = text_in_tags(run)
+    return checked(run, tagged) if tagged else config_of(client, run)
+
+
+def text_in_tags(run: "Run") -> str:
+    """The config in the run's tags, as YAML; nothing if it is older than they are."""
+    tags = run.data.tags
+    return "".join(tags.get(f"config.{i}", "") for i in range(len(tags)))
+
+
+def checked(run: "Run", text: str) -> Config:
+    """The config that a text from the store has. It is data: read as plain YAML, and checked like any other."""
+    try:
+        return config.check(yaml.safe_load(text))
+    except (ConfigError, yaml.YAMLError) as error:
+        raise StoreError(
+            f"the config.yaml of run {run.info.run_id} is none for this version of the code:\n{error}\n"
+            f"`python src/reproduce.py run={run.info.run_id} --checkout` trains it with its own"
+        ) from None
 
 
 def provenance_of(client: "MlflowClient", run_id: str) -> provenance.Provenance | None:

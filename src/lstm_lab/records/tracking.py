@@ -93,10 +93,11 @@ class TrackedRun:
         values, known = self.config.model_dump(), self.run.data.params
         params = {key: json.dumps(v) if isinstance(v, list) else str(v) for key, v in flatten(values)}
         tags = {f"changed.{key}": value for key, value in params.items() if known.get(key, value) != value}
+        tags |= digests | config_tags(self.config)
         self.client.log_batch(
             self.run_id,
             params=[Param(key, value) for key, value in params.items() if key not in known],
-            tags=[RunTag(*tag) for tag in (tags | digests).items() if self.run.data.tags.get(tag[0]) != tag[1]],
+            tags=[RunTag(*tag) for tag in tags.items() if self.run.data.tags.get(tag[0]) != tag[1]],
         )
         digest = digests["data.sha256"][:16]
         if self.run.inputs and digest in {found.dataset.digest for found in self.run.inputs.dataset_inputs}:

@@ -182,7 +182,7 @@ def find_checkpoint(setup: "Setup", tracked: "TrackedRun") -> checkpoint.Checkpo
     ConfigError if the code now makes other data or other initial weights than the run began with.
     """
     config, tags, run_id = setup.config, tracked.run.data.tags, tracked.run_id
-    now = setup.digests(lookup.config_of(tracked.client, tracked.run).training.steps)
+    now = setup.digests(lookup.digested_config(tracked.client, tracked.run).training.steps)
     if tags.get("data.file.sha256") != now.get("data.file.sha256"):
         raise ConfigError(
             f"resume={run_id}: {config.data.name} is not the file that the run began with: its SHA-256 was "
