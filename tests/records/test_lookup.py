@@ -48,6 +48,12 @@ def test_what_a_resumed_run_changed_stands_in_its_file():
     assert lookup.config_of(store, run_with({})) == longer  # an older run
 
 
+def test_a_config_that_became_shorter_has_nothing_of_the_longer_one():
+    shorter = config.check(composed())
+    tags = tracking.config_tags(CONFIG) | tracking.config_tags(shorter)
+    assert lookup.config_of(Store(None), run_with(tags)) == shorter
+
+
 def test_a_run_of_another_program_has_none():
     with pytest.raises(StoreError, match=r"has no config\.yaml: it is no run of src/train\.py"):
         lookup.config_of(Store(None), run_with({}))

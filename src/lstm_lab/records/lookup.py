@@ -1,5 +1,6 @@
 """What the store has of a run that is to be used again: the run, its config, and what made it."""
 
+import itertools
 import re
 import tempfile
 from pathlib import Path
@@ -11,6 +12,7 @@ from lstm_lab import config
 from lstm_lab.config import Config, ConfigError
 from lstm_lab.records import provenance, store
 from lstm_lab.records.store import StoreError
+from lstm_lab.records.tracking import TAG
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -56,9 +58,14 @@ def digested_config(client: "MlflowClient", run: "Run") -> Config:
 
 
 def text_in_tags(run: "Run") -> str:
-    """The config in the run's tags, as YAML; nothing if it is older than they are."""
-    tags = run.data.tags
-    return "".join(tags.get(f"config.{i}", "") for i in range(len(tags)))
+    """The config in the run's tags, as YAML; nothing if it is older than they are. A piece that is not full ends it."""
+    text = ""
+    for i in itertools.count():
+        piece = run.data.tags.get(f"config.{i}", "")
+        text += piece
+        if len(piece) < TAG:
+            break
+    return text
 
 
 def checked(run: "Run", text: str) -> Config:
