@@ -26,7 +26,7 @@ SHORTER = {
 
 def make(checkout, *words):
     command = [sys.executable, str(checkout / "src/findings.py"), *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=checkout.parent)
+    return subprocess.run(command, capture_output=True, text=True, cwd=checkout.parent)
 
 
 def runs_of(checkout):
