@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -82,10 +83,12 @@ def own_port() -> Iterator[int]:
 
 
 def wait_for_answer(address: str, process: subprocess.Popen, log: Path) -> None:
-    """Waits until a server answers; fails with its log if it ends instead."""
+    """Waits until a server answers, were it that it has no such page; fails with its log if it ends instead."""
     while True:
         try:
             return urllib.request.urlopen(address).close()
+        except urllib.error.HTTPError as answer:
+            return answer.close()
         except OSError:
             assert process.poll() is None, log.read_text()
             time.sleep(0.1)

@@ -13,9 +13,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +22,7 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 
-from helpers import ROOT, copy_project, own_port, train_until
+from helpers import ROOT, copy_project, own_port, train_until, wait_for_answer
 
 PAGES = ["README.md", "README.zh-CN.md", *sorted(str(page.relative_to(ROOT)) for page in ROOT.glob("docs/*.md"))]
 NOT_RUN = {  # and why
@@ -188,16 +185,7 @@ class Lab:
             self.server = subprocess.Popen(
                 ["bash", "-c", text], stdout=output, stderr=output, start_new_session=True, **self.options()
             )
-        while True:
-            assert self.server.poll() is None, f"{text}\n{log.read_text()}"
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{self.port}/ping").close()
-                return
-            except urllib.error.HTTPError as answer:
-                answer.close()
-                return
-            except OSError:
-                time.sleep(0.2)
+        wait_for_answer(f"http://127.0.0.1:{self.port}/ping", self.server, log)
 
     def stop(self) -> None:
         """Ends the server, if there is one, and all that it started."""
