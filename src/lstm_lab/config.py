@@ -6,6 +6,7 @@ Nothing here has a default: values live in conf/.
 """
 
 import difflib
+import json
 import re
 import typing
 from collections.abc import Iterable, Iterator
@@ -111,6 +112,17 @@ class Csv(Data):
     target: str | None
     horizon: Count | None
     held_out: Annotated[float, Field(gt=0, lt=1)]
+    validation: Fraction
+
+    @model_validator(mode="after")
+    def something_is_left(self) -> typing.Self:
+        """To train on."""
+        if self.held_out + self.validation >= 1:
+            raise ValueError(
+                f"held_out={self.held_out:g} and validation={self.validation:g}: must leave a share of the samples to "
+                "train on"
+            )
+        return self
 
     @model_validator(mode="after")
     def target_or_horizon(self) -> typing.Self:
@@ -334,6 +346,11 @@ def flatten(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
             yield from flatten(value, f"{prefix}{key}.")
         else:
             yield prefix + key, value
+
+
+def as_params(settings: Config) -> dict[str, str]:
+    """Dotted keys and values as text, as a run's parameters have them."""
+    return {key: json.dumps(v) if isinstance(v, list) else str(v) for key, v in flatten(settings.model_dump())}
 
 
 def explain_composition(message: str, options: Iterable[str] | None = None) -> str:

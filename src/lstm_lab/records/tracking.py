@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import yaml
 
-from lstm_lab.config import Config, flatten
+from lstm_lab.config import Config, as_params
 from lstm_lab.records import provenance
 from lstm_lab.records.processes import signature
 from lstm_lab.records.store import StoreError, address, find_or_create_experiment, first_line, tracking_uri
@@ -90,8 +90,7 @@ class TrackedRun:
         """
         from mlflow.entities import Dataset, DatasetInput, InputTag, Param, RunTag
 
-        values, known = self.config.model_dump(), self.run.data.params
-        params = {key: json.dumps(v) if isinstance(v, list) else str(v) for key, v in flatten(values)}
+        params, known = as_params(self.config), self.run.data.params
         tags = {f"changed.{key}": value for key, value in params.items() if known.get(key, value) != value}
         tags |= digests | config_tags(self.config)
         self.client.log_batch(
@@ -106,7 +105,7 @@ class TrackedRun:
             name=self.config.data.name,
             digest=digest,
             source_type="local" if "data.file.sha256" in digests else "code",
-            source=json.dumps({"tags": {"mlflow.source.name": "src/lstm_lab/science/curves.py"}, **values["data"]}),
+            source=json.dumps({"tags": {"mlflow.source.name": "src/lstm_lab/science/curves.py"}, **self.config.data.model_dump()}),
             schema=json.dumps({"x": "float64", "input": "float32", "target": "float32"}),
             profile=json.dumps({"batches": self.config.training.steps}),
         )

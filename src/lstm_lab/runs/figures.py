@@ -94,8 +94,9 @@ def continued_figure(evaluated: "Evaluation", x_label: str, title: str) -> Figur
     if evaluated.rolled_out is not None:
         ax.plot(x[first - shown.start :], evaluated.rolled_out[:SHOWN_SAMPLES], **ROLLED_OUT)
     ax.axvline(boundary, color="gray", linewidth=1)
-    ax.axvspan(x[0], boundary, color="gray", alpha=0.1, linewidth=0)
-    ax.text(0.01, 1.01, "trained on: shaded", transform=ax.transAxes, color="gray")
+    if evaluated.trained > shown.start:  # else the samples for validation are all that lies before
+        ax.axvspan(x[0], evaluated.x[evaluated.trained], color="gray", alpha=0.1, linewidth=0)
+        ax.text(0.01, 1.01, "trained on: shaded", transform=ax.transAxes, color="gray")
     ax.margins(x=0, y=0.2)
     ax.set_xlabel(x_label)
     ax.set_title(title, pad=20)

@@ -13,8 +13,9 @@ import numpy as np
 from lstm_lab.config import Config, Csv
 from lstm_lab.records import lookup, provenance
 from lstm_lab.records.tracking import config_text
+from lstm_lab.runs.metrics import VALIDATION, summarize
 from lstm_lab.runs.setup import Part, Setup, arrays_digest
-from lstm_lab.runs.telling import CONTRADICTED, LAST, baselines_in_words, tell
+from lstm_lab.runs.telling import CONTRADICTED, baselines_in_words, tell
 from lstm_lab.runs.watching import Result, Trained
 
 if TYPE_CHECKING:  # these import TensorFlow or MLflow, and a refused config must not wait for them
@@ -51,12 +52,16 @@ def log_beginning(setup: Setup, tracked: "TrackedRun", folder: Path, saved: "Che
 def keep(setup: Setup, tracked: "TrackedRun", folder: Path, trained: Trained) -> Result:
     """Logs everything that is kept of a run when its training is over."""
     wanted, record, part = setup.config.tracking, trained.watchers.record, setup.part
-    weights, metrics = setup.program.model.get_weights(), summarize(record.costs, record.steps_per_second)
+    metrics = summarize(record.costs, setup.source.epoch, record.steps_per_second)
+    weights = setup.program.model.get_weights()
     result = Result(tracked.run_id, trained.status, trained.reason, metrics, record.costs, weights)
+    over = trained.status in ("FINISHED", "KILLED")
+    if over:
+        metrics |= validate(setup)
+    evaluated = evaluate(setup, record, metrics) if over and is_evaluated(setup) else None
     best = bool(part and part.keep and result.status == "FINISHED" and part.keep(metrics))
-    evaluated = evaluate(setup, record) if is_evaluated(setup, result.status, best) else None
-    if evaluated:
-        metrics |= {f"evaluation.{key}": value for key, value in evaluated.metrics.items() if math.isfinite(value)}
+    if best and not evaluated and setup.config.evaluation.windows:
+        evaluated = evaluate(setup, record, metrics)
     tracked.log_summary(len(result.costs), metrics, tags_of(result, tracked), tell(setup.config, result))
     write_end(folder, result, trained.checkpoint)
     if wanted.figures or best:
@@ -67,17 +72,6 @@ def keep(setup: Setup, tracked: "TrackedRun", folder: Path, trained: Trained) ->
     if (wanted.model or best) and np.isfinite(result.costs[-1]):
         tracked.log_model(model_in_units(setup))
     return result
-
-
-def summarize(costs: np.ndarray, steps_per_second: float | None) -> dict[str, float]:
-    """The metrics that stand for a whole run. MLflow's bars show two decimals, hence the logarithm beside the mean."""
-    mean = float(costs[-LAST:].mean(dtype=np.float64))
-    metrics = {"final_cost": float(costs[-1]), "mean_last_20_cost": mean}
-    if mean > 0 and math.isfinite(mean):
-        metrics["log10_mean_last_20_cost"] = math.log10(mean)
-    if steps_per_second:
-        metrics["steps_per_second"] = steps_per_second
-    return metrics
 
 
 def tags_of(result: Result, tracked: "TrackedRun") -> dict[str, str]:
@@ -99,27 +93,44 @@ def write_end(folder: Path, result: Result, checkpoint: Path | None) -> None:
         shutil.copyfile(checkpoint, folder / "checkpoint/checkpoint.npz")
 
 
-def is_evaluated(setup: Setup, status: str, best: bool) -> bool:
-    """Whether to evaluate the run: a trial only if something is kept of it, or if the config says so."""
+def is_evaluated(setup: Setup) -> bool:
+    """Whether to evaluate the run in any case; a trial of which nothing is kept only if the config or the study asks."""
     wanted, asked, part = setup.config.tracking, setup.config.evaluation, setup.part
-    kept = best or not (part and part.keep) or wanted.figures or wanted.model
-    return bool(asked.windows) and status in ("FINISHED", "KILLED") and (kept or asked.trials)
+    kept = not (part and part.keep) or wanted.figures or wanted.model
+    return bool(asked.windows) and (kept or asked.trials or bool(part and part.evaluated))
 
 
-def evaluate(setup: Setup, record: "Record") -> "Evaluation":
-    """Lets the curve go on where training stopped, with the state of the last row if it stands exactly there."""
+def validate(setup: Setup) -> dict[str, float]:
+    """The error on the samples for validation, if there are any: the metric by which runs on a file are ranked."""
+    curve = setup.source.validation()
+    if curve is None:
+        return {}
+    from lstm_lab.science import evaluation
+
+    time_steps, carry_state = setup.config.data.time_steps, setup.config.training.carry_state
+    mse = evaluation.validate(setup.program.model, curve, time_steps=time_steps, carry_state=carry_state)
+    return {VALIDATION: mse} if math.isfinite(mse) else {}
+
+
+def evaluate(setup: Setup, record: "Record", metrics: dict[str, float]) -> "Evaluation":
+    """Lets the curve go on where training stopped, with the state of the last row if it stands exactly there.
+
+    Adds to `metrics` what comes of it.
+    """
     from lstm_lab.science import evaluation
 
     assert record.last is not None
     config, source = setup.config, setup.source
     state = [np.asarray(tensor)[-1:] for tensor in record.last.state]
-    return evaluation.evaluate(
+    evaluated = evaluation.evaluate(
         setup.program.model,
         source.continuation(record.last.step, config.evaluation.windows),
         state if source.carries_into_unseen else None,
         time_steps=config.data.time_steps,
         carry_state=config.training.carry_state,
     )
+    metrics |= {f"evaluation.{key}": value for key, value in evaluated.metrics.items() if math.isfinite(value)}
+    return evaluated
 
 
 def model_in_units(setup: Setup) -> "keras.Model":

@@ -26,15 +26,17 @@ if TYPE_CHECKING:  # these import TensorFlow or MLflow, and a refused config mus
 
 @dataclass(frozen=True)
 class Part:
-    """What a run is part of, a sweep or a reproduction: its name and tags; and for a trial its own three.
+    """What a run is part of, a sweep or a reproduction: its name and tags; and for a trial its own four.
 
-    `watch` observes it, `keep` decides by its metrics whether to keep figures and model, files go to `folder`.
+    `watch` makes an observer of it, `keep` decides by its metrics whether to keep figures and model, `evaluated` tells
+    whether it is evaluated in any case, files go to `folder`.
     """
 
     name: str
     tags: dict[str, str]
-    watch: "Observer | None" = None
+    watch: "Callable[[Setup], Observer] | None" = None
     keep: "Callable[[dict[str, float]], bool] | None" = None
+    evaluated: bool = False
     folder: Path | None = None
 
 

@@ -10,14 +10,14 @@ from rich.table import Table
 from lstm_lab.config import WATCHING, Config
 from lstm_lab.records import store
 from lstm_lab.runs import resume
+from lstm_lab.runs.metrics import COSTS, LAST, VALIDATION
 
 if TYPE_CHECKING:
     from lstm_lab.records.tracking import TrackedRun
     from lstm_lab.runs.watching import Result
 
 CELL_NAMES = {"lstm": "An LSTM", "gru": "A GRU", "simple_rnn": "A simple RNN"}
-LAST = 20  # steps over which the cost at the end is averaged
-METRICS = ("final_cost", "mean_last_20_cost", "log10_mean_last_20_cost", "steps_per_second")
+SHOWN = (*COSTS, VALIDATION, "steps_per_second")
 CONTRADICTED = "from step {:,} on, the costs trained now are not those stored before: not the same bits"
 
 
@@ -62,7 +62,7 @@ def report(console: Console, tracked: "TrackedRun", result: "Result") -> None:
         console.print(f"go on: {resume.command(result.run_id)}", highlight=False, soft_wrap=True)
     if tracked.contradicted is not None:
         console.print(f"[bold yellow]{CONTRADICTED}[/]".format(tracked.contradicted), soft_wrap=True)
-    figures = "   ".join(f"{key} {result.metrics[key]:.4g}" for key in METRICS if key in result.metrics)
+    figures = "   ".join(f"{key} {result.metrics[key]:.4g}" for key in SHOWN if key in result.metrics)
     console.print(figures, highlight=False, soft_wrap=True)
     if mse := result.metrics.get("evaluation.mse"):
         metrics = {key.removeprefix("evaluation."): value for key, value in result.metrics.items()}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from lstm_lab.config import Config
+from lstm_lab.config import Config, Training
 from lstm_lab.paths import ROOT
 
 if TYPE_CHECKING:  # these import TensorFlow or MLflow, and a refused config must not wait for them
@@ -115,7 +115,7 @@ def watchers_of(
         terminal=observers.Terminal(setup.console, record, settings.steps, settings.report_every),
         tensorboard=tensorboard,
         live=observers.LiveFigure() if settings.live else None,
-        of_trial=part.watch if part else None,
+        of_trial=part.watch(setup) if part and part.watch else None,
     )
 
 
@@ -133,7 +133,7 @@ def train(setup: "Setup", tracked: "TrackedRun", saved: "Checkpoint | None", sto
     else:
         program.restart(setup.weights, setup.config.optimizer.learning_rate)
         state, first_step = zero_state(program.model, source.batch_size), 0
-    chunk_steps = min(settings.chunk_steps, math.ceil(settings.steps / settings.frames))
+    chunk_steps = steps_of_a_chunk(settings)
     progress = training.train(
         program.chunk, source, state, steps=settings.steps, chunk_steps=chunk_steps, first_step=first_step
     )
@@ -147,6 +147,11 @@ def train(setup: "Setup", tracked: "TrackedRun", saved: "Checkpoint | None", sto
         saver, last = watchers.saver, watchers.record.last
         checkpoint = saver.save(last) if saver and last and status in ("FINISHED", "KILLED") else None
     return Trained(status, reason, watchers, checkpoint)
+
+
+def steps_of_a_chunk(settings: Training) -> int:
+    """After how many steps a run is looked at, whatever happens; where steps are slow, more often."""
+    return min(settings.chunk_steps, math.ceil(settings.steps / settings.frames))
 
 
 def follow(

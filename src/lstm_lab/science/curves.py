@@ -81,16 +81,17 @@ class Rows:
 
 @dataclass(frozen=True)
 class Continuation:
-    """A stretch of consecutive samples [samples] of a curve: those before `first` were trained on, the others never.
+    """A stretch of consecutive samples [samples] of a curve, to be predicted from `first` on.
 
-    With a `horizon` the target is the input so many samples later. `unit` is the mean and the standard deviation that
-    the target was normalised with.
+    The first `trained` of them were trained on, the others never. With a `horizon` the target is the input so many
+    samples later. `unit` is the mean and the standard deviation that the target was normalised with.
     """
 
     x: np.ndarray
     inputs: np.ndarray
     targets: np.ndarray
     first: int
+    trained: int
     horizon: int = 0
     unit: tuple[float, float] = (0.0, 1.0)
 
@@ -100,6 +101,7 @@ class Source(Protocol):
 
     The batches of a chunk lie in one array, `stride` rows apart; they are the windows of `batch_size` rows there.
     `carries_into_unseen` tells whether the last row's state after the last step stands at the continuation's `first`.
+    `epoch` is after how many steps every row starts over from a state of zeros; None: it never does.
     `units` are mean and standard deviation of inputs and of targets, if they are normalised; else there are none.
     `file_sha256` is the digest of the file that they come from, if they come from one.
     """
@@ -108,6 +110,7 @@ class Source(Protocol):
     time_steps: int
     stride: int
     carries_into_unseen: bool
+    epoch: int | None
     units: Sequence[tuple[float, float]]
     file_sha256: str | None
 
@@ -116,6 +119,9 @@ class Source(Protocol):
 
     def continuation(self, steps: int, windows: int) -> Continuation:
         """At most `windows` windows of what `steps` steps never trained on, and of what lies before it."""
+
+    def validation(self) -> Continuation | None:
+        """Windows that are neither trained on nor in the continuation, to rank runs by; None if there are none."""
 
     def digest(self, steps: int) -> str:
         """SHA-256 of what tells the data of `steps` steps apart from other data."""
@@ -130,6 +136,7 @@ class Batches:
 
     stride = 1
     carries_into_unseen = True
+    epoch = None
     units: Sequence[tuple[float, float]] = ()
     file_sha256: str | None = None
 
@@ -163,7 +170,11 @@ class Batches:
         first = steps - 1 + self.batch_size
         before = min(windows, first)
         rows = self.rows(first - before, before + windows)
-        return Continuation(rows.x.ravel(), rows.inputs.ravel(), rows.targets.ravel(), before * self.time_steps)
+        trained = before * self.time_steps
+        return Continuation(rows.x.ravel(), rows.inputs.ravel(), rows.targets.ravel(), trained, trained)
+
+    def validation(self) -> None:
+        """There are none: nearly every batch of a curve is new to the model, so that its cost ranks runs already."""
 
     def digest(self, steps: int) -> str:
         """SHA-256 of the first and the last batch of `steps`, inputs and targets."""

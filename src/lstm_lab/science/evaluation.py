@@ -1,5 +1,6 @@
 """How good the trained model is on samples it never saw: the curve goes on, the weights are frozen."""
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -20,19 +21,25 @@ LAGS, FITTED = 100, 10_000
 class Evaluation:
     """Metrics by name, and the curve that they are of, in the target's own units.
 
-    `x` and `target` [samples] are the whole stretch; `prediction` and, with a horizon, `rolled_out` begin at `first`.
+    `x` and `target` [samples] are the whole stretch, whose first `trained` were trained on; `prediction` and, with a
+    horizon, `rolled_out` begin at `first`.
     """
 
     metrics: dict[str, float]
     x: np.ndarray
     target: np.ndarray
     first: int
+    trained: int
     prediction: np.ndarray
     rolled_out: np.ndarray | None
 
 
+@functools.lru_cache(maxsize=8)
 def compile_prediction(model: keras.Model) -> Predict:
-    """Compiles `predict(x, state)`: x [batch, time, 1], of any batch and time, to (prediction, final state)."""
+    """Compiles `predict(x, state)`: x [batch, time, 1], of any batch and time, to (prediction, final state).
+
+    Once for a model, whatever becomes of its weights.
+    """
     shapes = [(None, *tensor.shape[1:]) for tensor in model.inputs]
 
     @tf.function(autograph=False, input_signature=[[tf.TensorSpec(shape) for shape in shapes]])
@@ -60,16 +67,8 @@ def evaluate(
     `carry_state` every window of `time_steps` samples starts from a state of zeros, as in training. With a horizon the
     curve is also forecast from `curve.first` on by the model's own predictions. All errors are in the target's units.
     """
-    mean, stddev = curve.unit
-    predict, unseen = compile_prediction(model), curve.inputs[curve.first :]
-    if not carry_state:
-        state = zero_state(model, 1)
-        windows = unseen.reshape(-1, time_steps, 1)
-        normalised = predict(windows, zero_state(model, len(windows)))[0].ravel()
-    else:  # one long row: windows make no difference to a state that is carried
-        if state is None:
-            state = predict(curve.inputs[: curve.first].reshape(1, -1, 1), zero_state(model, 1))[1]
-        normalised = predict(unseen.reshape(1, -1, 1), state)[0].ravel()
+    (mean, stddev), predict, unseen = curve.unit, compile_prediction(model), curve.inputs[curve.first :]
+    normalised, state = predicted(model, curve, state, time_steps=time_steps, carry_state=carry_state)
 
     def in_units(values: np.ndarray) -> np.ndarray:
         return mean + stddev * values.astype(np.float64)
@@ -84,7 +83,33 @@ def evaluate(
         rolled_out = in_units(roll_out(predict, known, state, len(unseen), None if carry_state else time_steps))
         metrics["rollout_mse"] = mean_square(rolled_out - true)
         metrics["rollout_persistence_mse"] = mean_square(in_units(known[-1:]) - true)
-    return Evaluation(metrics, curve.x, target, curve.first, prediction, rolled_out)
+    return Evaluation(metrics, curve.x, target, curve.first, curve.trained, prediction, rolled_out)
+
+
+def predicted(
+    model: keras.Model,
+    curve: Continuation,
+    state: Sequence[np.ndarray] | None,
+    *,
+    time_steps: int,
+    carry_state: bool,
+) -> tuple[np.ndarray, Sequence[np.ndarray]]:
+    """The normalised prediction [samples from `curve.first` on], and the state that it began with; as in `evaluate`."""
+    predict, unseen, zeros = compile_prediction(model), curve.inputs[curve.first :], zero_state(model, 1)
+    if not carry_state:
+        windows = unseen.reshape(-1, time_steps, 1)
+        return predict(windows, zero_state(model, len(windows)))[0].ravel(), zeros
+    if state is None:
+        state = predict(curve.inputs[: curve.first].reshape(1, -1, 1), zeros)[1]
+    # One long row: windows make no difference to a state that is carried.
+    return predict(unseen.reshape(1, -1, 1), state)[0].ravel(), state
+
+
+def validate(model: keras.Model, curve: Continuation, *, time_steps: int, carry_state: bool) -> float:
+    """The mean squared error from `curve.first` on, in the target's units, after the samples before it."""
+    prediction, _ = predicted(model, curve, None, time_steps=time_steps, carry_state=carry_state)
+    error = prediction.astype(np.float64) - curve.targets[curve.first :]
+    return curve.unit[1] ** 2 * mean_square(error)
 
 
 def roll_out(

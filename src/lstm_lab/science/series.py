@@ -1,9 +1,9 @@
 """A series of one's own: a CSV file read line by line, checked and normalised, and the batches cut from it.
 
-The first line names the columns; every other line is the next sample. The last samples are held out, the others are
-cut into `batch_size` streams of equal length, one for each row of the batch: row b goes through stream b, `time_steps`
-samples a step, so that carrying the state is exact. When the streams are used up an epoch ends: each row starts over
-at the beginning of its stream, from a state of zeros.
+The first line names the columns; every other line is the next sample. The last samples are held out, those before them
+are for validation, the others are cut into `batch_size` streams of equal length, one for each row of the batch: row b
+goes through stream b, `time_steps` samples a step, so that carrying the state is exact. When the streams are used up an
+epoch ends: each row starts over at the beginning of its stream, from a state of zeros.
 
 No file is ever in memory as a whole: its numbers go to a temporary file, which is mapped into memory and is gone with
 the process.
@@ -30,6 +30,7 @@ from lstm_lab.science.curves import Continuation, Rows
 LONGEST_LINE = 2**20  # bytes
 LARGEST = 1e100  # of a number, so that its square is one too
 BLOCK = 2**16  # samples that are worked on at a time
+LEAD_IN = 50  # windows that the model goes through before those it is validated on
 
 
 @dataclass(frozen=True)
@@ -148,8 +149,9 @@ class SeriesBatches:
     """The batches of a series.
 
     Without `target` the target is the input `horizon` samples later. `held_out` is the share of the samples at the end
-    whose targets are never trained on. Inputs and targets are normalised: mean and standard deviation of the other
-    samples become 0 and 1. `scratch` is as in `load`. ConfigError if the file does not serve.
+    whose targets are kept for the evaluation, `validation` that of the samples before them, by which runs are ranked:
+    neither is trained on. Inputs and targets are normalised: mean and standard deviation of the other samples become 0
+    and 1. `scratch` is as in `load`. ConfigError if the file does not serve.
     """
 
     carries_into_unseen = False
@@ -164,6 +166,7 @@ class SeriesBatches:
         target: str | None,
         horizon: int | None,
         held_out: float,
+        validation: float,
         batch_size: int,
         time_steps: int,
         scratch: Path | None = None,
@@ -173,26 +176,29 @@ class SeriesBatches:
         self.file_sha256 = self.table.sha256
         self.batch_size, self.time_steps, self.horizon = batch_size, time_steps, horizon or 0
         self.stride = batch_size  # no row of a batch is a row of the next
-        samples, unseen = len(self.table.values), math.ceil(held_out * len(self.table.values))
-        self.trained = samples - unseen - self.horizon  # pairs of input and target before the first that is held out
-        self.unseen_windows = unseen // time_steps
+        samples = len(self.table.values)
+        unseen, between = math.ceil(held_out * samples), math.ceil(validation * samples)
+        self.known = samples - unseen - self.horizon  # pairs of input and target before the first that is held out
+        self.trained = self.known - between
+        self.unseen_windows, self.validation_windows = unseen // time_steps, between // time_steps
         self.epoch = self.trained // (batch_size * time_steps)  # steps until the streams are used up
-        if self.epoch < 1 or self.unseen_windows < 1:
-            raise ConfigError(self.too_short(path, samples, unseen))
-        known = self.table.values[: samples - unseen]
-        units = [unit_of(path, column, known[:, i]) for i, column in enumerate(columns)]
+        if self.epoch < 1 or self.unseen_windows < 1 or (between and self.validation_windows < 1):
+            raise ConfigError(self.too_short(path, samples, unseen, between))
+        normal = self.table.values[: self.trained + self.horizon]
+        units = [unit_of(path, column, normal[:, i]) for i, column in enumerate(columns)]
         self.units = units[0], units[-1]
 
-    def too_short(self, path: str | os.PathLike, samples: int, unseen: int) -> str:
-        """What is said of a file that makes no batch, or leaves no window to evaluate."""
+    def too_short(self, path: str | os.PathLike, samples: int, unseen: int, between: int) -> str:
+        """What is said of a file that makes no batch, or leaves no window to validate or to evaluate."""
         rows, steps = self.batch_size, self.time_steps
         if self.epoch < 1:
             needs = f"{max(0, self.trained):,} are left to train on, a batch of {rows} x {steps} needs {rows * steps:,}"
         else:
-            needs = f"these make no window of {steps} to evaluate"
+            needs = f"these make no window of {steps} to {'evaluate' if self.unseen_windows < 1 else 'validate'}"
+        kept = f"{unseen:,} held out" + (f" and {between:,} for validation" if between else "")
         return (
-            f"{path}: has too few samples, {samples:,}: with {unseen:,} held out {needs}; "
-            "lower data.batch_size or data.time_steps, or change data.held_out"
+            f"{path}: has too few samples, {samples:,}: with {kept} {needs}; "
+            "lower data.batch_size or data.time_steps, or change data.held_out or data.validation"
         )
 
     def pairs(self, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -214,11 +220,19 @@ class SeriesBatches:
 
     def continuation(self, steps: int, windows: int) -> Continuation:
         """The first `windows` windows that were held out, or as many as there are, and as many samples before them."""
-        after = self.time_steps * min(windows, self.unseen_windows)
-        before = min(windows * self.time_steps, self.trained)
-        n = np.arange(self.trained - before, self.trained + after)
+        return self.stretch(self.known, min(windows, self.unseen_windows), windows)
+
+    def validation(self) -> Continuation | None:
+        """The windows between those trained on and those held out, and some samples before them; None without any."""
+        return self.stretch(self.trained, self.validation_windows, LEAD_IN) if self.validation_windows else None
+
+    def stretch(self, first: int, windows: int, before: int) -> Continuation:
+        """The windows from the pair numbered `first` on, after as many as `before` windows if there are so many."""
+        start = max(0, first - before * self.time_steps)
+        n = np.arange(start, first + windows * self.time_steps)
         inputs, targets = self.pairs(n)
-        return Continuation((n + self.horizon).astype(float), inputs, targets, before, self.horizon, self.units[1])
+        x, trained = (n + self.horizon).astype(float), max(0, self.trained - start)
+        return Continuation(x, inputs, targets, first - start, trained, self.horizon, self.units[1])
 
     def digest(self, steps: int) -> str:
         """SHA-256 of the file, and of the first and the last batch of `steps`."""

@@ -1,0 +1,75 @@
+"""The figures that stand for a run: which there are, by which of them runs are ranked, and which runs can be ranked."""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from lstm_lab.config import Config, Csv
+
+LAST = 20  # steps over which the cost at the end is averaged
+COSTS = ("final_cost", "mean_last_20_cost", "log10_mean_last_20_cost")
+VALIDATION = "validation.mse"
+EVALUATION = ("mse", "rmse", "mae", "r2", "mse_position_0", "predict_zero_mse", "persistence_mse", "least_squares_mse")
+OF_A_HORIZON = ("rollout_mse", "rollout_persistence_mse")
+HIGH_IS_GOOD = ("steps_per_second", "evaluation.r2")
+
+
+def summarize(costs: np.ndarray, epoch: int | None, steps_per_second: float | None) -> dict[str, float]:
+    """The metrics of the costs [steps]. MLflow's bars show two decimals, hence the logarithm beside the mean."""
+    mean = mean_of_last(costs, epoch)
+    metrics = {"final_cost": float(costs[-1]), "mean_last_20_cost": mean}
+    if mean > 0 and math.isfinite(mean):
+        metrics["log10_mean_last_20_cost"] = math.log10(mean)
+    if steps_per_second:
+        metrics["steps_per_second"] = steps_per_second
+    return metrics
+
+
+def mean_of_last(costs: np.ndarray, epoch: int | None) -> float:
+    """The mean of the last LAST costs [steps], those left out that begin an `epoch` of so many steps.
+
+    There every row starts over from a state of zeros: how many of these are among the last steps depends on where a run
+    ends, not on how good it is.
+    """
+    begins = np.zeros(len(costs), bool)
+    if epoch is not None:
+        begins[::epoch] = True
+    carried = costs[~begins] if not begins.all() else costs
+    return float(carried[-LAST:].mean(dtype=np.float64))
+
+
+def metrics_of(config: Config) -> list[str]:
+    """The metrics that a run of this config has at its end."""
+    found = [*COSTS, "steps_per_second"]
+    horizon = None
+    if isinstance(config.data, Csv):
+        found += [VALIDATION] if config.data.validation else []
+        horizon = config.data.horizon
+    if config.evaluation.windows:
+        found += [f"evaluation.{name}" for name in (*EVALUATION, *(OF_A_HORIZON if horizon else ()))]
+    return found
+
+
+def ranked_by(metrics: Mapping[str, float]) -> str:
+    """The metric by which a run that has these is ranked: the error it was not trained on, where there is one."""
+    return VALIDATION if VALIDATION in metrics else "mean_last_20_cost"
+
+
+def data_set(params: Mapping[str, str], file_sha256: str | None) -> str:
+    """The data of a run with these parameters, by name and digest; only runs of equal data can be ranked.
+
+    A cost is a sum over a window, so the window's length belongs to it, unless a validation error ranks the run.
+    """
+    left_out = {"data.batch_size"}
+    if file_sha256:
+        left_out.add("data.path")
+    if float(params.get("data.validation", 0)):
+        left_out.add("data.time_steps")
+    settings = {key: value for key, value in params.items() if key.startswith("data.") and key not in left_out}
+    text = json.dumps([settings, file_sha256], sort_keys=True)
+    name = Path(params["data.path"]).stem if params.get("data.path") else params.get("data.curve", "?")
+    return f"{name} {hashlib.sha256(text.encode()).hexdigest()[:6]}"
