@@ -1,7 +1,6 @@
 """Lists, filters and compares tracked runs: `python src/report.py --help`."""
 
 import re
-import shlex
 import sys
 from pathlib import Path
 
@@ -53,7 +52,7 @@ def answer(words: dict[str, str]) -> int:
     page = Path(words["html"]) if "html" in words else None
     if not page and ("runs" in words or "--compare" in words):
         page = terminal.default_page()
-    terminal.report(choice, page, shlex.join(["python", "src/report.py", *sys.argv[1:]]), Console())
+    terminal.report(choice, page, commandline.typed("report", *sys.argv[1:]), Console())
     return 0
 
 

@@ -2,13 +2,15 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from helpers import ROOT
-from lstm_lab.commandline import Door
+from lstm_lab.commandline import Door, typed
 from lstm_lab.config import CannotRunError, ConfigError
 
 DOOR = Door(
@@ -97,6 +99,26 @@ def test_ctrl_c_during_imports_ends_without_a_trace():
     code = "import os; from lstm_lab.commandline import importing\nwith importing(): os.kill(os.getpid(), 2)\nprint(1)"
     done = python("-c", code, PYTHONPATH=f"{ROOT}/src")
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+@pytest.mark.parametrize("activated", [False, True])
+@pytest.mark.parametrize("folder", ["/", ROOT, ROOT / "src/lstm_lab", Path(sys.prefix, "bin")])
+def test_a_printed_command_runs_where_it_is_printed(folder, activated, monkeypatch):
+    path = [f"{sys.prefix}/bin"] if activated else []
+    monkeypatch.setenv("PATH", os.pathsep.join([*path, "/usr/bin", "/bin"]))
+    monkeypatch.chdir(folder)
+    command = typed("report", "--help", "filter=params.data.input = 'T (°C)'")
+    assert command.startswith("python ") is activated
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True)
+    assert done.stdout.startswith("usage: python src/report.py "), done.stderr
+
+
+def test_a_printed_command_is_short_at_the_root(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", f"{sys.prefix}/bin")
+    monkeypatch.chdir(ROOT)
+    assert typed("train", "resume=1") == "python src/train.py resume=1"
+    monkeypatch.chdir(tmp_path)
+    assert shlex.split(typed("train", "data.input=a b"))[1:] == [str(ROOT / "src/train.py"), "data.input=a b"]
 
 
 @pytest.mark.parametrize("name", DOORS)

@@ -1,8 +1,10 @@
-"""Where a user's file is looked for."""
+"""Where a user's file is looked for, and what a file made from a text of theirs is called."""
 
 import shutil
 
-from lstm_lab.paths import locate
+import pytest
+
+from lstm_lab.paths import locate, short_name
 
 
 def test_a_relative_path_is_looked_for_here_and_then_at_the_root(tmp_path, monkeypatch):
@@ -16,3 +18,23 @@ def test_a_relative_path_is_looked_for_here_and_then_at_the_root(tmp_path, monke
     assert locate({"data": {"path": shipped}})["data"]["path"] == str(tmp_path / shipped)
     assert locate({"data": {"path": "nowhere.csv"}})["data"]["path"] == str(tmp_path / "nowhere.csv")
     assert locate({"data": {"curve": "sine_to_cosine"}}) == {"data": {"curve": "sine_to_cosine"}}
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("series", "series-1a2b"),
+        ("../../etc/pass wd", "_.._etc_pass_wd-1a2b"),
+        (".hidden", "hidden-1a2b"),
+        ("--option", "option-1a2b"),
+        ("T (degC)\n\0%", "T_degC_-1a2b"),
+        ("\udcff", "_-1a2b"),
+        ("..", "1a2b"),
+        ("温度=é,1", "温度=é,1-1a2b"),
+        ("a" * 200, "a" * 95 + "-1a2b"),
+        ("温" * 90, "温" * 31 + "-1a2b"),
+    ],
+)
+def test_a_users_text_makes_a_name_that_is_short_in_bytes_and_no_path(text, name):
+    assert short_name(text, "1a2b") == name
+    assert len(name.encode()) <= 100

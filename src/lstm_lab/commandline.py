@@ -3,10 +3,13 @@
 import contextlib
 import io
 import os
+import shlex
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -29,6 +32,7 @@ def importing() -> Iterator[None]:
 
 with importing():
     from lstm_lab.config import CannotRunError, ConfigError
+    from lstm_lab.paths import ROOT
 
 
 @dataclass(frozen=True)
@@ -102,3 +106,22 @@ def complain(message: str) -> None:
 def say(console: "Console", text: str, style: str | None = None) -> None:
     """Prints plain text, unbroken."""
     console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def typed(door: str, *words: str) -> str:
+    """What to type in this directory to run src/{door}.py with these words, by this Python, in any POSIX shell."""
+    return shlex.join([python(), shortest(ROOT / "src" / f"{door}.py"), *words])
+
+
+def python() -> str:
+    """What to type for the Python that runs this: its path, unless the bare word means the same environment."""
+    found = shutil.which("python")
+    if not sys.executable or (found and Path(found).parents[1].resolve() == Path(sys.prefix).resolve()):
+        return "python"
+    return shortest(Path(sys.executable))
+
+
+def shortest(path: Path) -> str:
+    """An absolute path, or the one from this directory if that is shorter and a shell takes it for a path."""
+    relative = os.path.relpath(path)
+    return relative if "/" in relative and len(relative) < len(str(path)) else str(path)

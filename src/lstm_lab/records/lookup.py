@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from lstm_lab import config
+from lstm_lab.commandline import typed
 from lstm_lab.config import Config, ConfigError
 from lstm_lab.records import provenance, store
 from lstm_lab.records.store import StoreError
@@ -75,7 +76,7 @@ def checked(run: "Run", text: str) -> Config:
     except (ConfigError, yaml.YAMLError) as error:
         raise StoreError(
             f"the config.yaml of run {run.info.run_id} is none for this version of the code:\n{error}\n"
-            f"`python src/reproduce.py run={run.info.run_id} --checkout` trains it with its own"
+            f"`{typed('reproduce', f'run={run.info.run_id}', '--checkout')}` trains it with its own"
         ) from None
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lstm_lab.commandline import typed
 from lstm_lab.config import Config, ConfigError, suggest
 from lstm_lab.records import processes, store
 
@@ -46,7 +47,7 @@ class Choice:
             if not re.fullmatch("[0-9a-f]{1,32}", word):
                 raise ConfigError(
                     f"runs={word}: must be ids of runs with commas between, or their first digits (0-9, a-f); "
-                    "`python src/report.py` lists them"
+                    f"`{typed('report')}` lists them"
                 )
 
 

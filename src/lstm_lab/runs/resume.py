@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lstm_lab import config
-from lstm_lab.commandline import say
+from lstm_lab.commandline import say, typed
 from lstm_lab.config import Config, ConfigError
 from lstm_lab.paths import ROOT
 from lstm_lab.records import checkpoint, lookup, processes, provenance, store
@@ -54,7 +54,7 @@ def folder_of(run_id: str) -> Path:
 
 def command(run_id: str) -> str:
     """What to type to go on with that run."""
-    return f"python src/train.py resume={run_id}"
+    return typed("train", f"resume={run_id}")
 
 
 def prepare(run_id: str, changes: Mapping[str, Any], take_over: bool, verbose: bool = False) -> Config:
