@@ -27,36 +27,38 @@ class StudySweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         """Runs the study; `arguments` are the command line's overrides."""
-        from lstm_lab.config import ConfigError
-        from lstm_lab.paths import locate
+        from lstm_lab import config
         from lstm_lab.studies import declaration, overrides, sweep
 
         if self.config.resume is not None:
-            raise ConfigError("resume: a run is resumed by itself, without -m; a sweep goes on when it is typed again")
-        fixed = [word for word in arguments if not overrides.is_sweep(word)]
-        base = locate(self.compose(fixed))
-        declared = declaration.declare(self.settings, base, arguments, list(self.config.hydra.overrides.hydra))
-        folder = str(declaration.folder_of(declared))
-        with read_write(self.config):
-            self.config.hydra.sweep.dir = folder
+            raise config.ConfigError(
+                "resume: a run is resumed by itself, without -m; a sweep goes on when it is typed again"
+            )
+        settings, hydra_words = config.check_sweeper(self.settings), list(self.config.hydra.overrides.hydra)
+        declared = declaration.declare(settings, self.compose, arguments, hydra_words)
+        if not any(word.startswith("hydra.sweep.dir=") for word in hydra_words):
+            with read_write(self.config):
+                self.config.hydra.sweep.dir = str(declaration.folder_of(declared.name))
         # What a job must know of its study, wherever the launcher starts it.
         self.of_study = [
             f"hydra.sweeper.study_name={overrides.quoted(declared.name)}",
-            f"hydra.sweep.dir={overrides.quoted(folder)}",
+            f"hydra.sweep.dir={overrides.quoted(str(self.config.hydra.sweep.dir))}",
         ]
+        fixed = [word for word in arguments if not overrides.is_sweep(word)]
 
         def command(params: dict[str, Any]) -> str:
-            words = [f"{key}={overrides.quoted(value)}" for key, value in params.items()]
-            return overrides.training_command(self.compose([*fixed, *words]), self.compose)
+            composed = self.compose([*fixed, *overrides.words_of(params)])
+            return overrides.training_command(composed, self.compose)
 
-        sweep.run_sweep(self.settings, declared, base["tracking"]["experiment"], fixed, self.launch, command)
+        sweep.run_sweep(settings.model_dump(), declared, declared.experiment, fixed, self.launch, command)
 
     def compose(self, overrides: list[str]) -> dict[str, Any]:
         """The run config that these overrides of the task alone give."""
-        composed: Any = OmegaConf.to_container(
-            self.hydra_context.config_loader.load_sweep_config(self.config, overrides), resolve=False
-        )
-        return {group: values for group, values in composed.items() if group not in ("hydra", "resume", "take_over")}
+        from lstm_lab.config import Config
+
+        composed = self.hydra_context.config_loader.load_sweep_config(self.config, overrides)
+        groups: Any = OmegaConf.to_container(OmegaConf.masked_copy(composed, list(Config.model_fields)), resolve=True)
+        return groups
 
     def launch(self, overrides: list[str], number: int) -> Any:
         """Runs one trial as the job of its number; raises what the job raised."""

@@ -23,10 +23,16 @@ NonNegative = Annotated[float, Field(ge=0, le=1e6)]
 Number = Annotated[float, Field(ge=-1e6, le=1e6)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
+NotNegative = Annotated[int, Field(ge=0, le=10**9)]
 
+
+SWEEPER = "hydra.sweeper"  # where the settings of a sweep stand
 
 # Groups that change nothing of what is trained: a run that differs only in these is the same run, watched otherwise.
 WATCHING = {"evaluation", "tracking"}
+
+
+Checked = typing.TypeVar("Checked", bound="Group")
 
 
 class CannotRunError(Exception):
@@ -214,6 +220,13 @@ def plain_name(name: str) -> str:
     return name
 
 
+def printable(name: str) -> str:
+    """Refuses what could not be shown in a line."""
+    if not name.isprintable():
+        raise ValueError("must be a name of printable characters")
+    return name
+
+
 Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(plain_name)]
 
 
@@ -262,19 +275,85 @@ class Config(Group):
         return self
 
 
+class TPE(Group):
+    name: Literal["tpe"]
+    n_startup_trials: NotNegative
+    multivariate: bool
+
+
+class PlainSampler(Group):
+    name: Literal["random", "cmaes", "qmc", "grid"]
+
+
+class MedianPruner(Group):
+    name: Literal["median"]
+    n_startup_trials: NotNegative
+    n_warmup_steps: NotNegative
+
+
+class Hyperband(Group):
+    name: Literal["hyperband"]
+    min_resource: Count
+    reduction_factor: Annotated[int, Field(ge=2, le=10**6)]
+
+
+class NoPruner(Group):
+    name: Literal["none"]
+
+
+class Storage(Group):
+    url: Annotated[str, Field(min_length=1)] | None
+    heartbeat: Annotated[int, Field(ge=1, le=10**5)]
+    grace: Annotated[int, Field(ge=2, le=10**6)]
+
+    @model_validator(mode="after")
+    def a_sign_of_life_within_grace(self) -> typing.Self:
+        """Else every trial would count as dead between two of them."""
+        if self.grace <= self.heartbeat:
+            raise ValueError(f"grace={self.grace} must be longer than heartbeat={self.heartbeat}, in seconds")
+        return self
+
+
+class Sweeper(Group):
+    """The settings of a sweep: everything below hydra.sweeper."""
+
+    study_name: Annotated[str, Field(min_length=1), AfterValidator(printable)] | None
+    params: dict[str, Any]
+    n_trials: Count | None
+    objective: str | None
+    direction: Literal["minimize", "maximize"] | None
+    seed: Annotated[int, Field(ge=0, lt=2**31)]
+    sampler: Annotated[TPE | PlainSampler, Field(discriminator="name")]
+    pruner: Annotated[MedianPruner | Hyperband | NoPruner, Field(discriminator="name")]
+    prune_every: Count
+    max_failures: Count
+    storage: Storage
+
+
 def check(values: object) -> Config:
     """Checks plain values (nested dicts) against the types above; raises ConfigError with a line for every fault."""
+    return checked(Config, values)
+
+
+def check_sweeper(values: object) -> Sweeper:
+    """The same for the settings of a sweep."""
+    return checked(Sweeper, values, SWEEPER)
+
+
+def checked(model: type[Checked], values: object, prefix: str = "") -> Checked:
+    """The values as that model; `prefix` is what the keys are below."""
     try:
-        return Config.model_validate(values)
+        return model.model_validate(values)
     except ValidationError as error:
-        raise ConfigError("\n".join(describe_fault(fault) for fault in error.errors())) from None
+        raise ConfigError("\n".join(describe_fault(fault, model, prefix) for fault in error.errors())) from None
 
 
-def describe_fault(fault: Any) -> str:
+def describe_fault(fault: Any, model: type[Group], prefix: str = "") -> str:
     """One line for one fault that pydantic found: the key, the value given, what is allowed."""
     # pydantic puts the kind ('lstm') of a group that comes in kinds into the key's path: model.lstm.cell_size
-    kinds = {kind for group in Config.model_fields for kind in kinds_of(group)}
-    key = ".".join(str(part) for i, part in enumerate(fault["loc"]) if not (i == 1 and part in kinds))
+    kinds = {kind for group in model.model_fields for kind in kinds_of(group, model)}
+    parts = [str(part) for i, part in enumerate(fault["loc"]) if not (i == 1 and part in kinds)]
+    key = ".".join([prefix, *parts] if prefix else parts)
     given = fault["input"]
     if fault["type"] == "extra_forbidden":
         return describe_unknown_key(key)
@@ -298,6 +377,11 @@ def describe_unknown_key(key: str) -> str:
     group = key.split(".")[0]
     if key in (*Config.model_fields, "experiment"):
         return f"{key}: takes the name of one of the files in conf/{key}/"
+    if key.startswith(f"{SWEEPER}."):
+        known = {f"{SWEEPER}.{name}" for name in all_keys(Sweeper)}
+        if key not in known:
+            return f"{key}: there is no such setting{suggest(key, known)}"
+        return f"{key}: not a setting of the chosen {key.split('.')[2]}"
     if group == "hydra":
         return f"{key}: Hydra has no such setting; `python src/train.py --hydra-help` tells more"
     if key in all_keys():
@@ -321,22 +405,37 @@ def suggest(name: str, names: Iterable[str]) -> str:
     return f"; allowed: {', '.join(leaves.values() or [known for known in names if '.' not in known])}"
 
 
-def kinds_of(group: str) -> dict[str, type[Group]]:
+def kinds_of(group: str, model: type[Group] = Config) -> dict[str, type[Group]]:
     """The kinds a group comes in, by the value of the key that tells them apart; {} for a plain group."""
-    field = Config.model_fields[group]
+    field = model.model_fields[group]
     if not field.discriminator:
         return {}
     classes = typing.get_args(field.annotation)
-    return {typing.get_args(c.model_fields[field.discriminator].annotation)[0]: c for c in classes}
+    return {kind: c for c in classes for kind in typing.get_args(c.model_fields[field.discriminator].annotation)}
 
 
-def all_keys() -> set[str]:
+def all_keys(model: type[Group] = Config) -> set[str]:
     """Every dotted key that a config of some kind can have."""
     keys = set()
-    for group, field in Config.model_fields.items():
-        kinds = kinds_of(group).values() or [typing.cast(type[Group], field.annotation)]
-        keys |= {f"{group}.{key}" for kind in kinds for key in kind.model_fields}
+    for name, field in model.model_fields.items():
+        whole = [field.annotation] if isinstance(field.annotation, type) else []
+        groups = [c for c in kinds_of(name, model).values() or whole if issubclass(c, Group)]
+        keys |= {f"{name}.{key}" for group in groups for key in group.model_fields} if groups else {name}
     return keys
+
+
+def takes_text(key: str) -> bool:
+    """Whether a key's value is a text of the user's own, rather than a number or one of some words."""
+    group, _, leaf = key.partition(".")
+    if group not in Config.model_fields:
+        return False
+    classes: Any = kinds_of(group).values() or [Config.model_fields[group].annotation]
+    return any(allows_text(c.model_fields[leaf].annotation) for c in classes if leaf in c.model_fields)
+
+
+def allows_text(annotation: Any) -> bool:
+    """Whether any text is of that type."""
+    return annotation is str or any(map(allows_text, typing.get_args(annotation)))
 
 
 def flatten(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -98,14 +98,14 @@ class TrackedRun:
             params=[Param(key, value) for key, value in params.items() if key not in known],
             tags=[RunTag(*tag) for tag in tags.items() if self.run.data.tags.get(tag[0]) != tag[1]],
         )
-        digest = digests["data.sha256"][:16]
+        digest, source = digests["data.sha256"][:16], self.config.data.model_dump()
         if self.run.inputs and digest in {found.dataset.digest for found in self.run.inputs.dataset_inputs}:
             return
         dataset = Dataset(
             name=self.config.data.name,
             digest=digest,
             source_type="local" if "data.file.sha256" in digests else "code",
-            source=json.dumps({"tags": {"mlflow.source.name": "src/lstm_lab/science/curves.py"}, **self.config.data.model_dump()}),
+            source=json.dumps({"tags": {"mlflow.source.name": "src/lstm_lab/science/curves.py"}, **source}),
             schema=json.dumps({"x": "float64", "input": "float32", "target": "float32"}),
             profile=json.dumps({"batches": self.config.training.steps}),
         )

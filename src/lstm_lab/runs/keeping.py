@@ -94,7 +94,7 @@ def write_end(folder: Path, result: Result, checkpoint: Path | None) -> None:
 
 
 def is_evaluated(setup: Setup) -> bool:
-    """Whether to evaluate the run in any case; a trial of which nothing is kept only if the config or the study asks."""
+    """Whether to evaluate the run in any case; a trial of which nothing is kept only if config or study asks for it."""
     wanted, asked, part = setup.config.tracking, setup.config.evaluation, setup.part
     kept = not (part and part.keep) or wanted.figures or wanted.model
     return bool(asked.windows) and (kept or asked.trials or bool(part and part.evaluated))

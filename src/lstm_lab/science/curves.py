@@ -101,7 +101,6 @@ class Source(Protocol):
 
     The batches of a chunk lie in one array, `stride` rows apart; they are the windows of `batch_size` rows there.
     `carries_into_unseen` tells whether the last row's state after the last step stands at the continuation's `first`.
-    `epoch` is after how many steps every row starts over from a state of zeros; None: it never does.
     `units` are mean and standard deviation of inputs and of targets, if they are normalised; else there are none.
     `file_sha256` is the digest of the file that they come from, if they come from one.
     """
@@ -110,9 +109,12 @@ class Source(Protocol):
     time_steps: int
     stride: int
     carries_into_unseen: bool
-    epoch: int | None
     units: Sequence[tuple[float, float]]
     file_sha256: str | None
+
+    @property
+    def epoch(self) -> int | None:
+        """After how many steps every row starts over from a state of zeros; None: never."""
 
     def chunk(self, first: int, steps: int) -> Rows:
         """The rows of the batches `first` to `first + steps - 1`."""

@@ -1,51 +1,62 @@
 """What a study is, from the sweeper's settings, the run config and the command line; refused before any trial."""
 
+import hashlib
 import re
+import secrets
 import time
-from collections.abc import Mapping, Sequence
-from copy import deepcopy
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from optuna.distributions import BaseDistribution
 
 from lstm_lab import config
-from lstm_lab.config import ConfigError
-from lstm_lab.paths import ROOT
-from lstm_lab.runs import setup, telling
+from lstm_lab.config import Config, ConfigError, Sweeper
+from lstm_lab.paths import ROOT, locate, short_name
+from lstm_lab.runs import metrics, setup
 from lstm_lab.studies import overrides, study
+
+Compose = Callable[[list[str]], dict[str, Any]]  # the run config that some overrides give
+LONGEST = 200  # characters of a study's name: databases and pages take little more
 
 
 def declare(
-    settings: Mapping[str, Any], base: dict[str, Any], words: Sequence[str], hydra_words: Sequence[str] = ()
+    settings: Sweeper, compose: Compose, words: Sequence[str], hydra_words: Sequence[str] = ()
 ) -> study.Declared:
-    """What the study is, from the sweeper's settings, the composed run config and the command line's overrides.
+    """What the study is, from the sweeper's settings and the command line's overrides.
 
     Without a study in the settings the several values on the command line make a plain grid. ConfigError if anything
     in it cannot work, before any trial starts.
     """
-    space = search_space(settings["params"], words)
-    check_space(space, base)
-    whole = config.check(base)
-    setup.make_source(whole)  # so that a faulty file is refused before any trial
-    sampler, pruner, name = settings["sampler"], settings["pruner"], settings["study_name"]
+    space = search_space(settings.params, words)
+    fixed = [word for word in words if not overrides.is_sweep(word)]
+    points = check_space(space, lambda point: compose([*fixed, *overrides.words_of(point)]))
+    sampler, pruner, name = settings.sampler.model_dump(), settings.pruner.model_dump(), settings.study_name
     if name is None:
-        sampler, pruner, name = {"name": "grid"}, {"name": "none"}, f"grid-{time.strftime('%m%d-%H%M%S')}"
+        sampler, pruner = {"name": "grid"}, {"name": "none"}
+        name = f"grid-{time.strftime('%m%d-%H%M%S')}-{secrets.token_hex(2)}"  # two may start in the same second
     elif not any(word.startswith("hydra.sweeper.study_name=") for word in hydra_words):
         name = study_name(name, [*words, *hydra_words])
-    checked = config.flatten(whole.model_dump(exclude=config.WATCHING))
+    objective = check_objective(settings, points, pruner)
+    values = config.flatten(points[0].model_dump(exclude=config.WATCHING))
     declared = study.Declared(
         name=name,
         space=space,
-        direction=settings["direction"],
-        objective=settings["objective"],
+        direction=settings.direction or ("maximize" if objective in metrics.HIGH_IS_GOOD else "minimize"),
+        objective=objective,
         sampler=sampler,
         pruner=pruner,
-        seed=settings["seed"],
-        config={key: value for key, value in checked if key not in space},
-        total=total_of(space, sampler, settings["n_trials"]),
+        seed=settings.seed,
+        config={key: value for key, value in values if not {key, key.partition(".")[0]} & set(space)},
+        total=total_of(space, sampler, settings.n_trials),
+        files=files_of(points),
+        experiment=points[0].tracking.experiment,
+        prune_every=settings.prune_every,
+        steps=points[0].training.steps,
     )
-    check_settings(declared, whole.training.steps)
+    with study.experimental():  # built once here, so that a fault in their settings shows before any trial
+        study.make_sampler(declared.sampler, 0, 0)
+        study.make_pruner(declared.pruner, declared.steps)
     return declared
 
 
@@ -62,34 +73,91 @@ def search_space(params: dict[str, Any], words: Sequence[str]) -> dict[str, Base
         raise ConfigError(
             "there is nothing to sweep: name a study, as in `-m sweeps`, or several values, as in `-m a=1,2`"
         )
+    for key in space:
+        if key in ("training.level", "training.threads"):
+            raise ConfigError(
+                f"{key}: TensorFlow takes it once for all trials of a process; run a sweep for each value"
+            )
     return {key: study.to_distribution(override) for key, override in space.items()}
 
 
-def total_of(space: Mapping[str, BaseDistribution], sampler: Mapping[str, Any], total: Any) -> int:
+def check_space(space: Mapping[str, BaseDistribution], compose: Callable[[dict[str, Any]], Any]) -> list[Config]:
+    """The configs at points of the space, checked with their data; ConfigError if one is refused.
+
+    `compose(point)` gives the plain values of the run config there.
+    """
+    points = [config.check(locate(compose(point))) for point in corner_points(space)]
+    for data in {repr(point.data): point for point in points}.values():
+        setup.make_source(data)  # so that a faulty file is refused before any trial
+    return points
+
+
+def corner_points(space: Mapping[str, BaseDistribution]) -> Iterator[dict[str, Any]]:
+    """Every choice and both ends of every range, one parameter at a time beside the first of all others; last the last.
+
+    A point is a whole one, since a key may have no value but those to be searched.
+    """
+    corners = {key: study.corner_values(distribution) for key, distribution in space.items()}
+    first = {key: values[0] for key, values in corners.items()}
+    yield first
+    for key, values in corners.items():
+        for value in values[1:]:
+            yield first | {key: value}
+    if len(corners) > 1:
+        yield {key: values[-1] for key, values in corners.items()}
+
+
+def check_objective(settings: Sweeper, points: Sequence[Config], pruner: Mapping[str, Any]) -> str:
+    """The metric to be optimised: the one named, or what runs on these data are ranked by; ConfigError if it cannot be.
+
+    Where some trials have a validation error and some have not, it is the cost, which all have.
+    """
+    found = [metrics.metrics_of(point) for point in points]
+    allowed = [name for name in found[0] if all(name in names for names in found)]
+    objective = settings.objective or metrics.ranked_by(dict.fromkeys(allowed, 0.0))
+    if objective not in allowed:
+        raise ConfigError(
+            f"hydra.sweeper.objective={objective!r}: must be a metric that every trial has: {', '.join(allowed)}"
+        )
+    if pruner["name"] != "none" and objective not in (*metrics.COSTS, metrics.VALIDATION):
+        raise ConfigError(
+            f"hydra.sweeper.objective={objective!r}: while a trial trains, its cost or its validation error alone is "
+            "known, and by that it would be pruned; add hydra/sweeper/pruner=none"
+        )
+    return objective
+
+
+def files_of(points: Sequence[Config]) -> dict[str, str]:
+    """SHA-256 of every file that the trials are trained on, by its path."""
+    found = {}
+    for point in points:
+        if isinstance(point.data, config.Csv):
+            found[point.data.path] = str(setup.make_source(point).file_sha256)
+    return found
+
+
+def total_of(space: Mapping[str, BaseDistribution], sampler: Mapping[str, Any], total: int | None) -> int:
     """How many trials the study has: `total`, but no more than a grid has points."""
     if sampler["name"] == "grid":
         points = len(study.grid_points(space))
-        total = points if total is None else min(total, points)
-    if not isinstance(total, int) or isinstance(total, bool) or total < 1:
-        raise ConfigError(f"hydra.sweeper.n_trials={total}: must be a whole number, 1 or more")
+        return points if total is None else min(total, points)
+    if total is None:
+        raise ConfigError("hydra.sweeper.n_trials=null: must be a whole number, 1 or more; only a grid has an end")
     return total
 
 
-def check_settings(declared: study.Declared, steps: int) -> None:
-    """Raises ConfigError if one of the sweeper's settings cannot work; `steps` is the length of a whole trial."""
-    if declared.direction not in ("minimize", "maximize"):
-        raise ConfigError(f"hydra.sweeper.direction={declared.direction!r}: must be minimize or maximize")
-    if declared.objective not in telling.METRICS:
-        allowed = ", ".join(telling.METRICS)
-        raise ConfigError(f"hydra.sweeper.objective={declared.objective!r}: must be one of {allowed}")
-    with study.experimental():  # built once here, so that a fault in their settings shows before any trial
-        study.make_sampler(declared.sampler, 0, 0)
-        study.make_pruner(declared.pruner, steps)
-
-
 def study_name(name: str, words: Sequence[str]) -> str:
-    """The name of the study that a file of sweeps/ and these overrides make; `name` is the one that the file gives."""
-    return " ".join([name, *sorted(word for word in words if makes_another_study(word))])
+    """The name of the study that a file of sweeps/ and these overrides make; `name` is the one that the file gives.
+
+    One that would be too long is cut, and ends with the digest of the whole.
+    """
+    whole = " ".join([name, *sorted(word for word in words if makes_another_study(word))])
+    return whole if len(whole) <= LONGEST else f"{whole[: LONGEST - 9]} {digest(whole)}"
+
+
+def digest(text: str) -> str:
+    """Eight digits that tell a text from any other."""
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def makes_another_study(word: str) -> bool:
@@ -99,28 +167,8 @@ def makes_another_study(word: str) -> bool:
     return not word.startswith(("sweeps=", "evaluation.", "tracking.", "hydra"))
 
 
-def folder_of(declared: study.Declared) -> Path:
-    """Where the trials' files go, each in a folder named by its number."""
-    return ROOT / "mlruns/sweeps" / re.sub(r"[^\w.=,() -]", "_", declared.name)
-
-
-def check_space(space: Mapping[str, Any], base: dict[str, Any]) -> None:
-    """Raises ConfigError if a parameter is unknown, or if the run config would refuse a value at its range's ends."""
-    for key, distribution in space.items():
-        if key in ("training.level", "training.threads"):
-            raise ConfigError(
-                f"{key}: TensorFlow takes it once for all trials of a process; run a sweep for each value"
-            )
-        if key in config.Config.model_fields or key == "experiment":
-            files = {file.stem for file in (ROOT / "conf" / key).glob("*.yaml")}
-            for choice in study.corner_values(distribution):
-                if choice not in files:
-                    raise ConfigError(f"{key}={choice}: there is no such choice{config.suggest(str(choice), files)}")
-            continue
-        if key not in config.all_keys():
-            raise ConfigError(config.describe_unknown_key(key))
-        for value in study.corner_values(distribution):
-            trial = deepcopy(base)
-            group, _, leaf = key.partition(".")
-            trial[group][leaf] = value
-            config.check(trial)
+def folder_of(name: str) -> Path:
+    """Where the trials' files of the study of that name go, each in a folder named by its number."""
+    safe = re.sub(r"[^\w.=,() -]", "_", name)
+    short = safe if safe == name and len(name.encode()) <= 100 else short_name(name, digest(name))
+    return ROOT / "mlruns/sweeps" / short

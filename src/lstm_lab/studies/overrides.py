@@ -1,14 +1,18 @@
 """Overrides in Hydra's words: read, written, and the command that they make."""
 
+import contextlib
 import json
-import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, Quote, QuotedString
+from hydra.errors import HydraException
 
-from lstm_lab import config
+from lstm_lab import commandline, config
+from lstm_lab.paths import ROOT, locate
+from lstm_lab.runs.resume import MAY_CHANGE
 
 
 def parse(words: Sequence[str]) -> list[Override]:
@@ -21,19 +25,45 @@ def is_sweep(word: str) -> bool:
     return parse([word])[0].is_sweep_override()
 
 
-def quoted(value: Any) -> str:
+def quoted(text: str) -> str:
+    """A text as Hydra's grammar reads it back, in quotes only if it needs them."""
+    with contextlib.suppress(HydraException):
+        if parse([f"key={text}"])[0].value() == text:
+            return text
+    return QuotedString(text, Quote.single).with_quotes()
+
+
+def in_words(value: Any) -> str:
     """A value as Hydra's grammar reads it back."""
-    if isinstance(value, str) and not value.isidentifier():
-        return QuotedString(value, Quote.single).with_quotes()
-    if value is None or isinstance(value, bool):
-        return json.dumps(value)
-    return str(value)
+    if isinstance(value, QuotedString):
+        value = value.text
+    if isinstance(value, str):
+        return quoted(value)
+    if isinstance(value, list):
+        return f"[{','.join(map(in_words, value))}]"
+    if isinstance(value, dict):
+        return f"{{{','.join(f'{key}:{in_words(part)}' for key, part in value.items())}}}"
+    return json.dumps(value) if value is None or isinstance(value, bool) else str(value)
+
+
+def choice(value: Any) -> Any:
+    """A choice as Optuna keeps it: a plain value, or a list in Hydra's words."""
+    if isinstance(value, list | dict):
+        return in_words(value)
+    return value.text if isinstance(value, QuotedString) else value
+
+
+def words_of(params: Mapping[str, Any]) -> list[str]:
+    """The overrides that give these values; what `choice` made of a list becomes one again."""
+    lists = {key for key, value in params.items() if str(value)[:1] in ("[", "{") and not config.takes_text(key)}
+    return [f"{key}={value if key in lists else in_words(value)}" for key, value in params.items()]
 
 
 def training_command(composed: dict[str, Any], compose: Callable[[list[str]], dict[str, Any]]) -> str:
-    """The command that trains exactly as `composed` says, in as few overrides as that takes.
+    """The command that trains exactly as `composed` says, typed in this directory, in as few overrides as that takes.
 
-    `compose(overrides)` composes a run config. The choices of groups come first, then every value that still differs.
+    `compose(overrides)` composes a run config. The choices of groups come first, then every value that still differs
+    and changes what is trained.
     """
     default, words = compose([]), []
     for group in ("model", "data", "optimizer"):
@@ -41,7 +71,9 @@ def training_command(composed: dict[str, Any], compose: Callable[[list[str]], di
         if composed[group][kind] != default[group][kind]:
             words.append(f"{group}={composed[group][kind]}")
     left = dict(config.flatten(compose(words)))
-    for key, value in config.flatten(composed):
-        if key.split(".")[0] not in config.WATCHING and left.get(key) != value:
-            words.append(f"{key}={quoted(value)}")
-    return f"python src/train.py {shlex.join(words)}"
+    differing = {key: value for key, value in config.flatten(locate(composed)) if left.get(key) != value}
+    if "data.path" in differing and Path.cwd() != ROOT:
+        differing["data.path"] = str(ROOT / differing["data.path"])
+    trained = {key: value for key, value in differing.items() if key.partition(".")[0] not in config.WATCHING}
+    changing = {key: value for key, value in trained.items() if key == "training.steps" or key not in MAY_CHANGE}
+    return commandline.typed("train", *words, *words_of(changing))

@@ -20,13 +20,14 @@ from typing import Any
 
 import optuna
 import sqlalchemy
-from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, QuotedString, RangeSweep
+from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from lstm_lab.config import CannotRunError, ConfigError
 from lstm_lab.paths import ROOT
 from lstm_lab.records.processes import is_gone, this_process
+from lstm_lab.studies import overrides
 
 INSTALL = ".venv/bin/python $(ls bootstrap/pip-*.whl)/pip install"  # .venv itself holds no pip
 
@@ -57,6 +58,10 @@ class Declared:
     seed: int
     config: dict[str, Any]
     total: int
+    files: dict[str, str]  # SHA-256 by path
+    experiment: str
+    prune_every: int
+    steps: int
 
     def identity(self) -> dict[str, str]:
         """What is compared when the study is continued: name -> text."""
@@ -69,6 +74,7 @@ class Declared:
             "pruner": json.dumps(self.pruner),
             "seed": str(self.seed),
             **{f"config {key}": json.dumps(value) for key, value in self.config.items()},
+            **{f"SHA-256 of {path}": digest for path, digest in self.files.items()},
         }
 
 
@@ -79,8 +85,7 @@ def to_distribution(override: Override) -> BaseDistribution:
     """
     text, sweep = override.input_line, override.value()
     if isinstance(sweep, ChoiceSweep):
-        choices: list[Any] = [c.text if isinstance(c, QuotedString) else c for c in sweep.list]
-        return CategoricalDistribution(choices)
+        return CategoricalDistribution([overrides.choice(value) for value in sweep.list])
     if isinstance(sweep, RangeSweep):
         values: list[Any] = list(sweep.range())
         if not values:
@@ -252,7 +257,7 @@ def open_study(storage: optuna.storages.RDBStorage, declared: Declared) -> optun
     identity = declared.identity()
     if known is None:
         study.set_user_attr("identity", identity)
-    elif changed := [key for key in {**known, **identity} if known.get(key) != identity.get(key)]:
+    elif changed := [key for key, text in identity.items() if known.get(key) != text]:
         details = "; ".join(f"{key} was {known.get(key)}, is {identity.get(key)}" for key in changed[:4])
         raise StudyError(
             f"hydra.sweeper.study_name={declared.name!r}: that study exists with another {changed[0]}; results would "

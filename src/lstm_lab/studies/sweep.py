@@ -15,7 +15,7 @@ from lstm_lab.commandline import say
 from lstm_lab.records import store
 from lstm_lab.runs import run
 from lstm_lab.studies import study
-from lstm_lab.studies.overrides import quoted
+from lstm_lab.studies.overrides import words_of
 from lstm_lab.studies.page import ParentPage, short, summary
 
 
@@ -48,8 +48,7 @@ def run_sweep(
     sweep = begin(settings["storage"], declared, experiment)
     with ended_however(sweep), trials_bar(sweep.console, declared.total) as bar:
         for trial in trials(sweep, bar):
-            params = [f"{key}={quoted(value)}" for key, value in trial.params.items()]
-            launch([*fixed, *params], trial.number)
+            launch([*fixed, *words_of(trial.params)], trial.number)
             after_trial(sweep, trial.number)
             stop_after_failures(sweep.opened, settings["max_failures"])
     report(sweep, command)

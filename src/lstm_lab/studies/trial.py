@@ -35,8 +35,9 @@ def run_trial(checked: Config, settings: Mapping[str, Any], number: int, folder:
             "trial": str(number),
             "mlflow.runColor": tracking.color(number * 0.618033988749895 % 1),  # neighbours far apart
         },
-        watch=PruneWatch(trial, settings["prune_every"], checked.training.steps),
+        watch=lambda _: PruneWatch(trial, settings["prune_every"], checked.training.steps),
         keep=lambda metrics: study.is_better(opened, metrics[settings["objective"]]),
+        evaluated=str(settings["objective"]).startswith("evaluation."),
         folder=folder,
     )
     try:
