@@ -1,6 +1,7 @@
 """Runs side by side: which ones are meant, what the store has of each, and in what they differ."""
 
 import contextlib
+import math
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,6 +16,7 @@ import numpy as np
 from lstm_lab.commandline import typed
 from lstm_lab.config import Config, ConfigError, suggest
 from lstm_lab.records import processes, store
+from lstm_lab.runs import metrics
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -32,8 +34,8 @@ NO_CONFIG = ""  # a setting's value where a run has no config at all
 class Choice:
     """Which runs are meant: those of `runs` (ids or their beginnings), or what else is said of them.
 
-    Of all runs of the experiment that pass MLflow's filter, the `last` ones, or with `best` those of lowest
-    mean_last_20_cost. ConfigError if one of `runs` is no id.
+    Of all runs of the experiment that pass MLflow's filter, the `last` ones, or with `best` so many of each data set,
+    the best ones first. ConfigError if one of `runs` is no id.
     """
 
     runs: Sequence[str] = ()
@@ -65,6 +67,7 @@ class Facts:
     params: Mapping[str, str]  # the config, as a resumed run changed it; {} for a study's own run
     metrics: Mapping[str, float]
     commit: str
+    data: str  # the data set: only runs of the same are ranked; '' for a study's own run
     part: str  # of a sweep or a reproduction; '' for a run on its own
     verdict: str
     bits: str  # cost.sha256: equal for runs whose every cost is
@@ -114,15 +117,42 @@ def choose(client: "MlflowClient", choice: Choice) -> list[Facts]:
     if choice.runs:
         found = named(client, ids, choice.runs)
     else:
-        order = "attributes.start_time DESC" if choice.best is None else "metrics.mean_last_20_cost ASC"
         try:
-            found = client.search_runs(ids, choice.filter, max_results=choice.best or choice.last, order_by=[order])
+            found = search(client, ids, choice)
         except MlflowException as error:
             raise ConfigError(
                 f"filter={choice.filter}: {store.first_line(error)}; a filter is written as in MLflow's page, such as "
                 "\"params.model.cell = 'gru' AND metrics.final_cost < 0.1\""
             ) from None
-    return [facts_of(run, experiments.get(run.info.experiment_id, "")) for run in found]
+    facts = [facts_of(run, experiments.get(run.info.experiment_id, "")) for run in found]
+    return best_runs(facts, choice.best) if choice.best else facts
+
+
+def search(client: "MlflowClient", experiments: list[str], choice: Choice) -> "list[Run]":
+    """The runs that pass the filter, the latest first: the last ones, or all if the best of them are wanted."""
+    at_once = 1000 if choice.best else choice.last
+    found = client.search_runs(experiments, choice.filter, max_results=at_once)
+    runs = list(found)
+    while choice.best and found.token:
+        found = client.search_runs(experiments, choice.filter, max_results=at_once, page_token=found.token)
+        runs += found
+    return runs
+
+
+def best_runs(chosen: Sequence[Facts], count: int) -> list[Facts]:
+    """At most `count` runs of each data set, the best first. Errors on different data say nothing of each other."""
+    best = []
+    for data in sorted({facts.data for facts in chosen if facts.data}):
+        runs = [facts for facts in chosen if facts.data == data]
+        key = ranking(runs)
+        ranked = [facts for facts in runs if not math.isnan(facts.metrics.get(key, math.nan))]
+        best += sorted(ranked, key=lambda facts: facts.metrics[key])[:count]
+    return best
+
+
+def ranking(chosen: Sequence[Facts]) -> str:
+    """The metric by which runs of one data set are ranked."""
+    return metrics.ranked_by({key: value for facts in chosen for key, value in facts.metrics.items()})
 
 
 def named(client: "MlflowClient", experiments: list[str], ids: Sequence[str]) -> "list[Run]":
@@ -172,6 +202,7 @@ def facts_of(run: "Run", experiment: str) -> Facts:
         params={printable(key): printable(value) for key, value in params.items()},
         metrics={printable(key): infinite(value) for key, value in run.data.metrics.items()},
         commit=printable(commit + ("*" if commit and tags.get("git.dirty") == "true" else "")),
+        data=printable(metrics.data_set(params, tags.get("data.file.sha256"))) if params else "",
         part=printable(part_of(tags)),
         verdict=printable(tags.get("verdict", "")),
         bits=printable(tags.get("cost.sha256", "")),

@@ -1,6 +1,7 @@
 """The report: runs listed or compared in the terminal, and compared on a page of their own."""
 
 import contextlib
+import itertools
 import os
 import tempfile
 import time
@@ -49,7 +50,10 @@ def report(choice: Choice, page: Path | None, command: str, console: Console) ->
         if not chosen:
             raise ConfigError("no run is like that" if choice.filter or choice.experiment else "there is no run yet")
         if not page:
-            list_runs(chosen, console)
+            if choice.best:
+                list_best(chosen, console)
+            else:
+                list_runs(chosen, console)
             return
         if not choice.runs:
             chosen = [facts for facts in chosen if facts.params] or chosen  # a study's own run has nothing to compare
@@ -101,7 +105,16 @@ def fetching(console: Console, runs: int) -> Iterator[Callable[[], None]]:
         yield lambda: bar.advance(task)
 
 
-def list_runs(chosen: Sequence[Facts], console: Console) -> None:
+def list_best(chosen: Sequence[Facts], console: Console) -> None:
+    """The runs of each data set by themselves, under the metric by which they are ranked."""
+    for data, runs in itertools.groupby(chosen, lambda facts: facts.data):
+        ranked = list(runs)
+        key = comparison.ranking(ranked)
+        say(console, f"{data.rpartition(' ')[0]}, by {key}:", "bold")
+        list_runs(ranked, console, key)
+
+
+def list_runs(chosen: Sequence[Facts], console: Console, metric: str = "mean_last_20_cost") -> None:
     """One line a run; what a narrow terminal has no room for is left out."""
     wide = console.width >= WIDE
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
@@ -115,9 +128,10 @@ def list_runs(chosen: Sequence[Facts], console: Console) -> None:
         table.add_column("level", no_wrap=True)
         table.add_column("commit", no_wrap=True)
         table.add_column("steps", no_wrap=True, justify="right")
-    table.add_column("mean last 20", no_wrap=True, justify="right")
+    name = metric.removesuffix("_cost").replace("_", " ").replace(".", " ")
+    table.add_column(name, no_wrap=True, justify="right")
     for facts in chosen:
-        planned, cost = facts.params.get("training.steps", ABSENT), facts.metrics.get("mean_last_20_cost")
+        planned, cost = facts.params.get("training.steps", ABSENT), facts.metrics.get(metric)
         more = (facts.params.get("training.level", ABSENT), facts.commit or ABSENT, planned)
         table.add_row(
             id_text(facts),
