@@ -1,5 +1,6 @@
 """Which runs are meant, what is read of each, in what they differ: on a store with all that a run can be."""
 
+import math
 import re
 
 import numpy as np
@@ -125,8 +126,28 @@ def test_the_mean_of_a_whole_and_of_a_thinned_curve():
 
 
 def facts(**values):
-    empty = dict.fromkeys(("run_id", "name", "experiment", "status", "reason", "commit", "part", "verdict", "bits"), "")
+    empty = dict.fromkeys(
+        ("run_id", "name", "experiment", "status", "reason", "commit", "data", "part", "verdict", "bits"), ""
+    )
     return Facts(**{**empty, "started": None, "seconds": None, "params": {}, "metrics": {}, **values})
+
+
+def test_the_best_are_ranked_within_their_data_by_what_they_were_not_trained_on():
+    def run(name, data, cost, mse=None):
+        errors = {"validation.mse": mse} if mse is not None else {}
+        return facts(name=name, data=data, metrics={"mean_last_20_cost": cost} | errors)
+
+    runs = [
+        run("overfitted", "mine 1", 0.1, 9.0),
+        run("good", "mine 1", 0.3, 2.0),
+        run("better", "mine 1", 0.2, 1.0),
+        run("cut short", "mine 1", 0.01),
+        run("curve", "sine 2", 1e-9),
+        run("diverged", "sine 2", math.nan),
+        run("study", "", 0.0),
+    ]
+    assert [found.name for found in comparison.best_runs(runs, 2)] == ["better", "good", "curve", "diverged"]
+    assert [found.name for found in comparison.best_runs(runs, 9)][:4] == ["better", "good", "overfitted", "cut short"]
 
 
 def test_only_keys_that_differ_are_shown_in_the_configs_order():

@@ -32,11 +32,13 @@ def test_costs_that_are_not_finite_can_be_drawn(tmp_path):
 
 def test_the_continued_curve_shows_no_prediction_of_what_was_trained_on():
     x = np.linspace(0, 10, 400)
-    figure = figures.continued_figure(Evaluation({}, x, np.cos(x), 100, np.cos(x[100:]) + 0.1, None), "", "")
+    figure = figures.continued_figure(Evaluation({}, x, np.cos(x), 100, 60, np.cos(x[100:]) + 0.1, None), "", "")
     target, prediction, border = figure.axes[0].lines
     np.testing.assert_array_equal(target.get_xdata(), x)
     np.testing.assert_array_equal(prediction.get_xdata(), x[100:])
     assert set(border.get_xdata()) == {x[100]}
+    [shaded] = figure.axes[0].patches
+    assert (shaded.get_x(), shaded.get_x() + shaded.get_width()) == (x[0], x[60])
 
 
 def test_align_finds_a_stretch_again():

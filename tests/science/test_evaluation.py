@@ -86,7 +86,7 @@ def test_the_metrics_of_a_prediction_written_down():
 def test_least_squares_finds_a_linear_relation_again_and_learns_nothing_from_the_samples_it_is_scored_on():
     inputs = np.random.default_rng(0).normal(size=300)
     targets = 1 + 2 * inputs - 3 * np.roll(inputs, 2)
-    stretch = Continuation(np.arange(300), inputs.astype(np.float32), targets.astype(np.float32), 150)
+    stretch = Continuation(np.arange(300), inputs.astype(np.float32), targets.astype(np.float32), 150, 150)
     np.testing.assert_allclose(least_squares(stretch, lags=5), targets[150:], atol=1e-5)
     np.testing.assert_allclose(least_squares(stretch, lags=1).mean(), 1, atol=0.6)  # it cannot see so far back
     stretch.targets[150:] = 0

@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 from helpers import copy_project, train
 from lstm_lab.config import ConfigError
 from lstm_lab.science import series
-from lstm_lab.science.evaluation import compile_prediction, evaluate, roll_out
+from lstm_lab.science.evaluation import compile_prediction, evaluate, roll_out, validate
 from lstm_lab.science.model import build_model, with_units, zero_state
 from lstm_lab.science.series import SeriesBatches
 from lstm_lab.science.training import ChunkOptions, Program, build_optimizer
@@ -33,8 +33,8 @@ def write_csv(path, samples=SAMPLES, lines=None):
 
 
 def batches_of(path, **changes):
-    settings = {"input": "a", "target": "b", "horizon": None, "held_out": 0.2, "batch_size": 3, "time_steps": 4}
-    return SeriesBatches(path, **settings | changes)
+    settings = {"input": "a", "target": "b", "horizon": None, "batch_size": 3, "time_steps": 4}
+    return SeriesBatches(path, **settings | {"held_out": 0.2, "validation": 0.0} | changes)
 
 
 @pytest.fixture
@@ -85,6 +85,36 @@ def test_with_a_horizon_the_target_is_the_input_later_and_no_held_out_value_is_t
     unseen = batches.continuation(1000, windows=50)
     assert list(unseen.x[unseen.first :]) == list(range(82, 102))  # the five windows of four that are whole
     np.testing.assert_allclose(unseen.targets * stddev + mean, values[unseen.x.astype(int)], rtol=1e-6)
+
+
+@pytest.mark.parametrize("horizon", [None, 5])
+def test_the_samples_for_validation_stand_between_those_trained_on_and_those_held_out(file, horizon):
+    batches = batches_of(file, target=None if horizon else "b", horizon=horizon, validation=0.1)
+    # 103 samples: the last 21 are held out, 11 before them are for validation
+    chunk, between, after = batches.chunk(0, 30), batches.validation(), batches.continuation(30, 5)
+    assert chunk.x.max() == 103 - 21 - 11 - 1
+    np.testing.assert_array_equal(between.x[between.first :], range(71, 71 + 8))  # whole windows of 4
+    np.testing.assert_array_equal(after.x[after.first :], range(82, 82 + 20))
+    assert between.x[between.trained - 1] == after.x[after.trained - 1] == 70
+    values = columns(file)["a" if horizon else "b"]
+    normal = (values - values[:71].mean()) / values[:71].std()
+    np.testing.assert_allclose(between.targets, normal[between.x.astype(int)], atol=1e-6)
+    assert batches_of(file).validation() is None
+
+
+def test_the_validation_error_is_that_of_a_prediction_made_sample_by_sample(file):
+    batches, model = batches_of(file, validation=0.1), build_model("gru", 3, hidden_stddev=1, hidden_bias=0, seed=0)
+    curve = batches.validation()
+    predict, errors = compile_prediction(model), []
+    for carry_state in (True, False):
+        state = zero_state(model, 1)
+        for i, x in enumerate(curve.inputs):
+            if not carry_state and (i - curve.first) % 4 == 0:
+                state = zero_state(model, 1)
+            prediction, state = predict(x.reshape(1, 1, 1), state)
+            errors.append(prediction.item() - curve.targets[i])
+        mse = np.mean(np.square(errors[-8:])) * columns(file)["b"][:71].std() ** 2
+        assert validate(model, curve, time_steps=4, carry_state=carry_state) == pytest.approx(mse, rel=1e-5)
 
 
 def test_training_carries_the_state_within_an_epoch_and_starts_over_after_it(file):
@@ -212,6 +242,7 @@ def test_what_other_programs_write_is_read(tmp_path):
         ({"target": None, "horizon": 75}, "with 21 held out 7 are left to train on, a batch of 3 x 4 needs 12"),
         ({"target": None, "horizon": 500}, "with 21 held out 0 are left to train on"),
         ({"held_out": 0.01}, "with 2 held out these make no window of 4 to evaluate"),
+        ({"validation": 0.02}, "with 21 held out and 3 for validation these make no window of 4 to validate"),
     ],
 )  # fmt: skip
 def test_too_few_samples_are_refused_with_what_is_needed(changes, said, file):

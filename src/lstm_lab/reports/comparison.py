@@ -145,9 +145,13 @@ def best_runs(chosen: Sequence[Facts], count: int) -> list[Facts]:
     for data in sorted({facts.data for facts in chosen if facts.data}):
         runs = [facts for facts in chosen if facts.data == data]
         key = ranking(runs)
-        ranked = [facts for facts in runs if not math.isnan(facts.metrics.get(key, math.nan))]
-        best += sorted(ranked, key=lambda facts: facts.metrics[key])[:count]
+        best += sorted(runs, key=lambda facts: rank(facts.metrics.get(key, math.nan)))[:count]
     return best
+
+
+def rank(error: float) -> float:
+    """An error to sort by: what is no number comes last."""
+    return math.inf if math.isnan(error) else error
 
 
 def ranking(chosen: Sequence[Facts]) -> str:
