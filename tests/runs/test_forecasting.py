@@ -13,6 +13,7 @@ import pytest
 from mlflow import MlflowClient
 
 from helpers import copy_project, train
+from lstm_lab.config import ConfigError
 from lstm_lab.runs import figures
 from lstm_lab.runs.forecasting import beyond
 from lstm_lab.science.evaluation import compile_prediction, evaluate
@@ -165,6 +166,15 @@ def test_a_wave_is_forecast_alike_in_any_unit(unit, learnt, tmp_path):
     ]
     for picture in pictures:
         picture.savefig(io.BytesIO())
+
+
+@pytest.mark.parametrize("reset_every", [None, 10])
+def test_a_number_that_the_model_cannot_take_is_named(reset_every):
+    model = with_units(build_model("gru", 3, hidden_stddev=1.0, hidden_bias=0.1, seed=0), (0.0, 1e-21), (0.0, 1.0))
+    values = 1e-21 * np.sin(np.arange(1203) / 3)
+    values[1007] = 9.97e36
+    with pytest.raises(ConfigError, match=r"^sample 1,007 is 9\.97e\+36, too far from what the run was trained on$"):
+        beyond(compile_prediction(model), values, zero_state(model, 1), 1, 5, reset_every)
 
 
 def test_a_model_that_was_kept_in_float32_still_forecasts():

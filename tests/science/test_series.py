@@ -243,6 +243,14 @@ def test_a_column_whose_wave_float64_does_not_hold_is_refused_with_what_to_do(le
         batches_of(path, target=None, horizon=1)
 
 
+def test_a_held_out_number_that_no_float32_could_tell_is_refused(tmp_path):
+    values = 1e-21 * np.sin(np.arange(100) / 5)
+    values[90] = -9.97e36
+    (tmp_path / "my.csv").write_text("a\n" + "".join(f"{v!r}\n" for v in values.tolist()))
+    with pytest.raises(ConfigError, match=r"column 'a': -9\.97e\+36 is held out, .* if it stands for a missing value"):
+        batches_of(tmp_path / "my.csv", target=None, horizon=1)
+
+
 def test_a_large_file_is_not_held_in_memory(tmp_path):
     import tracemalloc
 

@@ -161,12 +161,15 @@ def through(
 ) -> Iterator[tuple[int, np.ndarray, Sequence[np.ndarray]]]:
     """Goes through the series [samples] piece by piece: first sample, predictions [samples of the piece], final state.
 
-    With `reset_every` the state starts over every so many samples.
+    With `reset_every` the state starts over every so many samples. ConfigError if the model knows no number there.
     """
     zeros, size = state, reset_every or AT_ONCE
     for first in range(0, len(values), size):
         piece = values[first : first + size].reshape(1, -1, 1)
         prediction, state = predict(piece, zeros if reset_every else state)
+        if not np.isfinite(prediction).all():
+            far = first + int(np.argmin(np.isfinite(prediction)))
+            raise ConfigError(f"sample {far:,} is {values[far]:g}, too far from what the run was trained on")
         yield first, prediction.ravel(), state
 
 

@@ -31,6 +31,7 @@ LONGEST_LINE = 2**20  # bytes
 LARGEST = 1e100  # of a number, so that its square is one too
 SMALLEST = 1 / LARGEST  # of a column's standard deviation, for the same reason
 STEPS = 1000  # from one float64 number to the next, that the standard deviation spans at least
+FARTHEST = 1e30  # standard deviations from the mean: float32 and the model's weights leave room for no more
 BLOCK = 2**16  # samples that are worked on at a time
 
 
@@ -184,6 +185,8 @@ class SeriesBatches:
         known = self.table.values[: samples - unseen]
         units = [unit_of(path, column, known[:, i]) for i, column in enumerate(columns)]
         self.units = units[0], units[-1]
+        for i, column in enumerate(columns):
+            check_range(path, column, self.table.values[samples - unseen :, i], units[i])
 
     def too_short(self, path: str | os.PathLike, samples: int, unseen: int) -> str:
         """What is said of a file that makes no batch, or leaves no window to evaluate."""
@@ -259,3 +262,14 @@ def unit_of(path: str | os.PathLike, column: str, values: np.ndarray) -> tuple[f
             f"are read in steps of {step:.2g}; subtract a constant from it"
         )
     return mean, stddev
+
+
+def check_range(path: str | os.PathLike, column: str, values: np.ndarray, unit: tuple[float, float]) -> None:
+    """ConfigError if one of the values [samples] is so far off that it cannot be normalised to a float32."""
+    mean, stddev = unit
+    for value in (values.min(), values.max()):
+        if abs(value - mean) / stddev > FARTHEST:
+            raise ConfigError(
+                f"{path}, column '{column}': {value:g} is held out, and the samples to train on are {mean:g} with a "
+                f"standard deviation of {stddev:.2g}; if it stands for a missing value, take it out"
+            )
