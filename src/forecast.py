@@ -22,7 +22,7 @@ model predicts it for every sample of the file.""",
         "steps=100": "how far to forecast, for a run with data.horizon",
         "out=FILE.csv": "where to; without it below mlruns/forecasts. The picture goes beside it, as .png",
     },
-    closing="Exit code 0 if both are written, 2 if not: then nothing is.",
+    closing="Exit code 0 if the CSV file is written, 2 if not: then nothing is. A picture that fails is named.",
     needed="run=ID",
 )
 

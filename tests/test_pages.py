@@ -229,6 +229,11 @@ def test_the_commands_that_are_not_run_are_these_and_no_others():
     assert marked == NOT_RUN
 
 
+def test_every_fence_begins_its_line_or_its_commands_would_not_be_run():
+    for page in PAGES:
+        assert not re.findall(r"^(?: +|>.*)```.*|^ *~~~.*", (ROOT / page).read_text(), re.M), page
+
+
 def test_fences_of_data_can_be_read():
     for page in PAGES:
         for text in re.findall(r"^```(?:yaml|json)\n(.*?)^```$", (ROOT / page).read_text(), re.M | re.S):

@@ -11,11 +11,16 @@ import urllib.request
 from pathlib import Path
 
 import keras
+import mlflow.pyfunc
 import numpy as np
 import pytest
 from mlflow import MlflowClient
+from mlflow.models import Model
+from mlflow.pyfunc import scoring_server
 
 from helpers import own_port, wait_for_answer
+from lstm_lab.records import serving
+from lstm_lab.science.model import build_model, with_units
 
 
 @pytest.fixture(scope="module")
@@ -70,3 +75,21 @@ def test_a_request_without_its_state_is_refused(served):
         ask(address, x=np.zeros((1, 5, 1)))
     assert refused.value.code == 400
     refused.value.close()
+
+
+@pytest.mark.parametrize("unit", [(0.0, 1e-21), (1.5e9, 40.0), (5e24, 1e90)], ids=["small", "on a level", "large"])
+def test_numbers_in_their_own_units_keep_their_digits(unit, tmp_path):
+    """A request as `mlflow models serve` answers it, without the server around it."""
+    mean, stddev = unit
+    plain = build_model("gru", 4, hidden_stddev=1.0, hidden_bias=0.1, seed=0)
+    model = with_units(plain, unit, unit)
+    options = {"mlflow_model": Model(), "signature": serving.signature_of(model), "pip_requirements": ["keras"]}
+    serving.save_model(str(tmp_path / "model"), model=model, **options)
+    served = mlflow.pyfunc.load_model(str(tmp_path / "model"))
+    x, h = np.sin(np.arange(30) / 5).reshape(1, 30, 1), np.zeros((1, 4), np.float32)
+    request = json.dumps({"inputs": {"x": (mean + stddev * x).tolist(), "h": h.tolist()}})
+    answer = scoring_server.invocations(request, "application/json", served, served.metadata.get_input_schema())
+    found = json.loads(answer.response)["predictions"]
+    prediction, state = plain([x, h])
+    np.testing.assert_allclose((np.array(found["prediction"]) - mean) / stddev, prediction, atol=1e-6)
+    np.testing.assert_allclose(found["final_h"], state, atol=1e-6)

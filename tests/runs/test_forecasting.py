@@ -1,6 +1,7 @@
 """The command that predicts with a tracked run's model, compared with that model called by hand."""
 
 import csv
+import io
 import os
 import subprocess
 import sys
@@ -12,9 +13,14 @@ import pytest
 from mlflow import MlflowClient
 
 from helpers import copy_project, train
+from lstm_lab.config import ConfigError
+from lstm_lab.runs import figures
 from lstm_lab.runs.forecasting import beyond
-from lstm_lab.science.evaluation import compile_prediction
-from lstm_lab.science.model import build_model, zero_state
+from lstm_lab.science.evaluation import compile_prediction, evaluate
+from lstm_lab.science.model import build_model, with_units, zero_state
+from lstm_lab.science.series import SeriesBatches
+from lstm_lab.science.training import ChunkOptions, Program, build_optimizer
+from lstm_lab.science.training import train as train_steps
 
 
 def forecast(checkout, *words, **options):
@@ -42,7 +48,7 @@ def runs(tmp_path_factory):
         [logged] = client.search_logged_models([experiment])
         model = keras.models.load_model(f"{logged.artifact_location.removeprefix('file://')}/data/model.keras")
         found[name] = SimpleNamespace(id=run.info.run_id, model=model)
-    return SimpleNamespace(checkout=checkout, series=series.astype(np.float32), **found)
+    return SimpleNamespace(checkout=checkout, series=series, **found)
 
 
 def read(path):
@@ -52,7 +58,7 @@ def read(path):
 
 
 def by_hand(model, inputs):
-    return np.asarray(model([np.asarray(inputs, np.float32).reshape(1, -1, 1), *zero_state(model, 1)])[0]).ravel()
+    return np.asarray(model([np.asarray(inputs).reshape(1, -1, 1), *zero_state(model, 1)])[0]).ravel()
 
 
 def test_a_series_goes_on_beyond_its_end_on_the_models_own_predictions(runs):
@@ -101,6 +107,98 @@ def test_a_run_on_a_made_curve_predicts_from_a_file(default_run, tmp_path):
     assert done.returncode == 0, done.stderr
     _, rows = read(tmp_path / "cosine.csv")
     assert ((rows[400:, 2] - np.cos(x[400:])) ** 2).mean() < 0.01  # once it has found the phase
+
+
+UNITS = {  # of one wave, each its level and its size
+    "plain": (0.0, 1.0),
+    "strain": (0.0, 1e-21),
+    "ampere": (0.0, 2e-9),
+    "counts": (1.5e9, 40.0),
+    "far below zero": (-3e12, 7.0),
+    "kilograms": (5e24, 1e24),
+    "the largest": (5e99, 3e99),
+    "the smallest": (0.0, 2e-100),
+}
+WAVE = np.sin(np.arange(400) / 6) + 0.3 * np.sin(np.arange(400) / 17)
+
+
+def batches_in(unit, folder):
+    level, size = UNITS[unit]
+    (folder / "wave.csv").write_text("a\n" + "".join(f"{value!r}\n" for value in (level + size * WAVE).tolist()))
+    cut = {"input": "a", "target": None, "horizon": 1, "held_out": 0.2, "batch_size": 4, "time_steps": 10}
+    return SeriesBatches(folder / "wave.csv", **cut)
+
+
+@pytest.fixture(scope="module")
+def learnt(tmp_path_factory):
+    """A model of the plain wave, its forecast, and its evaluation; normalised, all units are this one."""
+    batches = batches_in("plain", tmp_path_factory.mktemp("plain"))
+    model = build_model("gru", 8, hidden_stddev=1.0, hidden_bias=0.1, seed=0)
+    options = ChunkOptions(4, carry_state=True, jit_compile=False, stride=4)
+    program = Program(model, build_optimizer("sgd", learning_rate=0.003), options)
+    list(train_steps(program.chunk, batches, zero_state(model, 4), steps=100, chunk_steps=100))
+    (mean, stddev), _ = batches.units
+    made = beyond(compile_prediction(model), (WAVE - mean) / stddev, zero_state(model, 1), 1, 60)
+    return SimpleNamespace(
+        model=model, made=mean + stddev * made, stddev=stddev, metrics=evaluated(model, batches).metrics
+    )
+
+
+def evaluated(model, batches):
+    return evaluate(model, batches.continuation(100, 10), None, time_steps=10, carry_state=True)
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_a_wave_is_forecast_alike_in_any_unit(unit, learnt, tmp_path):
+    (level, size), batches = UNITS[unit], batches_in(unit, tmp_path)
+    with_units(learnt.model, *batches.units).save(tmp_path / "model.keras")
+    kept = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
+    values = batches.table.values[:, 0]
+    made = beyond(compile_prediction(kept), values, zero_state(kept, 1), 1, 60)
+    assert np.ptp(made) > size
+    np.testing.assert_allclose((made - level) / size, learnt.made, atol=1e-3 * learnt.stddev)
+    again = evaluated(learnt.model, batches)
+    for name, power in {"r2": 0, "rmse": 1, "mse": 2, "rollout_mse": 2}.items():
+        assert again.metrics[name] / size**power == pytest.approx(learnt.metrics[name], rel=1e-3)
+    pictures = [
+        figures.continued_figure(again, "x", unit),
+        figures.forecast_figure(np.arange(460), values, made, known_label="a", title=unit),
+    ]
+    for picture in pictures:
+        picture.savefig(io.BytesIO())
+
+
+@pytest.mark.parametrize("reset_every", [None, 10])
+def test_a_number_that_the_model_cannot_take_is_named(reset_every):
+    model = with_units(build_model("gru", 3, hidden_stddev=1.0, hidden_bias=0.1, seed=0), (0.0, 1e-21), (0.0, 1.0))
+    values = 1e-21 * np.sin(np.arange(1203) / 3)
+    values[1007] = 9.97e36
+    with pytest.raises(ConfigError, match=r"^sample 1,007 is 9\.97e\+36, too far from what the run was trained on$"):
+        beyond(compile_prediction(model), values, zero_state(model, 1), 1, 5, reset_every)
+
+
+def test_a_model_that_was_kept_in_float32_still_forecasts():
+    """As runs kept it once: Keras's Normalization before and behind."""
+    model = build_model("gru", 3, hidden_stddev=1.0, hidden_bias=0.1, seed=0)
+    x, h = keras.Input((None, 1), name="x"), keras.Input((3,), name="h")
+    before, behind = (keras.layers.Normalization(None, 50.0, 400.0, invert=invert) for invert in (False, True))
+    prediction, state = model([before(x), h])
+    kept = keras.Model([x, h], [behind(prediction), state])
+    wave = np.sin(np.arange(90) / 4)
+    made = beyond(compile_prediction(kept), 50 + 20 * wave, zero_state(kept, 1), 2, 5)
+    expected = beyond(compile_prediction(model), wave, zero_state(model, 1), 2, 5)
+    np.testing.assert_allclose(made, 50 + 20 * expected, rtol=1e-5)
+
+
+def test_a_picture_that_cannot_be_drawn_is_named_and_the_forecast_is_there(runs):
+    (runs.checkout / "taken.png").mkdir()
+    done = forecast(runs.checkout, f"run={runs.ahead.id}", "steps=3", "out=taken.csv")
+    assert done.returncode == 0
+    assert done.stdout == f"{runs.checkout}/taken.csv\n"
+    assert done.stderr.startswith(f"{runs.checkout}/taken.png: is not drawn (")
+    assert done.stderr.count("\n") == 1
+    assert len(read(runs.checkout / "taken.csv")[1]) == 3
+    assert not list(runs.checkout.glob("*.unfinished"))
 
 
 @pytest.mark.parametrize("steps", [1, 3, 9])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lstm_lab.science.model import build_model, spawn_seeds, zero_state
+from lstm_lab.science.model import build_model, spawn_seeds, with_units, zero_state
 
 RECIPE: dict[str, Any] = {"cell": "lstm", "cell_size": 10, "hidden_stddev": 1.0, "hidden_bias": 0.1, "forget_bias": 1.0}
 
@@ -115,3 +115,48 @@ def test_an_orthogonal_recurrent_kernel_has_orthonormal_rows_and_leaves_the_othe
     assert other[3].shape == (10, kernels * 10)
     np.testing.assert_allclose(other[3] @ other[3].T, np.eye(10), atol=1e-5)
     assert all(np.array_equal(a, b) for i, (a, b) in enumerate(zip(usual, other, strict=True)) if i != 3)
+
+
+CALLS = {
+    "arrays": lambda model, inputs: model([np.asarray(tensor) for tensor in inputs]),
+    "tensors": lambda model, inputs: model([tf.convert_to_tensor(tensor) for tensor in inputs]),
+    "on a batch": lambda model, inputs: model.predict_on_batch(inputs),
+    "on a batch, mixed": lambda model, inputs: model.predict_on_batch([inputs[0], *map(tf.constant, inputs[1:])]),
+    "predict": lambda model, inputs: model.predict(inputs, verbose=0),
+}
+
+
+@pytest.fixture
+def floatx():
+    """Keras's default type of numbers, as it is without a word of ours."""
+    yield keras.config.set_floatx
+    keras.config.set_floatx("float32")
+
+
+@pytest.mark.parametrize("unit", [None, (1.5e9, 40.0)], ids=["plain", "in units"])
+@pytest.mark.parametrize("way", CALLS)
+def test_each_way_of_calling_passes_the_state_on(way, unit, floatx):
+    """As the page says of them; `predict` alone must be told that float64 is to stay."""
+    plain, (mean, stddev) = build(seed=2), unit or (0.0, 1.0)
+    model = with_units(plain, unit, unit) if unit else plain
+    if way == "predict":
+        floatx("float64")
+    x = np.sin(np.arange(30) / 5).reshape(1, 30, 1)
+    state, found = zero_state(model, 1), []
+    for window in np.split(mean + stddev * x, 3, axis=1):
+        prediction, *state = CALLS[way](model, [window, *state])
+        found.append((np.asarray(prediction) - mean) / stddev)
+    np.testing.assert_allclose(np.hstack(found), plain([x, *zero_state(plain, 1)])[0], atol=2e-6)
+
+
+def test_units_are_exact_where_float32_ends_and_differ_between_input_and_target(tmp_path):
+    plain = build(seed=2)
+    with_units(plain, (-4e15, 900.0), (2e-99, 1e-100)).save(tmp_path / "model.keras")
+    model = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
+    x = np.round(900 * np.sin(np.arange(20) / 5)).reshape(1, 20, 1)
+    expected, *state = plain([x / 900, *zero_state(plain, 1)])
+    found, *found_state = model([x - 4e15, *zero_state(model, 1)])
+    np.testing.assert_allclose(found / 1e-100 - 20, expected, atol=1e-6)
+    for one, other in zip(found_state, state, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+    assert [tensor.dtype for tensor in (*model.inputs, *model.outputs)] == ["float64", "float32", "float32"] * 2

@@ -257,6 +257,31 @@ def test_a_constant_column_is_refused_also_where_only_the_held_out_part_varies(t
         batches_of(path)
 
 
+@pytest.mark.parametrize(
+    ("level", "size", "said"),
+    [
+        (1e15, 1e-3, r"is 1e\+15 in all 80 samples to train on, to the 15 digits that are read; from a constant"),
+        (1e15, 0.3, r"is 1e\+15 in all .* but for .* of 0\.2, .* read in steps of 0\.12; subtract a constant"),
+        (-1e12, 0.02, r"is -1e\+12 in all .* read in steps of 0\.00012; subtract a constant"),
+        (0.0, 1e-100, r"its standard deviation is below 1e-100; multiply it by a constant"),
+        (0.0, 1e-300, r"its standard deviation is below 1e-100; multiply it by a constant"),
+    ],
+)
+def test_a_column_whose_wave_float64_does_not_hold_is_refused_with_what_to_do(level, size, said, tmp_path):
+    path, wave = tmp_path / "my.csv", level + size * np.sin(np.arange(100) / 5)
+    path.write_text("a\n" + "".join(f"{v!r}\n" for v in wave.tolist()))
+    with pytest.raises(ConfigError, match=rf"^{re.escape(str(path))}, column 'a': {said}"):
+        batches_of(path, target=None, horizon=1)
+
+
+def test_a_held_out_number_that_no_float32_could_tell_is_refused(tmp_path):
+    values = 1e-21 * np.sin(np.arange(100) / 5)
+    values[90] = -9.97e36
+    (tmp_path / "my.csv").write_text("a\n" + "".join(f"{v!r}\n" for v in values.tolist()))
+    with pytest.raises(ConfigError, match=r"column 'a': -9\.97e\+36 is held out, .* if it stands for a missing value"):
+        batches_of(tmp_path / "my.csv", target=None, horizon=1)
+
+
 def test_a_large_file_is_not_held_in_memory(tmp_path):
     import tracemalloc
 

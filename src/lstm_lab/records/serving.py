@@ -23,6 +23,21 @@ def output_names(state_names: list[str]) -> list[str]:
     return ["prediction", *(f"final_{name}" for name in state_names)]
 
 
+def signature_of(model: keras.Model) -> "ModelSignature":
+    """Names, shapes and types of what goes in and comes out: float64 where the model has units, else float32."""
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    def schema(tensors: list[Any], names: list[str]) -> Schema:
+        shapes = [[-1 if size is None else size for size in tensor.shape] for tensor in tensors]
+        return Schema(
+            [TensorSpec(np.dtype(t.dtype), shape, n) for t, shape, n in zip(tensors, shapes, names, strict=True)]
+        )
+
+    names = [tensor.name for tensor in model.inputs]
+    return ModelSignature(schema(model.inputs, names), schema(model.outputs, output_names(names[1:])))
+
+
 class Served:
     """Answers requests: each names x and every tensor of the initial state, so equal requests get equal answers."""
 

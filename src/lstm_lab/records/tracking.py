@@ -6,7 +6,7 @@ import math
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import yaml
@@ -185,27 +185,17 @@ class TrackedRun:
         import keras
         import mlflow
         import tensorflow as tf
-        from mlflow.models import Model, ModelSignature
-        from mlflow.types import Schema, TensorSpec
+        from mlflow.models import Model
 
         from lstm_lab.records import serving
 
-        def schema(tensors: list[Any], names: list[str]) -> Schema:
-            shapes = [[-1 if size is None else size for size in tensor.shape] for tensor in tensors]
-            return Schema([TensorSpec(np.dtype("float32"), s, n) for s, n in zip(shapes, names, strict=True)])
-
-        states = [tensor.name for tensor in model.inputs[1:]]
-        signature = ModelSignature(
-            inputs=schema(model.inputs, ["x", *states]),
-            outputs=schema(model.outputs, serving.output_names(states)),
-        )
         mlflow.start_run(run_id=self.run_id)
         # With requirements and signature given, MLflow starts no process to infer them. It would still read what
         # files each installed package has, to see whether these are installed, and load GitPython for a commit that
         # the run has as a tag: together three quarters of the time.
         requirements = [f"keras=={keras.__version__}", f"tensorflow=={tf.__version__}"]
         unneeded = mock.patch("mlflow.utils.environment.warn_dependency_requirement_mismatches")
-        options = {"model": model, "signature": signature, "pip_requirements": requirements}
+        options = {"model": model, "signature": serving.signature_of(model), "pip_requirements": requirements}
         with unneeded, not_imported("git"):
             Model.log(None, serving, name="model", **options)
 

@@ -10,6 +10,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from lstm_lab import runtime
+from lstm_lab.commandline import complain
 from lstm_lab.config import Config, ConfigError, Csv
 from lstm_lab.paths import ROOT, locate
 from lstm_lab.records import lookup, store
@@ -27,10 +28,11 @@ AT_ONCE = 1000  # samples that the model goes through in one call
 SHOWN = 300  # samples that the picture shows of the series
 
 
-def forecast(
-    run_id: str, path: str | None, column: str | None, steps: str | None, out: str | None
-) -> tuple[Path, Path]:
-    """Writes the forecast and its picture and returns where. ConfigError or StoreError if it cannot be made."""
+def forecast(run_id: str, path: str | None, column: str | None, steps: str | None, out: str | None) -> list[Path]:
+    """Writes the forecast and its picture and returns where. ConfigError or StoreError if it cannot be made.
+
+    A picture that cannot be drawn is named on the standard error; the forecast is there without it.
+    """
     store.check_store()
     client = store.open_store()
     run = lookup.find_run(client, "run", run_id)
@@ -44,13 +46,12 @@ def forecast(
     target = find_target(run, file, out)
     model = load_model(client, run, config)
 
-    from lstm_lab.runs import figures
     from lstm_lab.science.evaluation import compile_prediction
     from lstm_lab.science.model import zero_state
 
     predict, state = compile_prediction(model), zero_state(model, 1)
     reset_every = None if config.training.carry_state else config.data.time_steps
-    with whole_file(target) as text:
+    with whole_file(target) as whole, open(whole, "w", encoding="utf-8", newline="") as text:
         if horizon:
             made = beyond(predict, values, state, horizon, length, reset_every)
             write_rows(text, ["sample", column], enumerate(made.tolist(), len(values)))
@@ -58,12 +59,23 @@ def forecast(
         else:
             made = write_predictions(text, column, values, through(predict, values, state, reset_every))
             first = len(values) - len(made)
-        shown, title = np.arange(first, len(values) + length), f"{column}: {'forecast' if horizon else 'prediction'}"
-        figure = figures.forecast_figure(
-            shown, np.array(values[first:]), made, known_label=column, title=f"{title} of {run.info.run_name}"
-        )
-        figure.savefig(target.with_suffix(".png"), dpi=120)
-    return target, target.with_suffix(".png")
+    shown, title = np.arange(first, len(values) + length), f"{column}: {'forecast' if horizon else 'prediction'}"
+    curves = {"samples": shown, "known": np.array(values[first:]), "predicted": made}
+    drawn = draw(target.with_suffix(".png"), **curves, known_label=column, title=f"{title} of {run.info.run_name}")
+    return [target, *drawn]
+
+
+def draw(picture: Path, **shown: Any) -> list[Path]:
+    """Draws the forecast, as `figures.forecast_figure` shows it, and returns where, or says why it cannot."""
+    try:
+        from lstm_lab.runs import figures
+
+        with whole_file(picture) as whole:
+            figures.forecast_figure(**shown).savefig(whole, format="png", dpi=120)
+    except Exception as error:  # whatever matplotlib, its fonts and settings, or the disk raise
+        complain(f"{picture}: is not drawn ({store.first_line(error)})")
+        return []
+    return [picture]
 
 
 def write_rows(text: IO[str], header: Sequence[str], rows: Iterable[Sequence[float]]) -> None:
@@ -149,12 +161,15 @@ def through(
 ) -> Iterator[tuple[int, np.ndarray, Sequence[np.ndarray]]]:
     """Goes through the series [samples] piece by piece: first sample, predictions [samples of the piece], final state.
 
-    With `reset_every` the state starts over every so many samples.
+    With `reset_every` the state starts over every so many samples. ConfigError if the model knows no number there.
     """
     zeros, size = state, reset_every or AT_ONCE
     for first in range(0, len(values), size):
-        piece = values[first : first + size].astype(np.float32).reshape(1, -1, 1)
+        piece = values[first : first + size].reshape(1, -1, 1)
         prediction, state = predict(piece, zeros if reset_every else state)
+        if not np.isfinite(prediction).all():
+            far = first + int(np.argmin(np.isfinite(prediction)))
+            raise ConfigError(f"sample {far:,} is {values[far]:g}, too far from what the run was trained on")
         yield first, prediction.ravel(), state
 
 
@@ -182,12 +197,11 @@ def beyond(
 
 
 @contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[IO[str]]:
-    """A text file that is at `path` once it is written whole, and never before."""
-    unfinished = path.with_suffix(".unfinished")
+def whole_file(path: Path) -> Iterator[Path]:
+    """Where to write what is at `path` once it is written whole, and never before."""
+    unfinished = path.with_name(f"{os.getpid()}.unfinished")
     try:
-        with open(unfinished, "w", newline="") as text:
-            yield text
+        yield unfinished
         unfinished.rename(path)
     finally:
         unfinished.unlink(missing_ok=True)

@@ -38,16 +38,18 @@ class Evaluation:
 def compile_prediction(model: keras.Model) -> Predict:
     """Compiles `predict(x, state)`: x [batch, time, 1], of any batch and time, to (prediction, final state).
 
-    Once for a model, whatever becomes of its weights.
+    Once for a model, whatever becomes of its weights. x is rounded to what the model takes: float64 if it was made by
+    `with_units`, else float32.
     """
-    shapes = [(None, *tensor.shape[1:]) for tensor in model.inputs]
+    inputs = [tf.TensorSpec((None, *tensor.shape[1:]), tensor.dtype) for tensor in model.inputs]
+    dtype = model.inputs[0].dtype
 
-    @tf.function(autograph=False, input_signature=[[tf.TensorSpec(shape) for shape in shapes]])
+    @tf.function(autograph=False, input_signature=[inputs])
     def forward(inputs: list[tf.Tensor]) -> list[tf.Tensor]:
         return model(inputs)
 
     def predict(x: np.ndarray, state: Sequence[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
-        prediction, *final_state = [tensor.numpy() for tensor in forward([x, *state])]
+        prediction, *final_state = [tensor.numpy() for tensor in forward([np.asarray(x, dtype), *state])]
         return prediction, final_state
 
     return predict
@@ -124,7 +126,7 @@ def roll_out(
     for i in range(steps):
         if reset_every and i % reset_every == 0:
             state = [np.zeros_like(tensor) for tensor in state]
-        prediction, state = predict(np.full((1, 1, 1), inputs[i], np.float32), state)
+        prediction, state = predict(np.full((1, 1, 1), inputs[i]), state)
         inputs.append(prediction.item())
     return np.array(inputs[len(known) :])
 

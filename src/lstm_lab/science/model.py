@@ -88,18 +88,23 @@ def recurrent_layer(cell: str, cell_size: int, recurrent_initializer: str, seeds
 def with_units(model: keras.Model, input_unit: tuple[float, float], target_unit: tuple[float, float]) -> keras.Model:
     """The model for inputs and predictions in their own units; each unit is the mean and the standard deviation.
 
-    The same tensors go in and out; Keras's Normalization layers stand before and behind, and are saved with it.
+    The same tensors go in and out, but x and the prediction are float64: in float32 a small wave on a large level is
+    lost. Keras's Rescaling layers stand before and behind, and are saved with it.
     """
+    (input_mean, input_stddev), (target_mean, target_stddev) = input_unit, target_unit
+    x = keras.Input((None, 1), name="x", dtype="float64")
+    state = [keras.Input(tensor.shape[1:], name=tensor.name) for tensor in model.inputs[1:]]
+    deviation = rescaling(1, -input_mean, "subtract_mean")(x)  # first and by itself, so that no digit is lost
+    prediction, *final_state = model([rescaling(1 / input_stddev, 0, "normalize")(deviation), *state])
+    outputs = [rescaling(target_stddev, target_mean, "to_units")(prediction), *final_state]
+    return keras.Model([x, *state], outputs, name=model.name)
 
-    def normalization(unit: tuple[float, float], name: str, invert: bool = False) -> keras.layers.Normalization:
-        mean, stddev = unit
-        return keras.layers.Normalization(axis=None, mean=mean, variance=stddev**2, invert=invert, name=name)
 
-    inputs = [keras.Input(tensor.shape[1:], name=tensor.name) for tensor in model.inputs]
-    x, *state = inputs
-    prediction, *final_state = model([normalization(input_unit, "normalize")(x), *state])
-    outputs = [normalization(target_unit, "to_units", invert=True)(prediction), *final_state]
-    return keras.Model(inputs, outputs, name=model.name)
+def rescaling(scale: float, offset: float, name: str) -> keras.layers.Rescaling:
+    """scale * x + offset in float64. Arrays hold the two, since Keras rounds plain numbers to float32."""
+    return keras.layers.Rescaling(
+        np.array([scale], np.float64), np.array([offset], np.float64), dtype="float64", name=name
+    )
 
 
 def zero_state(model: keras.Model, batch_size: int) -> list[np.ndarray]:

@@ -29,6 +29,9 @@ from lstm_lab.science.curves import Continuation, Rows
 
 LONGEST_LINE = 2**20  # bytes
 LARGEST = 1e100  # of a number, so that its square is one too
+SMALLEST = 1 / LARGEST  # of a column's standard deviation, for the same reason
+STEPS = 1000  # from one float64 number to the next, that the standard deviation spans at least
+FARTHEST = 1e30  # standard deviations from the mean: float32 and the model's weights leave room for no more
 BLOCK = 2**16  # samples that are worked on at a time
 LEAD_IN = 50  # windows that the model goes through before those it is validated on
 
@@ -187,6 +190,8 @@ class SeriesBatches:
         normal = self.table.values[: self.trained + self.horizon]
         units = [unit_of(path, column, normal[:, i]) for i, column in enumerate(columns)]
         self.units = units[0], units[-1]
+        for i, column in enumerate(columns):
+            check_range(path, column, self.table.values[samples - unseen :, i], units[i])
 
     def too_short(self, path: str | os.PathLike, samples: int, unseen: int, between: int) -> str:
         """What is said of a file that makes no batch, or leaves no window to validate or to evaluate."""
@@ -244,7 +249,11 @@ class SeriesBatches:
 
 
 def unit_of(path: str | os.PathLike, column: str, values: np.ndarray) -> tuple[float, float]:
-    """Mean and standard deviation of the values [samples]. Exact sums: no processor rounds them otherwise."""
+    """Mean and standard deviation of the values [samples]. Exact sums: no processor rounds them otherwise.
+
+    ConfigError if float64 does not hold what there is to learn: the values are equal or nearly so, or the deviation is
+    too small to be squared.
+    """
 
     def exact_sum(of: Callable[[np.ndarray], np.ndarray]) -> float:
         blocks = (values[i : i + BLOCK] for i in range(0, len(values), BLOCK))
@@ -252,9 +261,29 @@ def unit_of(path: str | os.PathLike, column: str, values: np.ndarray) -> tuple[f
 
     mean = exact_sum(lambda block: block) / len(values)
     stddev = math.sqrt(exact_sum(lambda block: (block - mean) ** 2) / len(values))
-    if values.min() == values.max() or stddev == 0:
+    where, samples = f"{path}, column '{column}'", f"all {len(values):,} samples to train on"
+    low, high = values.min(), values.max()
+    if low == high:
         raise ConfigError(
-            f"{path}, column '{column}': is {values[0]:g} in all {len(values):,} samples to train on; from a constant "
-            "there is nothing to learn"
+            f"{where}: is {low:g} in {samples}, to the 15 digits that are read; from a constant there is nothing to "
+            "learn"
+        )
+    if stddev < SMALLEST:
+        raise ConfigError(f"{where}: its standard deviation is below {SMALLEST:g}; multiply it by a constant")
+    if stddev < STEPS * (step := np.spacing(max(-low, high))):
+        raise ConfigError(
+            f"{where}: is {low:g} in {samples} but for a standard deviation of {stddev:.2g}, and numbers of that size "
+            f"are read in steps of {step:.2g}; subtract a constant from it"
         )
     return mean, stddev
+
+
+def check_range(path: str | os.PathLike, column: str, values: np.ndarray, unit: tuple[float, float]) -> None:
+    """ConfigError if one of the values [samples] is so far off that it cannot be normalised to a float32."""
+    mean, stddev = unit
+    for value in (values.min(), values.max()):
+        if abs(value - mean) / stddev > FARTHEST:
+            raise ConfigError(
+                f"{path}, column '{column}': {value:g} is held out, and the samples to train on are {mean:g} with a "
+                f"standard deviation of {stddev:.2g}; if it stands for a missing value, take it out"
+            )
