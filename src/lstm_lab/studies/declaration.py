@@ -44,6 +44,7 @@ def declare(
         seed=settings["seed"],
         config={key: value for key, value in checked if key not in space},
         total=total_of(space, sampler, settings["n_trials"]),
+        prune_every=settings["prune_every"],
     )
     check_settings(declared, whole.training.steps)
     return declared

@@ -1,20 +1,25 @@
 """One trial of a study, run as a job: it trains, and tells the study what came of it."""
 
 import functools
+import math
 import statistics
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import optuna
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from optuna.trial import Trial, TrialState
 from rich.console import Console
 
-from lstm_lab.config import Config
+from lstm_lab import config
+from lstm_lab.config import CannotRunError, Config
+from lstm_lab.paths import locate
 from lstm_lab.records import store, tracking
 from lstm_lab.runs import run, telling
 from lstm_lab.runs.setup import Part
-from lstm_lab.runs.watching import Pruned
+from lstm_lab.runs.watching import Pruned, Result
 from lstm_lab.studies import study
 from lstm_lab.studies.page import short
 
@@ -22,52 +27,88 @@ if TYPE_CHECKING:
     from lstm_lab.science.training import Progress
 
 
-def run_trial(checked: Config, settings: Mapping[str, Any], number: int, folder: Path) -> None:
-    """One trial, in whatever process the launcher started for it: trains, tells the study what came of it."""
-    storage, opened = open_for_trial(settings["study_name"], **settings["storage"])
-    trial = study.running_trial(opened, number)
-    opened.pruner = study.make_pruner(settings["pruner"], checked.training.steps)
-    part = Part(
-        name=f"trial {number}: {short(trial.params)}",
-        tags={
-            "mlflow.parentRunId": opened.user_attrs["parent_run"],
-            "study": settings["study_name"],
-            "trial": str(number),
-            "mlflow.runColor": tracking.color(number * 0.618033988749895 % 1),  # neighbours far apart
-        },
-        watch=PruneWatch(trial, settings["prune_every"], checked.training.steps),
-        keep=lambda metrics: study.is_better(opened, metrics[settings["objective"]]),
-        folder=folder,
-    )
+def run_job(composed: DictConfig, job: Any) -> Exception | None:
+    """One trial, in whatever process the launcher started for it; `job` is Hydra's own part of the config.
+
+    Returns what the study could not be told. Only Ctrl-C is raised: Hydra prints a line of its own about the rest.
+    """
     try:
-        with study.heartbeat(storage, trial):
-            result = run.run(checked, Console(quiet=True), part=part)
+        settings: Any = OmegaConf.to_container(job.sweeper, resolve=True)
+        opened = open_for_trial(settings["study_name"], **settings["storage"])
+        run_trial(opened, study.running_trial(opened, job.job.num), composed, Path(job.runtime.output_dir))
     except Exception as error:
-        fail(opened, trial, f"{type(error).__name__}: {store.first_line(error)}")
-        return
-    if result.status == "KILLED":  # by Ctrl-C or SIGTERM: its parameters are tried again when the sweep goes on
-        opened.tell(trial, state=TrialState.FAIL)
-        study.try_again(opened, opened.get_trials(deepcopy=False)[number])
-        raise KeyboardInterrupt
-    if result.status == "PRUNED":
-        opened.tell(trial, state=TrialState.PRUNED)
-    elif result.status == "FAILED":
-        fail(opened, trial, result.reason)
-    else:
-        opened.tell(trial, result.metrics[settings["objective"]])
-
-
-def fail(opened: optuna.Study, trial: Trial, reason: str) -> None:
-    """Ends a trial as FAIL; the reason tells it from one whose worker was killed."""
-    trial.set_user_attr("reason", reason)
-    opened.tell(trial, state=TrialState.FAIL)
+        return error
+    return None
 
 
 @functools.lru_cache(maxsize=1)
-def open_for_trial(name: str, **storage_settings: Any) -> tuple[optuna.storages.RDBStorage, optuna.Study]:
+def open_for_trial(name: str, **storage_settings: Any) -> optuna.Study:
     """The study as its trials see it; opened once per process."""
-    storage = study.open_storage(**storage_settings)
-    return storage, optuna.load_study(study_name=name, storage=storage)
+    return optuna.load_study(study_name=name, storage=study.open_storage(**storage_settings))
+
+
+def run_trial(opened: optuna.Study, trial: Trial, composed: DictConfig, folder: Path) -> None:
+    """Trains as composed and tells the study; what the trial itself is at fault for is the reason that it failed."""
+    try:
+        values: Any = OmegaConf.to_container(composed, resolve=True)
+        del values["resume"], values["take_over"]
+        checked = config.check(locate(values))
+        result = run.run(checked, Console(quiet=True), part=part_of(opened, trial, checked, folder))
+    except study.DATABASE_FAULTS:
+        raise
+    except Exception as error:
+        if store.is_fault(error):
+            study.fail(opened, trial, fault=store.first_line(error))
+        else:
+            study.fail(opened, trial, reason=reason_of(error))
+        return
+    tell(opened, trial, result)
+
+
+def part_of(opened: optuna.Study, trial: Trial, checked: Config, folder: Path) -> Part:
+    """What the trial's run is part of, by what the study has declared; the job's own settings may say otherwise."""
+    declared, steps = opened.user_attrs["declared"], checked.training.steps
+    opened.pruner = study.make_pruner(declared["pruner"], declared["steps"])
+    if steps != declared["steps"]:
+        trial.set_user_attr("steps", steps)
+    return Part(
+        name=f"trial {trial.number}: {short(trial.params)}",
+        tags={
+            "mlflow.parentRunId": opened.user_attrs["parent_run"],
+            "study": opened.study_name,
+            "trial": str(trial.number),
+            "mlflow.runColor": tracking.color(trial.number * 0.618033988749895 % 1),  # neighbours far apart
+        },
+        watch=PruneWatch(trial, declared["prune_every"], steps),
+        keep=lambda metrics: study.is_better(opened, metrics.get(declared["objective"], math.nan)),
+        folder=folder,
+    )
+
+
+def tell(opened: optuna.Study, trial: Trial, result: Result) -> None:
+    """Tells the study how the trial's run ended."""
+    objective = opened.user_attrs["declared"]["objective"]
+    value = result.metrics.get(objective, math.nan)
+    if result.status == "KILLED":  # by Ctrl-C or SIGTERM: its parameters are tried again when the sweep goes on
+        study.fail(opened, trial, stopped=result.reason)
+        raise KeyboardInterrupt
+    if result.status == "PRUNED":
+        ended = study.end(opened, trial, TrialState.PRUNED)
+    elif result.status == "FAILED" or math.isnan(value):
+        ended = study.fail(opened, trial, reason=result.reason or f"the run has no {objective}")
+    else:
+        ended = study.end(opened, trial, TrialState.COMPLETE, value)
+    if study.was_killed(ended):  # another worker took this one for dead, and tries the parameters again
+        store.open_store().set_terminated(result.run_id, "KILLED")
+
+
+def reason_of(error: Exception) -> str:
+    """Why a trial failed, in a line."""
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        return config.explain_composition(str(error), getattr(error, "options", None))
+    if isinstance(error, CannotRunError):
+        return "; ".join(str(error).splitlines())
+    return f"{type(error).__name__}: {store.first_line(error)}"
 
 
 class PruneWatch:
@@ -81,7 +122,10 @@ class PruneWatch:
         self.costs += progress.costs.tolist()
         while self.next <= progress.step and self.next < self.steps:  # a last look would have nothing left to prune
             mean = statistics.fmean(self.costs[max(0, self.next - telling.LAST) : self.next])
-            self.trial.report(mean, self.next)
+            try:
+                self.trial.report(mean, self.next)
+            except optuna.exceptions.UpdateFinishedTrialError:
+                raise Pruned("another worker took this one for dead and tries its parameters again") from None
             if self.trial.should_prune():
                 raise Pruned(f"pruned at step {self.next:,}: mean cost {mean:.3g}")
             self.next += self.every
