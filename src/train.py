@@ -32,9 +32,15 @@ EXIT_CODES = {"FINISHED": 0, "FAILED": 1, "KILLED": 130}
 
 
 @hydra.main(version_base="1.3", config_path=str(ROOT / "conf"), config_name="train")
-def launch(composed: DictConfig) -> None:
-    """Runs what Hydra composed."""
+def launch(composed: DictConfig) -> Any:
+    """Runs what Hydra composed; of a sweep's job returns what `run_job` does."""
     hydra_config = HydraConfig.get()
+    if hydra_config.mode == RunMode.MULTIRUN:
+        from lstm_lab.studies import trial
+
+        if "study_name" not in hydra_config.sweeper:
+            fail("hydra/sweeper: every sweep is an Optuna study here, so it must be 'study': leave it out")
+        return trial.run_job(composed, hydra_config)
     with clear_faults():  # here already: Hydra prints a line of its own about whatever leaves this function
         values: Any = OmegaConf.to_container(composed, resolve=True)
         run_id, take_over = values.pop("resume"), values.pop("take_over")
@@ -45,11 +51,6 @@ def launch(composed: DictConfig) -> None:
             )
         else:
             checked = config.check(locate(values))
-        if hydra_config.mode == RunMode.MULTIRUN:
-            from lstm_lab.studies import trial
-
-            settings: Any = OmegaConf.to_container(hydra_config.sweeper, resolve=True)
-            return trial.run_trial(checked, settings, hydra_config.job.num, Path(hydra_config.runtime.output_dir))
         result = run.run(checked, Console(), verbose, resumed=run_id)
     if result.status != "FINISHED":
         sys.exit(EXIT_CODES[result.status])

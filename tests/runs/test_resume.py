@@ -188,6 +188,16 @@ def test_a_run_that_no_known_process_signed_is_left_alone(stored, tag):
     resume.refuse_running(client.get_run(run_id), take_over=True)
 
 
+def test_a_trial_whose_process_is_gone_is_ended_though_its_sweep_never_goes_on(stored):
+    """Its study may be lost; and a study has many trials, and one line is enough for all."""
+    run_id, client = stored[0].info.run_id, stored[1]
+    client.set_tag(run_id, "process", json.dumps({**processes.this_process(), "started": "before"}))
+    client.set_tag(run_id, "trial", "3")
+    client.update_run(run_id, status="RUNNING")
+    assert resume.mark_interrupted(client) == []
+    assert client.get_run(run_id).info.status == "KILLED"
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -275,7 +285,7 @@ def test_only_a_run_whose_every_process_is_gone_is_cut_short():
     assert not cut_short(gone, living)
     assert not cut_short(gone, elsewhere)
     assert not cut_short()
-    assert not cut_short(gone, trial="3")  # its study sees to it
+    assert cut_short(gone, trial="3")
 
 
 def test_a_config_from_the_store_is_data(stored):

@@ -2,6 +2,7 @@
 
 import math
 import re
+from typing import Any
 
 import optuna
 import pytest
@@ -11,7 +12,7 @@ from lstm_lab.config import ConfigError
 from lstm_lab.studies import declaration
 from test_config import composed
 
-WHOLE = {
+WHOLE: dict[str, Any] = {
     "study_name": "s",
     "params": {"model.cell_size": "choice(5, 10)", "optimizer.learning_rate": "interval(0.1, 0.2)"},
     "n_trials": 3,
@@ -24,7 +25,7 @@ WHOLE = {
     "max_failures": 5,
     "storage": {"url": None, "heartbeat": 10, "grace": 40},
 }
-PLAIN = {"study_name": None, "params": {}, "n_trials": None}
+PLAIN: dict[str, Any] = {"study_name": None, "params": {}, "n_trials": None}
 
 
 def compose(words):

@@ -50,6 +50,7 @@ def declared(**changes):
         "seed": 0,
         "config": {"training.steps": 200},
         "total": 12,
+        "prune_every": 100,
     }
     return study.Declared(**settings | changes)
 

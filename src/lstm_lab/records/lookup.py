@@ -3,8 +3,9 @@
 import itertools
 import re
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -35,6 +36,21 @@ def find_run(client: "MlflowClient", word: str, run_id: str) -> "Run":
             f"{word}={run_id}: that run was deleted; `mlflow runs restore --run-id {run_id}` takes it back"
         )
     return run
+
+
+def every_run(client: "MlflowClient", condition: str) -> "list[Run]":
+    """All runs, of whatever experiment, that pass MLflow's filter; none that was deleted."""
+    experiments = [experiment.experiment_id for experiment in pages(client.search_experiments)]
+    return list(pages(client.search_runs, experiments, condition)) if experiments else []
+
+
+def pages(search: Callable[..., Any], *asked: Any) -> Iterator[Any]:
+    """Everything that one of MLflow's searches finds; it answers a page at a time."""
+    found = search(*asked)
+    yield from found
+    while found.token:
+        found = search(*asked, page_token=found.token)
+        yield from found
 
 
 def config_of(client: "MlflowClient", run: "Run") -> Config:

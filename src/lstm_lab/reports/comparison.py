@@ -15,7 +15,7 @@ import numpy as np
 
 from lstm_lab.commandline import typed
 from lstm_lab.config import Config, ConfigError, suggest
-from lstm_lab.records import processes, store
+from lstm_lab.records import lookup, processes, store
 from lstm_lab.runs import metrics
 
 if TYPE_CHECKING:
@@ -130,13 +130,9 @@ def choose(client: "MlflowClient", choice: Choice) -> list[Facts]:
 
 def search(client: "MlflowClient", experiments: list[str], choice: Choice) -> "list[Run]":
     """The runs that pass the filter, the latest first: the last ones, or all if the best of them are wanted."""
-    at_once = 1000 if choice.best else choice.last
-    found = client.search_runs(experiments, choice.filter, max_results=at_once)
-    runs = list(found)
-    while choice.best and found.token:
-        found = client.search_runs(experiments, choice.filter, max_results=at_once, page_token=found.token)
-        runs += found
-    return runs
+    if choice.best:
+        return list(lookup.pages(client.search_runs, experiments, choice.filter))
+    return client.search_runs(experiments, choice.filter, max_results=choice.last)
 
 
 def best_runs(chosen: Sequence[Facts], count: int) -> list[Facts]:

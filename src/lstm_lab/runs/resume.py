@@ -130,10 +130,12 @@ def take_over(client: "MlflowClient", run_id: str) -> "Run":
 
 
 def mark_interrupted(client: "MlflowClient") -> list["Run"]:
-    """Ends the runs that a killed process of this machine has left RUNNING, and returns them."""
-    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    """Ends the runs that a killed process of this machine has left RUNNING; returns them but for a sweep's trials.
+
+    A trial is tried again when its sweep goes on, and its page tells of it; but that may never be.
+    """
     marked = []
-    for run in client.search_runs(experiments, "attributes.status = 'RUNNING'") if experiments else ():
+    for run in lookup.every_run(client, "attributes.status = 'RUNNING'"):
         if not processes.is_cut_short(run):
             continue
         with store.store_lock():  # somebody may have resumed it meanwhile
@@ -142,7 +144,7 @@ def mark_interrupted(client: "MlflowClient") -> list["Run"]:
                 client.set_tag(run.info.run_id, "reason", "interrupted: its process was killed")
                 client.set_terminated(run.info.run_id, "KILLED")
                 marked.append(run)
-    return marked
+    return [run for run in marked if "trial" not in run.data.tags]
 
 
 def candidates(client: "MlflowClient", run_id: str, folder: Path) -> list[Path]:

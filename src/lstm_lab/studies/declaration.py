@@ -52,11 +52,10 @@ def declare(
         files=files_of(points),
         experiment=points[0].tracking.experiment,
         prune_every=settings.prune_every,
-        steps=points[0].training.steps,
     )
     with study.experimental():  # built once here, so that a fault in their settings shows before any trial
         study.make_sampler(declared.sampler, 0, 0)
-        study.make_pruner(declared.pruner, declared.steps)
+        study.make_pruner(declared.pruner, declared.steps())
     return declared
 
 

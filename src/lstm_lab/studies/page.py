@@ -6,7 +6,7 @@ import secrets
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -15,69 +15,99 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial
 
-from lstm_lab.records import processes, store, tracking
+from lstm_lab.records import lookup, processes, store, tracking
 from lstm_lab.studies import study
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 FIGURE_SECONDS = 60  # between two redraws of the parent's figures
 MLFLOW_STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED", "KILLED": "KILLED"}
 
 
 class ParentPage:
-    """The parent run in MLflow: what is searched, how it stands, the best trial, the figures."""
+    """The parent run in MLflow: what is searched, how it stands, the best trial, the figures.
+
+    It is made from the study alone, and made anew if MLflow has it no more. Every method needs the study's lock.
+    """
 
     def __init__(self, client: "MlflowClient", opened: optuna.Study, declared: study.Declared, experiment: str) -> None:
-        self.client, self.opened, self.declared = client, opened, declared
+        self.client, self.opened, self.declared, self.wanted = client, opened, declared, experiment
         [(key, value)] = processes.signature().items()
         self.signature = (f"{key}.{secrets.token_hex(4)}", value)  # of one of many workers, perhaps
-        self.experiment_id = store.find_or_create_experiment(client, experiment)
-        self.run_id = self.find() or self.create()
         self.drawn = time.monotonic()
+        self.attach()
 
-    def find(self) -> str | None:
-        """The run that an earlier worker made, if MLflow still has it."""
+    def attach(self) -> "Run":
+        """Takes the page that MLflow has of the study, or makes it anew, which takes over the trials."""
+        attrs = self.opened.user_attrs
+        self.mark = attrs.get("page") or secrets.token_hex(8)
+        study.remember(self.opened, page=self.mark)  # first: a page whose maker was killed is found by it
+        run = self.find(attrs.get("parent_run", "")) or self.find_marked()
+        is_new = run is None
+        run = run or self.create()
+        self.run_id, self.experiment_id = run.info.run_id, run.info.experiment_id
+        pages = [page for page in self.pages() if page != self.run_id]
+        study.remember(self.opened, parent_run=self.run_id, parent_runs=[*pages, self.run_id])
+        if is_new:
+            self.reconcile()
+        return run
+
+    def pages(self) -> list[str]:
+        """The runs that have been the study's page, the newest last."""
+        attrs = self.opened.user_attrs
+        return attrs.get("parent_runs") or [attrs[key] for key in ("parent_run",) if key in attrs]
+
+    def find_marked(self) -> "Run | None":
+        """The page whose maker was killed before it could tell the study, or the one in a store used before."""
+        return next(iter(lookup.every_run(self.client, f"tags.page = '{self.mark}'")), None)
+
+    def find(self, run_id: str) -> "Run | None":
+        """The run of that id, unless it is not in MLflow, or deleted there."""
         from mlflow.exceptions import MlflowException
 
-        run_id = self.opened.user_attrs.get("parent_run")
-        if run_id:
-            with contextlib.suppress(MlflowException):
-                return self.client.get_run(run_id).info.run_id
-        return None
+        try:
+            run = self.client.get_run(run_id)
+        except MlflowException as error:
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return None
+            raise  # a store that is away says nothing of the run
+        return run if run.info.lifecycle_stage == "active" else None
 
-    def create(self) -> str:
+    def experiment(self) -> str:
+        """The name of the experiment that the page is in, and its trials with it."""
+        return self.client.get_experiment(self.experiment_id).name
+
+    def create(self) -> "Run":
         """Makes the parent run, with the search space as its parameters."""
         from mlflow.entities import Param
 
-        tags = {**tracking.source_tags(), "study": self.declared.name, "sweep": "parent"}
+        tags = {**tracking.source_tags(), "study": self.declared.name, "sweep": "parent", "page": self.mark}
         tags |= [self.signature]
-        run_id = self.client.create_run(
-            self.experiment_id, run_name=f"study {self.declared.name}", tags=tags
-        ).info.run_id
+        experiment_id = store.find_or_create_experiment(self.client, self.wanted)
+        run = self.client.create_run(experiment_id, run_name=f"study {self.declared.name}", tags=tags)
         params = {f"search.{key}": describe_distribution(d) for key, d in self.declared.space.items()}
         params |= {"objective": self.declared.objective, "direction": self.declared.direction}
         params |= {"sampler": self.declared.sampler["name"], "pruner": self.declared.pruner["name"]}
-        self.client.log_batch(run_id, params=[Param(key, value) for key, value in params.items()])
-        self.opened.set_user_attr("parent_run", run_id)
-        return run_id
+        self.client.log_batch(run.info.run_id, params=[Param(key, value) for key, value in params.items()])
+        return run
 
-    def children(self) -> Iterator[Any]:
-        """The trials' runs."""
-        token = None
-        while True:
-            found = self.client.search_runs(
-                [self.experiment_id], f"tags.`mlflow.parentRunId` = '{self.run_id}'", page_token=token
-            )
-            yield from found
-            token = found.token
-            if not token:
-                return
+    def children(self) -> "list[tuple[FrozenTrial, Run]]":
+        """Each trial with its run, in whatever experiment that is; a run whose tags name no trial is passed over."""
+        trials = {str(trial.number): trial for trial in self.opened.get_trials(deepcopy=False)}
+        conditions = [f"tags.`mlflow.parentRunId` = '{page}'" for page in self.pages()]
+        runs = [run for condition in conditions for run in lookup.every_run(self.client, condition)]
+        return [(trials[tag], run) for run in runs if (tag := run.data.tags.get("trial")) in trials]
+
+    def run_of(self, trial: FrozenTrial) -> "Run | None":
+        """The trial's run, if MLflow still has it."""
+        return next((run for found, run in self.children() if found.number == trial.number), None)
 
     def is_finished(self) -> bool:
         """Whether a worker has left the page complete, with this very total."""
-        run = self.client.get_run(self.run_id)
+        run = self.attach()
         done = f"{summary(study.counts(self.opened))} of {self.declared.total}"
         return run.info.status == "FINISHED" and run.data.tags.get("trials") == done
 
@@ -89,28 +119,29 @@ class ParentPage:
             self.reconcile()
 
     def reconcile(self) -> None:
-        """Gives every trial's run the status that the study knows: a killed worker leaves it RUNNING."""
-        trials = self.opened.get_trials(deepcopy=False)
-        for child in self.children():
-            trial = trials[int(child.data.tags["trial"])]
+        """Gives every trial's run this page, and the status that the study knows: a killed worker leaves it RUNNING."""
+        for trial, child in self.children():
+            if child.data.tags["mlflow.parentRunId"] != self.run_id:
+                self.client.set_tag(child.info.run_id, "mlflow.parentRunId", self.run_id)
             if trial.state.is_finished():
                 self.settle(child, "KILLED" if study.was_killed(trial) else trial.state.name)
 
-    def settle(self, child: Any, state: str) -> None:
+    def settle(self, child: "Run", state: str) -> None:
         """Sets a trial's final state on its run, where it shows: status, tag and name."""
-        if child.data.tags.get("trial.state") == state:
+        if child.data.tags.get("trial.state") == state and child.info.status == MLFLOW_STATUS[state]:
             return
         if child.info.status != MLFLOW_STATUS[state]:
             self.client.set_terminated(child.info.run_id, MLFLOW_STATUS[state])
         self.client.set_tag(child.info.run_id, "trial.state", state)
-        if state != "COMPLETE":
-            name = child.info.run_name.replace(":", f" {state}:", 1)
-            self.client.set_tag(child.info.run_id, "mlflow.runName", name)
+        name = child.info.run_name or ""
+        if state != "COMPLETE" and f" {state}:" not in name:
+            self.client.set_tag(child.info.run_id, "mlflow.runName", name.replace(":", f" {state}:", 1))
 
     def refresh(self, final: bool = False) -> None:
         """Counts by state and the best trial after every trial; figures once a minute and at the end."""
         from mlflow.entities import Metric, RunTag
 
+        self.attach()
         now, counts = int(time.time() * 1000), study.counts(self.opened)
         done = study.ended(counts)
         metrics = [
@@ -123,19 +154,19 @@ class ParentPage:
         self.client.log_batch(self.run_id, metrics=metrics, tags=[RunTag(key, value) for key, value in tags.items()])
         if final or time.monotonic() - self.drawn > FIGURE_SECONDS:
             with tempfile.TemporaryDirectory() as folder:
-                draw_study(self.opened, self.declared.objective, self.declared.config["training.steps"], Path(folder))
+                draw_study(self.opened, self.declared.objective, self.declared.steps(), Path(folder))
                 self.client.log_artifacts(self.run_id, folder, "figures")
             self.drawn = time.monotonic()
 
     def end(self, status: str) -> None:
         """Leaves the page complete: every trial's state, the figures, and the best trial's config, model and fit."""
-        self.reconcile()
         self.refresh(final=True)
+        self.reconcile()
         best = study.best_trial(self.opened)
-        if best:
-            child = next(c for c in self.children() if c.data.tags["trial"] == str(best.number))
-            self.copy_best(child.info.run_id)
-            self.client.set_tag(self.run_id, "mlflow.note.content", self.describe(best, child.info.run_id))
+        run = self.run_of(best) if best else None
+        if run:
+            self.copy_best(run.info.run_id)
+        self.client.set_tag(self.run_id, "mlflow.note.content", self.describe(best, run))
         self.client.set_terminated(self.run_id, status)
 
     def copy_best(self, run_id: str) -> None:
@@ -153,14 +184,17 @@ class ParentPage:
             self.client.log_artifacts(self.run_id, folder, "best")
         self.client.set_tag(self.run_id, "best_run", run_id)
 
-    def describe(self, best: FrozenTrial, run_id: str) -> str:
-        """What the study was and how it went, with the links, for the parent's page."""
-        return (
-            f"{self.declared.sampler['name']} over {', '.join(self.declared.space)}: "
-            f"{summary(study.counts(self.opened))}. Best is [trial {best.number}]"
-            f"(#/experiments/{self.experiment_id}/runs/{run_id}) with {self.declared.objective} {best.value:.4g} at "
-            f"{short(best.params)}; [compare the trials' curves]({self.comparison()})."
-        )
+    def describe(self, best: FrozenTrial | None, run: "Run | None") -> str:
+        """What the study was and how it went, with the links, for the parent's page; `run` is the best trial's."""
+        space, counts = ", ".join(self.declared.space), summary(study.counts(self.opened))
+        about = f"{self.declared.sampler['name']} over {space}: {counts}."
+        if best:
+            name = f"trial {best.number}"
+            if run:
+                name = f"[{name}](#/experiments/{run.info.experiment_id}/runs/{run.info.run_id})"
+            about += f" Best is {name} with {self.declared.objective} {best.value:.4g} at {short(best.params)}"
+            about += "." if run else "; its run is in MLflow no more."
+        return f"{about} [Compare the trials' curves]({self.comparison()})."
 
     def comparison(self) -> str:
         """The chart view of this study's trials, side by side, the best ten shown.
@@ -218,11 +252,12 @@ def intermediate_figure(trials: Sequence[Any], objective: str, total: int) -> "F
     figure, [ax] = figures.new_figure(size=7)
     for trial in trials:
         steps, values = list(trial.intermediate_values), list(trial.intermediate_values.values())
-        if trial.value is not None and objective == "mean_last_20_cost":
-            steps, values = [*steps, total], [*values, trial.value]  # the end is not reported, it is the trial's value
+        pruned = trial.state.name == "PRUNED"  # its value is the last that it reported
+        if trial.value is not None and not pruned and objective == "mean_last_20_cost":
+            end = trial.user_attrs.get("steps", total)
+            steps, values = [*steps, end], [*values, trial.value]  # the end is not reported, it is the trial's value
         if not steps:
             continue
-        pruned = trial.state.name == "PRUNED"
         ax.plot(steps, values, color="lightgray" if pruned else "tab:blue", alpha=1 if pruned else 0.6, linewidth=1)
         if pruned:
             ax.plot(steps[-1], values[-1], "x", color="tab:red", markersize=5)

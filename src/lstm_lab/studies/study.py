@@ -1,7 +1,8 @@
 """An Optuna study: its search space, its storage, which trial comes next, and what became of each.
 
 Nothing here knows of MLflow. A trial counts towards the declared total when it is complete, pruned, failed by itself
-or running; one whose worker was killed does not count, and its parameters are tried again.
+or running; one whose worker was killed, or for which a store was away, does not count, and its parameters are tried
+again. A grid's points count once each.
 """
 
 import contextlib
@@ -12,7 +13,8 @@ import re
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -30,6 +32,8 @@ from lstm_lab.records.processes import is_gone, this_process
 from lstm_lab.studies import overrides
 
 INSTALL = ".venv/bin/python $(ls bootstrap/pip-*.whl)/pip install"  # .venv itself holds no pip
+DATABASE_FAULTS = (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError)
+GO_ON = "What is done is kept; once it answers again, the same command goes on"
 
 
 @contextlib.contextmanager
@@ -61,7 +65,6 @@ class Declared:
     files: dict[str, str]  # SHA-256 by path
     experiment: str
     prune_every: int
-    steps: int
 
     def identity(self) -> dict[str, str]:
         """What is compared when the study is continued: name -> text."""
@@ -73,9 +76,24 @@ class Declared:
             "sampler": json.dumps(self.sampler),
             "pruner": json.dumps(self.pruner),
             "seed": str(self.seed),
+            "prune_every": str(self.prune_every),
             **{f"config {key}": json.dumps(value) for key, value in self.config.items()},
             **{f"SHA-256 of {path}": digest for path, digest in self.files.items()},
         }
+
+    def for_jobs(self) -> dict[str, Any]:
+        """What a trial's job must know, in whatever process: the study carries it."""
+        return {
+            "objective": self.objective,
+            "pruner": self.pruner,
+            "prune_every": self.prune_every,
+            "steps": self.steps(),
+        }
+
+    def steps(self) -> int:
+        """The length of a whole trial; of the longest, where the study searches over it."""
+        searched = self.space.get("training.steps")
+        return max(corner_values(searched)) if searched else self.config["training.steps"]
 
 
 def to_distribution(override: Override) -> BaseDistribution:
@@ -170,14 +188,14 @@ def open_storage(url: str | None, heartbeat: int, grace: int) -> optuna.storages
     options: dict[str, Any] = {
         "heartbeat_interval": heartbeat,
         "grace_period": grace,
-        "heartbeat_stale_trial_callback": try_again,
+        "engine_kwargs": {"pool_pre_ping": True},  # a database that was started again has closed every connection
     }
     with experimental():
         try:
             with file_lock():
                 url = url or create_database(ROOT / "mlruns/optuna.db")
                 if url.startswith("sqlite"):
-                    options["engine_kwargs"] = {"connect_args": {"timeout": 60}}
+                    options["engine_kwargs"]["connect_args"] = {"timeout": 60}
                 return connect(url, options)
         except (ImportError, sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
             why = str(error).strip().splitlines()[0]
@@ -202,12 +220,14 @@ def database_faults_told() -> Iterator[None]:
     """Makes a StudyError of whatever the study's database has to complain about while the study goes on."""
     try:
         yield
-    except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-        cause = error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) else error
-        raise StudyError(
-            f"the study's database failed: {str(cause).strip().splitlines()[0]}. "
-            "What is done is kept; once it answers again, the same command goes on"
-        ) from error
+    except DATABASE_FAULTS as error:
+        raise StudyError(f"{fault_in_words(error)}. {GO_ON}") from error
+
+
+def fault_in_words(error: Exception) -> str:
+    """What the study's database has to complain about, in a line."""
+    cause = error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) else error
+    return f"the study's database failed: {str(cause).strip().splitlines()[0]}"
 
 
 def create_database(database: Path) -> str:
@@ -250,23 +270,30 @@ def open_study(storage: optuna.storages.RDBStorage, declared: Declared) -> optun
         study_name=declared.name,
         storage=storage,
         direction="maximize" if declared.direction == "maximize" else "minimize",
-        pruner=make_pruner(declared.pruner, declared.config["training.steps"]),
+        pruner=make_pruner(declared.pruner, declared.steps()),
         load_if_exists=declared.name in optuna.get_all_study_names(storage),
     )
-    known = study.user_attrs.get("identity")
     identity = declared.identity()
-    if known is None:
-        study.set_user_attr("identity", identity)
-    elif changed := [key for key, text in identity.items() if known.get(key) != text]:
+    known = study.user_attrs.get("identity", identity)
+    unknown = {key: text for key, text in identity.items() if key not in known and not key.startswith("config ")}
+    known = known | unknown  # to an older version, which did not write it: taken as it is declared now
+    if changed := [key for key, text in identity.items() if known.get(key) != text]:
         details = "; ".join(f"{key} was {known.get(key)}, is {identity.get(key)}" for key in changed[:4])
         raise StudyError(
             f"hydra.sweeper.study_name={declared.name!r}: that study exists with another {changed[0]}; results would "
             f"be mixed ({details}). Give this one another hydra.sweeper.study_name"
         )
-    if declared.sampler["name"] == "grid":
-        for point in grid_points(declared.space):
-            study.enqueue_trial(point, skip_if_exists=True)
+    remember(study, identity=known, declared=declared.for_jobs())
+    queue(study, declared)
     return study
+
+
+def remember(study: optuna.Study, **values: Any) -> None:
+    """Writes into the study what it does not say already."""
+    known = study.user_attrs
+    for key, value in values.items():
+        if known.get(key) != value:
+            study.set_user_attr(key, value)
 
 
 def is_dead(worker: Mapping[str, Any] | None) -> bool:
@@ -274,19 +301,82 @@ def is_dead(worker: Mapping[str, Any] | None) -> bool:
     return worker is None or is_gone(worker)  # None: killed between taking and signing it, both done under the lock
 
 
-def try_again(study: optuna.Study, trial: FrozenTrial) -> None:
-    """Queues the parameters of a trial whose worker was killed."""
-    study.enqueue_trial(trial.params, user_attrs={"retry_of": trial.user_attrs.get("retry_of", trial.number)})
+def is_own(worker: Mapping[str, Any] | None) -> bool:
+    """Whether a trial's worker is this process."""
+    return worker == this_process()
 
 
-def release_dead_trials(study: optuna.Study) -> None:
-    """Marks the trials of killed workers FAIL and queues them again. Needs the lock."""
+def release_trials(study: optuna.Study, of: Callable[[Mapping[str, Any] | None], bool]) -> None:
+    """Marks FAIL, as killed, the running trials of such workers."""
     for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
-        if is_dead(trial.user_attrs.get("worker")):
-            study.tell(trial.number, state=TrialState.FAIL)
-            if trial.params:
-                try_again(study, trial)
-    optuna.storages.fail_stale_trials(study)
+        if of(trial.user_attrs.get("worker")):
+            end(study, trial, TrialState.FAIL)
+
+
+def point_of(trial: FrozenTrial) -> dict[str, Any]:
+    """A trial's parameters: those that it was queued with are whole, whenever its worker was killed."""
+    return {**trial.params, **trial.system_attrs.get("fixed_params", {})}
+
+
+def queue(study: optuna.Study, declared: Declared) -> None:
+    """Queues whatever is to be tried and is not queued. Needs the lock.
+
+    It goes by nothing but the trials that there are: whenever a worker is killed, the next call makes up for it.
+    """
+    if declared.sampler["name"] == "grid":
+        queue_grid(study, grid_points(declared.space))
+    else:
+        queue_killed(study)
+
+
+def queue_grid(study: optuna.Study, points: Sequence[Mapping[str, Any]]) -> None:
+    """Queues the points that no trial has that counts; takes out of the queue what is not wanted, or wanted once."""
+    trials = study.get_trials(deepcopy=False)
+    missing = Counter(map(as_text, points)) - Counter(as_text(point_of(trial)) for trial in trials if does_count(trial))
+    for trial in trials:
+        if trial.state == TrialState.WAITING:
+            point = as_text(point_of(trial))
+            if missing[point] > 0:
+                missing[point] -= 1
+            else:
+                study._storage.set_trial_state_values(trial._trial_id, state=TrialState.FAIL)
+    for point in missing.elements():
+        study.enqueue_trial(json.loads(point))
+
+
+def queue_killed(study: optuna.Study) -> None:
+    """Queues the parameters of each trial that was killed, unless they are: `retry_of` is the first of such a row."""
+    trials = study.get_trials(deepcopy=False)
+    killed = {first_of(trial): trial for trial in trials if was_killed(trial) and point_of(trial)}
+    tries = Counter(first_of(trial) for trial in trials if was_killed(trial) and point_of(trial))
+    tries.subtract(trial.user_attrs["retry_of"] for trial in trials if "retry_of" in trial.user_attrs)
+    for number, trial in killed.items():
+        if tries[number] > 0:
+            study.enqueue_trial(point_of(trial), user_attrs={"retry_of": number})
+
+
+def first_of(trial: FrozenTrial) -> int:
+    """The number of the trial that this one tries again, or its own."""
+    return trial.user_attrs.get("retry_of", trial.number)
+
+
+def as_text(point: Mapping[str, Any]) -> str:
+    """A point of a grid, to be compared and counted."""
+    return json.dumps(point, sort_keys=True)
+
+
+def does_count(trial: FrozenTrial) -> bool:
+    """Whether a trial is running, or over and not killed."""
+    return trial.state == TrialState.RUNNING or (trial.state.is_finished() and not was_killed(trial))
+
+
+def taken(trials: Iterable[FrozenTrial], declared: Declared) -> int:
+    """How many of the declared total these trials are: each point of a grid once."""
+    counting = [trial for trial in trials if does_count(trial)]
+    if declared.sampler["name"] != "grid":
+        return len(counting)
+    points = Counter(map(as_text, grid_points(declared.space)))
+    return (points & Counter(as_text(point_of(trial)) for trial in counting)).total()
 
 
 def counts(study: optuna.Study) -> dict[str, int]:
@@ -304,8 +394,8 @@ def ended(found: Mapping[str, int]) -> int:
 
 def is_open(study: optuna.Study, declared: Declared) -> bool:
     """Whether anything is left to run, or to wait for."""
-    now = counts(study)
-    return ended(now) < declared.total or now["RUNNING"] > 0
+    trials = study.get_trials(deepcopy=False)
+    return taken(trials, declared) < declared.total or any(trial.state == TrialState.RUNNING for trial in trials)
 
 
 def was_killed(trial: FrozenTrial) -> bool:
@@ -328,15 +418,16 @@ def failures_in_a_row(study: optuna.Study) -> list[FrozenTrial]:
 def take_trial(study: optuna.Study, storage: optuna.storages.RDBStorage, declared: Declared) -> Trial | None:
     """The next trial, signed by this worker; None when the declared total is running or done."""
     with study_lock(storage), experimental():
-        release_dead_trials(study)
-        now = counts(study)  # read once: another worker's trial may end at any moment, lock or no lock
-        if ended(now) + now["RUNNING"] >= declared.total:
+        release_trials(study, of=is_dead)
+        optuna.storages.fail_stale_trials(study)
+        queue(study, declared)
+        trials = study.get_trials(deepcopy=False)  # read once: another worker's may end at any moment, lock or no lock
+        if taken(trials, declared) >= declared.total:
             return None
-        number = len(study.get_trials(deepcopy=False))
-        study.sampler = make_sampler(declared.sampler, declared.seed, number)
+        study.sampler = make_sampler(declared.sampler, declared.seed, len(trials))
         trial = study.ask(declared.space)
-        trial.set_user_attr("worker", this_process())
         storage.record_heartbeat(trial._trial_id)
+        trial.set_user_attr("worker", this_process())
         return trial
 
 
@@ -362,6 +453,21 @@ def heartbeat(storage: optuna.storages.RDBStorage, trial: Trial) -> Iterator[Non
 def running_trial(study: optuna.Study, number: int) -> Trial:
     """The live trial of that number, in any process that reaches the storage."""
     return Trial(study, study.get_trials(deepcopy=False)[number]._trial_id)
+
+
+def end(study: optuna.Study, trial: Trial | FrozenTrial, state: TrialState, value: float | None = None) -> FrozenTrial:
+    """Ends a trial and returns it as the study has it then: as it was, if another worker has ended it meanwhile."""
+    with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
+        study.tell(trial.number, value, state=state, skip_if_finished=True)
+    return study.get_trials(deepcopy=False)[trial.number]
+
+
+def fail(study: optuna.Study, trial: Trial, **why: str) -> FrozenTrial:
+    """Ends a trial as FAIL: it counts if there is a `reason`; without, it was cut short, and is tried again."""
+    with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
+        for key, words in why.items():
+            trial.set_user_attr(key, words)
+    return end(study, trial, TrialState.FAIL)
 
 
 def best_trial(study: optuna.Study) -> FrozenTrial | None:

@@ -1,10 +1,11 @@
 """A sweep: a study's trials run as jobs, seen in MLflow as one parent run with a child for each trial."""
 
 import contextlib
+import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import optuna
 import rich.progress
@@ -14,9 +15,16 @@ from rich.console import Console
 from lstm_lab.commandline import say
 from lstm_lab.records import store
 from lstm_lab.runs import run
-from lstm_lab.studies import study
-from lstm_lab.studies.overrides import words_of
+from lstm_lab.studies import overrides, study
 from lstm_lab.studies.page import ParentPage, short, summary
+from lstm_lab.studies.trial import reason_of
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+T = TypeVar("T")
+PATIENCE = 600  # seconds that a worker waits for a store that is away
+TRIES = 3  # of what fails although the stores answer
 
 
 @dataclass(frozen=True)
@@ -28,6 +36,7 @@ class Sweep:
     opened: optuna.Study
     page: ParentPage
     console: Console
+    shown: set[int]  # the numbers of the trials whose end was said, or was there before
 
 
 @study.database_faults_told()
@@ -36,20 +45,23 @@ def run_sweep(
     declared: study.Declared,
     experiment: str,
     fixed: Sequence[str],
-    launch: Callable[[list[str], int], Any],
+    launch: Callable[[list[str], int], Exception | None],
     command: Callable[[dict[str, Any]], str],
 ) -> None:
     """Works on the study until its declared total is reached, alone or beside other workers.
 
-    `fixed` are the overrides that every trial shares, `launch(overrides, number)` runs one trial as a job, and
-    `command(params)` is the command that trains with those parameters.
+    `fixed` are the overrides that every trial shares, `launch(overrides, number)` runs one trial as a job and returns
+    what the job could not tell the study, and `command(params)` is the command that trains with those parameters.
     """
     store.check_store()
     sweep = begin(settings["storage"], declared, experiment)
     with ended_however(sweep), trials_bar(sweep.console, declared.total) as bar:
+        faults = 0  # trials in a row that a store was away from
         for trial in trials(sweep, bar):
-            launch([*fixed, *words_of(trial.params)], trial.number)
-            after_trial(sweep, trial.number)
+            ended = run_as_job(sweep, trial, [*fixed, *words_of(sweep, trial)], launch)
+            faults = faults + 1 if "fault" in ended.user_attrs else 0
+            after_trial(sweep, ended)
+            stop_after_faults(ended, faults, settings["max_failures"])
             stop_after_failures(sweep.opened, settings["max_failures"])
     report(sweep, command)
 
@@ -60,11 +72,24 @@ def begin(storage_settings: Mapping[str, Any], declared: study.Declared, experim
     with study.study_lock(storage):
         opened = study.open_study(storage, declared)
         client = store.open_store()
-        page = ParentPage(client, opened, declared, experiment)
-        page.begin()  # the page, too, is written by one worker at a time
-    run.announce_interrupted(client, console)
+        with store_faults_told():
+            page = ParentPage(client, opened, declared, experiment)
+            page.begin()  # the page, too, is written by one worker at a time
+    with store_faults_told():
+        run.announce_interrupted(client, console)
     say(console, f"study {declared.name}: {summary(study.counts(opened))} of {declared.total}")
-    return Sweep(declared, storage, opened, page, console)
+    return Sweep(declared, storage, opened, page, console, {trial.number for trial in over(opened)})
+
+
+@contextlib.contextmanager
+def store_faults_told() -> Iterator[None]:
+    """Makes a StudyError of whatever the store has to complain about; a StoreError says itself what to mend."""
+    try:
+        yield
+    except Exception as error:
+        if not is_away(error):
+            raise
+        raise study.StudyError(f"{fault_in_words(error)}. {study.GO_ON}") from error
 
 
 @contextlib.contextmanager
@@ -72,10 +97,20 @@ def ended_however(sweep: Sweep) -> Iterator[None]:
     """Leaves the study's page complete: when the declared total is reached, or when something stops this worker."""
     try:
         yield
-    except (KeyboardInterrupt, study.StudyError) as stopped:
-        with study.study_lock(sweep.storage):
-            sweep.page.end("FAILED" if isinstance(stopped, study.StudyError) else "KILLED")
+    except BaseException as stopped:
+        try:
+            with study.study_lock(sweep.storage):
+                study.release_trials(sweep.opened, of=study.is_own)
+                sweep.page.end("KILLED" if isinstance(stopped, KeyboardInterrupt) else "FAILED")
+        except Exception as error:
+            if not is_fault(error):
+                raise
         raise
+    patiently(sweep, lambda: finish(sweep))
+
+
+def finish(sweep: Sweep) -> None:
+    """Leaves the page complete, unless another worker has."""
     with study.study_lock(sweep.storage):
         if not sweep.page.is_finished():
             sweep.page.end("FINISHED")
@@ -83,20 +118,148 @@ def ended_however(sweep: Sweep) -> Iterator[None]:
 
 def trials(sweep: Sweep, bar: Callable[[int], None]) -> Iterator[Trial]:
     """The trials that this worker takes, one after the other, until the declared total is reached."""
-    while study.is_open(sweep.opened, sweep.declared):
-        bar(study.ended(study.counts(sweep.opened)))
-        if trial := study.take_trial(sweep.opened, sweep.storage, sweep.declared):
+    while patiently(sweep, lambda: study.is_open(sweep.opened, sweep.declared)):
+        bar(patiently(sweep, lambda: show(sweep)))
+        if trial := patiently(sweep, lambda: take(sweep)):
             yield trial
         else:
             time.sleep(1)  # another worker is at the last trials, and might die over one
+    bar(patiently(sweep, lambda: show(sweep)))
 
 
-def after_trial(sweep: Sweep, number: int) -> None:
-    """Says what became of the trial, and brings the study's page up to date."""
-    trial = sweep.opened.get_trials(deepcopy=False)[number]
-    say(sweep.console, trial_line(sweep.opened, trial))
+def take(sweep: Sweep) -> Trial | None:
+    """The next trial; what this worker took before is over, if it could not tell the study."""
+    study.release_trials(sweep.opened, of=study.is_own)
+    return study.take_trial(sweep.opened, sweep.storage, sweep.declared)
+
+
+def words_of(sweep: Sweep, trial: Trial) -> list[str]:
+    """The overrides that are the trial's own: its parameters, and the experiment that its study's page is in."""
+    values = dict(trial.params)
+    if "tracking.experiment" not in sweep.declared.space:
+        values["tracking.experiment"] = patiently(sweep, sweep.page.experiment)
+    return overrides.words_of(values)
+
+
+def run_as_job(
+    sweep: Sweep, trial: Trial, words: list[str], launch: Callable[[list[str], int], Exception | None]
+) -> FrozenTrial:
+    """Runs the trial as a job; returns it as the study has it once what the job could not tell is told, too."""
+    try:
+        with study.heartbeat(sweep.storage, trial):
+            error = launch(words, trial.number)
+    except Exception as raised:  # a config that cannot be composed, a job that another process could not begin or end
+        error = raised
+
+    def ended() -> FrozenTrial:
+        found = sweep.opened.get_trials(deepcopy=False)[trial.number]
+        if found.state.is_finished():
+            return found
+        if error is None or is_away(error) or isinstance(error, study.StudyError):
+            return study.fail(sweep.opened, trial, fault=fault_in_words(error) if error else "its job told of no end")
+        return study.fail(sweep.opened, trial, reason=reason_of(error))
+
+    return patiently(sweep, ended)
+
+
+def after_trial(sweep: Sweep, trial: FrozenTrial) -> None:
+    """Says what became of the trial, waits for the stores if one was away, and brings the page up to date."""
+    patiently(sweep, lambda: show(sweep))
+    if "fault" in trial.user_attrs:
+        wait_for_stores(sweep, trial.user_attrs["fault"])
+    elif study.was_killed(trial) and "stopped" not in trial.user_attrs:
+        message = "was taken from this worker, which gave no sign of life for longer than hydra.sweeper.storage.grace"
+        say(sweep.console, f"trial {trial.number} {message}; its parameters are tried again")
+    patiently(sweep, lambda: refresh(sweep, reconcile=study.was_killed(trial)))
+
+
+def refresh(sweep: Sweep, reconcile: bool) -> None:
+    """Brings the study's page up to date, the trials' runs with it if one of them did not end as it should."""
     with study.study_lock(sweep.storage):
         sweep.page.refresh()
+        if reconcile:
+            sweep.page.reconcile()
+
+
+def is_fault(error: Exception) -> bool:
+    """Whether the store or the study's database has failed."""
+    return isinstance(error, study.DATABASE_FAULTS) or store.is_fault(error)
+
+
+def is_away(error: Exception) -> bool:
+    """Whether they have in a way that may pass; a StoreError says what to mend."""
+    return is_fault(error) and not isinstance(error, store.StoreError)
+
+
+def fault_in_words(error: Exception) -> str:
+    """What the store or the study's database has to complain about, in a line."""
+    if isinstance(error, study.DATABASE_FAULTS):
+        return study.fault_in_words(error)
+    return f"the store failed: {store.first_line(error)}"
+
+
+def patiently(sweep: Sweep, act: Callable[[], T]) -> T:
+    """What `act` returns, however long a store is away meanwhile; StudyError if it is too long.
+
+    `act` is done again from its beginning, so it must be one that can be.
+    """
+    for tries in range(1, TRIES + 1):
+        try:
+            return act()
+        except Exception as error:
+            if not is_away(error):
+                raise
+            if tries == TRIES:
+                raise study.StudyError(f"{fault_in_words(error)}. {study.GO_ON}") from error
+            wait_for_stores(sweep, fault_in_words(error))
+    raise AssertionError
+
+
+def wait_for_stores(sweep: Sweep, fault: str) -> None:
+    """Waits until the store and the study's database answer; StudyError if they do not for PATIENCE seconds."""
+    say(sweep.console, f"{fault}; waiting until it answers")
+    given_up = time.monotonic() + PATIENCE
+    while fault := missing_store(sweep):
+        if time.monotonic() > given_up:
+            raise study.StudyError(f"{fault}, for {PATIENCE // 60} minutes. {study.GO_ON}")
+        time.sleep(1)
+
+
+def missing_store(sweep: Sweep) -> str:
+    """What the store or the study's database has to complain about when it is asked; nothing if both answer."""
+    try:
+        store.check_store()
+        sweep.page.client.search_experiments(max_results=1)
+        study.counts(sweep.opened)
+    except Exception as error:
+        if not is_fault(error):
+            raise
+        return fault_in_words(error)
+    return ""
+
+
+def over(opened: optuna.Study) -> list[FrozenTrial]:
+    """The trials that are over, in the order of their ending."""
+    ended = [trial for trial in opened.get_trials(deepcopy=False) if trial.state.is_finished()]
+    return sorted(ended, key=lambda trial: str(trial.datetime_complete))
+
+
+def show(sweep: Sweep) -> int:
+    """Says what became of every trial that any worker has ended since the last time; returns how many there are."""
+    for trial in over(sweep.opened):
+        if trial.number not in sweep.shown:
+            say(sweep.console, trial_line(sweep.opened, trial))
+            sweep.shown.add(trial.number)
+    return study.ended(study.counts(sweep.opened))
+
+
+def stop_after_faults(trial: FrozenTrial, faults: int, most: int) -> None:
+    """Raises StudyError when a store has failed in so many trials in a row that patience will not help."""
+    if faults >= most:
+        raise study.StudyError(
+            f"the last {faults} trials of this worker were cut short, the newest by this: "
+            f"{trial.user_attrs['fault']}. {study.GO_ON}"
+        )
 
 
 def stop_after_failures(opened: optuna.Study, most: int) -> None:
@@ -112,7 +275,8 @@ def stop_after_failures(opened: optuna.Study, most: int) -> None:
 def trial_line(opened: optuna.Study, trial: FrozenTrial) -> str:
     """One line for one finished trial: number, parameters, value, state, the best so far."""
     state = "KILLED" if study.was_killed(trial) else trial.state.name
-    value = f"{trial.value:.4g}" if trial.value is not None else trial.user_attrs.get("reason", "")
+    why = next((trial.user_attrs[key] for key in ("reason", "fault", "stopped") if key in trial.user_attrs), "")
+    value = f"{trial.value:.4g}" if trial.value is not None else why
     best = study.best_trial(opened)
     so_far = f"best {best.value:.4g} (trial {best.number})" if best else ""
     return f"trial {trial.number:>3}  {short(trial.params)}  {state} {value}  {so_far}"
@@ -134,13 +298,37 @@ def trials_bar(console: Console, total: int) -> Iterator[Callable[[int], None]]:
 
 
 def report(sweep: Sweep, command: Callable[[dict[str, Any]], str]) -> None:
-    """The end of the sweep in the terminal: counts, the best, the command that trains it again, where to look."""
-    declared, page = sweep.declared, sweep.page
+    """The end of the sweep in the terminal: counts, the best, what to do with it, where to look."""
+    declared, page, best = sweep.declared, sweep.page, study.best_trial(sweep.opened)
+    runs = {trial.number: found for trial, found in patiently(sweep, page.children)}
     lines = [f"study {declared.name} is done: {summary(study.counts(sweep.opened))}"]
-    if best := study.best_trial(sweep.opened):
-        lines.append(f"best: trial {best.number}, {declared.objective} {best.value:.6g} at {short(best.params)}")
+    if best:
+        found = runs.get(best.number)
+        where = f"run {found.info.run_id}" if found else "its run is in MLflow no more"
+        value = f"{declared.objective} {best.value:.6g}"
+        lines.append(f"best: trial {best.number}, {value} at {short(best.params)} ({where})")
         lines.append(f"train it again: {command(best.params)}")
+        if found and "data.path" in found.data.params:
+            lines.append(f"forecast with it: {forecast_command(found)}")
+    if runs:
+        lines.append(f"compare the trials: {compare_command(page.run_id, len(runs))}")
     lines.append(f"the study: {store.address(f'#/experiments/{page.experiment_id}/runs/{page.run_id}')}")
     lines.append(f"its trials' curves: {store.address(page.comparison())}")
     for line in lines:
         say(sweep.console, line)
+
+
+def forecast_command(found: "Run") -> str:
+    """The command that forecasts with that run, which was trained on a file."""
+    goes_on = found.data.params.get("data.horizon", "None") != "None"
+    return typed("forecast", f"run={found.info.run_id}", *(["steps=100"] if goes_on else []))
+
+
+def compare_command(parent: str, trials: int) -> str:
+    """The command that compares so many trials; by their page's id, since a study's name may hold any sign."""
+    return typed("report", f'filter=tags.`mlflow.parentRunId` = "{parent}"', f"last={trials}", "--compare")
+
+
+def typed(door: str, *words: str) -> str:
+    """A command as one types it."""
+    return shlex.join(["python", f"src/{door}.py", *words])

@@ -1,88 +1,158 @@
 """One trial of a study, run as a job: it trains, and tells the study what came of it."""
 
 import functools
-import statistics
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import optuna
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from optuna.trial import Trial, TrialState
 from rich.console import Console
 
-from lstm_lab.config import Config
+from lstm_lab import config
+from lstm_lab.config import CannotRunError, Config
+from lstm_lab.paths import locate
 from lstm_lab.records import store, tracking
-from lstm_lab.runs import run, telling
-from lstm_lab.runs.setup import Part
-from lstm_lab.runs.watching import Pruned
+from lstm_lab.runs import keeping, metrics, run, watching
+from lstm_lab.runs.setup import Part, Setup
+from lstm_lab.runs.watching import Pruned, Result
 from lstm_lab.studies import study
 from lstm_lab.studies.page import short
 
 if TYPE_CHECKING:
+    from lstm_lab.runs.observers import Observer
     from lstm_lab.science.training import Progress
 
 
-def run_trial(checked: Config, settings: Mapping[str, Any], number: int, folder: Path) -> None:
-    """One trial, in whatever process the launcher started for it: trains, tells the study what came of it."""
-    storage, opened = open_for_trial(settings["study_name"], **settings["storage"])
-    trial = study.running_trial(opened, number)
-    opened.pruner = study.make_pruner(settings["pruner"], checked.training.steps)
-    part = Part(
-        name=f"trial {number}: {short(trial.params)}",
-        tags={
-            "mlflow.parentRunId": opened.user_attrs["parent_run"],
-            "study": settings["study_name"],
-            "trial": str(number),
-            "mlflow.runColor": tracking.color(number * 0.618033988749895 % 1),  # neighbours far apart
-        },
-        watch=lambda _: PruneWatch(trial, settings["prune_every"], checked.training.steps),
-        keep=lambda metrics: study.is_better(opened, metrics[settings["objective"]]),
-        evaluated=str(settings["objective"]).startswith("evaluation."),
-        folder=folder,
-    )
+def run_job(composed: DictConfig, job: Any) -> Exception | None:
+    """One trial, in whatever process the launcher started for it; `job` is Hydra's own part of the config.
+
+    Returns what the study could not be told. Only Ctrl-C is raised: Hydra prints a line of its own about the rest.
+    """
     try:
-        with study.heartbeat(storage, trial):
-            result = run.run(checked, Console(quiet=True), part=part)
+        settings: Any = OmegaConf.to_container(job.sweeper, resolve=True)
+        opened = open_for_trial(settings["study_name"], **settings["storage"])
+        run_trial(opened, study.running_trial(opened, job.job.num), composed, Path(job.runtime.output_dir))
     except Exception as error:
-        fail(opened, trial, f"{type(error).__name__}: {store.first_line(error)}")
-        return
-    if result.status == "KILLED":  # by Ctrl-C or SIGTERM: its parameters are tried again when the sweep goes on
-        opened.tell(trial, state=TrialState.FAIL)
-        study.try_again(opened, opened.get_trials(deepcopy=False)[number])
-        raise KeyboardInterrupt
-    if result.status == "PRUNED":
-        opened.tell(trial, state=TrialState.PRUNED)
-    elif result.status == "FAILED":
-        fail(opened, trial, result.reason)
-    else:
-        opened.tell(trial, result.metrics[settings["objective"]])
-
-
-def fail(opened: optuna.Study, trial: Trial, reason: str) -> None:
-    """Ends a trial as FAIL; the reason tells it from one whose worker was killed."""
-    trial.set_user_attr("reason", reason)
-    opened.tell(trial, state=TrialState.FAIL)
+        return error
+    return None
 
 
 @functools.lru_cache(maxsize=1)
-def open_for_trial(name: str, **storage_settings: Any) -> tuple[optuna.storages.RDBStorage, optuna.Study]:
+def open_for_trial(name: str, **storage_settings: Any) -> optuna.Study:
     """The study as its trials see it; opened once per process."""
-    storage = study.open_storage(**storage_settings)
-    return storage, optuna.load_study(study_name=name, storage=storage)
+    return optuna.load_study(study_name=name, storage=study.open_storage(**storage_settings))
 
 
-class PruneWatch:
-    """Reports the mean cost of 20 steps to the study every so many steps, and ends the run if the pruner says so."""
+def run_trial(opened: optuna.Study, trial: Trial, composed: DictConfig, folder: Path) -> None:
+    """Trains as composed and tells the study; what the trial itself is at fault for is the reason that it failed."""
+    try:
+        values: Any = OmegaConf.to_container(composed, resolve=True)
+        del values["resume"], values["take_over"]
+        checked = config.check(locate(values))
+        result = run.run(checked, Console(quiet=True), part=part_of(opened, trial, checked, folder))
+    except study.DATABASE_FAULTS:
+        raise
+    except Exception as error:
+        if store.is_fault(error):
+            study.fail(opened, trial, fault=store.first_line(error))
+        else:
+            study.fail(opened, trial, reason=reason_of(error))
+        return
+    tell(opened, trial, result)
 
-    def __init__(self, trial: Trial, every: int, steps: int) -> None:
-        self.trial, self.every, self.next, self.steps = trial, every, every, steps
-        self.costs: list[float] = []
+
+def part_of(opened: optuna.Study, trial: Trial, checked: Config, folder: Path) -> Part:
+    """What the trial's run is part of, by what the study has declared; the job's own settings may say otherwise."""
+    declared, steps = opened.user_attrs["declared"], checked.training.steps
+    opened.pruner = study.make_pruner(declared["pruner"], declared["steps"])
+    if steps != declared["steps"]:
+        trial.set_user_attr("steps", steps)
+    return Part(
+        name=f"trial {trial.number}: {short(trial.params)}",
+        tags={
+            "mlflow.parentRunId": opened.user_attrs["parent_run"],
+            "study": opened.study_name,
+            "trial": str(trial.number),
+            "mlflow.runColor": tracking.color(trial.number * 0.618033988749895 % 1),  # neighbours far apart
+        },
+        watch=lambda made_of: watch_of(trial, declared, made_of),
+        keep=lambda found: study.is_better(opened, found.get(declared["objective"], math.nan)),
+        evaluated=declared["objective"].startswith("evaluation."),
+        folder=folder,
+    )
+
+
+def tell(opened: optuna.Study, trial: Trial, result: Result) -> None:
+    """Tells the study how the trial's run ended."""
+    objective = opened.user_attrs["declared"]["objective"]
+    value = result.metrics.get(objective, math.nan)
+    if result.status == "KILLED":  # by Ctrl-C or SIGTERM: its parameters are tried again when the sweep goes on
+        study.fail(opened, trial, stopped=result.reason)
+        raise KeyboardInterrupt
+    if result.status == "PRUNED":
+        ended = study.end(opened, trial, TrialState.PRUNED)
+    elif result.status == "FAILED" or math.isnan(value):
+        ended = study.fail(opened, trial, reason=result.reason or f"the run has no {objective}")
+    else:
+        ended = study.end(opened, trial, TrialState.COMPLETE, value)
+    if study.was_killed(ended):  # another worker took this one for dead, and tries the parameters again
+        store.open_store().set_terminated(result.run_id, "KILLED")
+
+
+def reason_of(error: Exception) -> str:
+    """Why a trial failed, in a line."""
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        return config.explain_composition(str(error), getattr(error, "options", None))
+    if isinstance(error, CannotRunError):
+        return "; ".join(str(error).splitlines())
+    return f"{type(error).__name__}: {store.first_line(error)}"
+
+
+def watch_of(trial: Trial, declared: Mapping[str, Any], made_of: Setup) -> "Observer":
+    """What reports the trial while it trains: by its validation error if the study goes by that, else by its cost."""
+    watch = ValidationWatch if declared["objective"] == metrics.VALIDATION else CostWatch
+    return watch(trial, declared["prune_every"], made_of)
+
+
+def report(trial: Trial, step: int, value: float, what: str) -> None:
+    """Reports a value to the study, and ends the run if the pruner says so."""
+    trial.report(value, step)
+    if trial.should_prune():
+        raise Pruned(f"pruned at step {step:,}: {what} {value:.3g}")
+
+
+class CostWatch:
+    """Reports the mean of the last costs to the study every so many steps."""
+
+    def __init__(self, trial: Trial, every: int, made_of: Setup) -> None:
+        self.trial, self.every, self.next, self.epoch = trial, every, every, made_of.source.epoch
+        self.steps = made_of.config.training.steps
+        self.costs = np.zeros(0, np.float32)
 
     def __call__(self, progress: "Progress") -> None:
-        self.costs += progress.costs.tolist()
+        self.costs = np.append(self.costs, progress.costs)
         while self.next <= progress.step and self.next < self.steps:  # a last look would have nothing left to prune
-            mean = statistics.fmean(self.costs[max(0, self.next - telling.LAST) : self.next])
-            self.trial.report(mean, self.next)
-            if self.trial.should_prune():
-                raise Pruned(f"pruned at step {self.next:,}: mean cost {mean:.3g}")
+            mean = metrics.mean_of_last(self.costs[: self.next], self.epoch)
+            report(self.trial, self.next, mean, "mean cost")
             self.next += self.every
+
+
+class ValidationWatch:
+    """Reports the validation error to the study about every so many steps: where the weights are to be had."""
+
+    def __init__(self, trial: Trial, every: int, made_of: Setup) -> None:
+        self.trial, self.every, self.next, self.made_of = trial, every, every, made_of
+        self.chunk_steps = watching.steps_of_a_chunk(made_of.config.training)
+
+    def __call__(self, progress: "Progress") -> None:
+        due = self.next <= progress.step < self.made_of.config.training.steps
+        if due and progress.step % self.chunk_steps == 0:  # the same steps for every trial, however slow it is
+            error = keeping.validate(self.made_of).get(metrics.VALIDATION, math.inf)
+            report(self.trial, progress.step, error, "validation error")
+            self.next = (progress.step // self.every + 1) * self.every
