@@ -57,3 +57,11 @@ def test_a_config_that_became_shorter_has_nothing_of_the_longer_one():
 def test_a_run_of_another_program_has_none():
     with pytest.raises(StoreError, match=r"has no config\.yaml: it is no run of src/train\.py"):
         lookup.config_of(Store(None), run_with({}))
+
+
+def test_a_run_on_a_file_from_before_there_was_a_validation_had_none():
+    with_some = config.check(composed("data=csv", "data.path=x.csv", "data.input=a", "data.horizon=1"))
+    text = tracking.config_text(with_some).replace("  validation: 0.1\n", "")
+    found = lookup.config_of(Store(text), run_with({}))
+    assert found.data.validation == 0
+    assert found.model == with_some.model

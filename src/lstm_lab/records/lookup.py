@@ -88,12 +88,20 @@ def text_in_tags(run: "Run") -> str:
 def checked(run: "Run", text: str) -> Config:
     """The config that a text from the store has. It is data: read as plain YAML, and checked like any other."""
     try:
-        return config.check(yaml.safe_load(text))
+        return config.check(completed(yaml.safe_load(text)))
     except (ConfigError, yaml.YAMLError) as error:
         raise StoreError(
             f"the config.yaml of run {run.info.run_id} is none for this version of the code:\n{error}\n"
             f"`{typed('reproduce', f'run={run.info.run_id}', '--checkout')}` trains it with its own"
         ) from None
+
+
+def completed(values: Any) -> Any:
+    """A config with the settings that are newer than it, as it was trained: runs on files had no validation once."""
+    data = values.get("data") if isinstance(values, dict) else None
+    if isinstance(data, dict) and data.get("curve") == "csv":
+        data.setdefault("validation", 0.0)
+    return values
 
 
 def provenance_of(client: "MlflowClient", run_id: str) -> provenance.Provenance | None:

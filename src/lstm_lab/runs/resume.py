@@ -44,6 +44,8 @@ def digest(settings: Config) -> str:
     """SHA-256 of everything in the config that decides a step's bits."""
     values = config.flatten(settings.model_dump(exclude=config.WATCHING))
     decisive = {key: value for key, value in values if key not in MAY_CHANGE}
+    if decisive.get("data.validation") == 0:  # as in runs from before there was a validation
+        del decisive["data.validation"]
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 

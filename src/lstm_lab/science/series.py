@@ -191,7 +191,7 @@ class SeriesBatches:
         units = [unit_of(path, column, normal[:, i]) for i, column in enumerate(columns)]
         self.units = units[0], units[-1]
         for i, column in enumerate(columns):
-            check_range(path, column, self.table.values[samples - unseen :, i], units[i])
+            check_range(path, column, self.table.values[len(normal) :, i], units[i])
 
     def too_short(self, path: str | os.PathLike, samples: int, unseen: int, between: int) -> str:
         """What is said of a file that makes no batch, or leaves no window to validate or to evaluate."""
