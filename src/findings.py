@@ -33,8 +33,8 @@ def answer(words: dict[str, str]) -> int:
         store.check_store()
         train.prepare()
         for study in findings.commands(seeds):
-            sys.argv = ["src/train.py", "-m", *study]
-            train.launch()
+            sys.argv[0] = "src/train.py"
+            train.launch(["-m", *study])
         page = findings.write(store.open_store(), seeds)
     print(f"written: {page.relative_to(ROOT)} and its figures")
     return 0

@@ -16,7 +16,7 @@ A run with data.horizon has learnt how its own input goes on: the model goes thr
 `steps` samples beyond its end on its own predictions. Any other run has learnt to tell a target from an input: the
 model predicts it for every sample of the file.""",
     words={
-        "run=ID": "the run: the 32 hexadecimal digits that a run prints, and that its page in MLflow shows",
+        "run=ID": commandline.RUN,
         "data.path=FILE": "the samples, as for training; without it the run's own file",
         "data.input=COLUMN": "their column; without it the run's own",
         "steps=100": "how far to forecast, for a run with data.horizon",

@@ -16,7 +16,7 @@ Lists the latest runs. Compares those that are named, or with --compare those th
 terminal, and on one HTML page that needs nothing else: cost curves overlaid, metrics, what differs between the configs,
 fitted curves side by side.""",
     words={
-        "runs=ID,ID": "compare these; the first digits of an id are enough where no other begins so",
+        "runs=ID,ID": "compare these, each named by the first digits of its id, `last` or a study for its best trial",
         "experiment=NAME": "only runs of that experiment",
         "filter=CONDITION": "only runs that pass, written as in MLflow's page: filter=\"params.model.cell = 'gru'\"\n"
         '(a sweep\'s trials: "tags.study = \'default\'"; no trials: "tags.trial IS NULL")',
@@ -49,7 +49,7 @@ def answer(words: dict[str, str]) -> int:
         last=counts.get("last", 20),
         best=counts.get("best"),
     )
-    page = Path(words["html"]) if "html" in words else None
+    page = Path(words["html"]).expanduser() if "html" in words else None
     if not page and ("runs" in words or "--compare" in words):
         page = terminal.default_page()
     terminal.report(choice, page, commandline.typed("report", *sys.argv[1:]), Console())

@@ -15,7 +15,7 @@ Trains a tracked run again, from nothing but its id, and compares config, data, 
 final weights. Lists first what differs between then and now: commit, uncommitted changes, packages, processor,
 environment. The new run is linked to the old one, and the verdict stands on both.""",
     words={
-        "run=ID": "the run: the 32 hexadecimal digits that a run prints, and that its page in MLflow shows",
+        "run=ID": commandline.RUN,
         "tolerance=1e-6": "also accept costs and weights within this relative difference",
         "--checkout": "train with the code of the run's own commit and uncommitted changes, in a temporary worktree",
     },
@@ -39,7 +39,7 @@ def answer(words: dict[str, str]) -> int:
 
         from lstm_lab.runs import reproduction
     if "--checkout" in words:
-        rest = [word for word in sys.argv[1:] if word != "--checkout"]
+        rest = [word for word in sys.argv[1:] if word != "--checkout" and not word.startswith("run=")]
         return reproduction.reproduce_in_checkout(words["run"], rest)
     return 0 if reproduction.reproduce(words["run"], tolerance, Console()).accepted else 1
 

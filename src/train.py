@@ -4,7 +4,7 @@ import contextlib
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,47 +23,66 @@ with commandline.importing():
     from omegaconf.errors import OmegaConfBaseException
     from rich.console import Console
 
-    from lstm_lab import config
-    from lstm_lab.config import CannotRunError
+    from lstm_lab import config, words
+    from lstm_lab.config import CannotRunError, ConfigError
     from lstm_lab.paths import ROOT, locate
     from lstm_lab.runs import resume, run
 
 EXIT_CODES = {"FINISHED": 0, "FAILED": 1, "KILLED": 130}
 
 
-@hydra.main(version_base="1.3", config_path=str(ROOT / "conf"), config_name="train")
-def launch(composed: DictConfig) -> Any:
-    """Runs what Hydra composed; of a sweep's job returns what `run_job` does."""
-    hydra_config = HydraConfig.get()
-    if hydra_config.mode == RunMode.MULTIRUN:
-        from lstm_lab.studies import trial
+def launch(arguments: Sequence[str]) -> None:
+    """Has Hydra compose what was typed, and runs it; whatever runs finds in sys.argv what was typed."""
+    typed = [sys.argv[0], *arguments]
 
-        if "study_name" not in hydra_config.sweeper:
-            fail("hydra/sweeper: every sweep is an Optuna study here, so it must be 'study': leave it out")
-        return trial.run_job(composed, hydra_config)
-    with clear_faults():  # here already: Hydra prints a line of its own about whatever leaves this function
-        values: Any = OmegaConf.to_container(composed, resolve=True)
-        run_id, take_over = values.pop("resume"), values.pop("take_over")
-        verbose = bool(hydra_config.verbose)
-        if run_id is not None:
-            checked = resumed_config(
-                str(run_id), take_over is True, composed, list(hydra_config.overrides.task), verbose
-            )
-        else:
-            checked = config.check(locate(values))
-        result = run.run(checked, Console(), verbose, resumed=run_id)
+    @hydra.main(version_base="1.3", config_path=str(ROOT / "conf"), config_name="train")
+    def job(composed: DictConfig) -> Any:
+        sys.argv = typed
+        hydra_config = HydraConfig.get()
+        # A relative path is one from where the command was typed, whatever hydra.job.chdir says.
+        with contextlib.chdir(hydra_config.runtime.cwd):
+            if hydra_config.mode == RunMode.MULTIRUN:
+                return run_trial(composed, hydra_config)
+            with clear_faults():  # here already: Hydra prints a line of its own about whatever leaves a job
+                return run_composed(composed, hydra_config)
+
+    with clear_faults():
+        sys.argv = [sys.argv[0], *words.for_hydra(arguments)]
+        job()
+
+
+def run_trial(composed: DictConfig, hydra_config: Any) -> Any:
+    """Runs what Hydra composed as the trial of a sweep; returns what could not be told to the study."""
+    from lstm_lab.studies import trial
+
+    if "study_name" not in hydra_config.sweeper:
+        fail("hydra/sweeper: every sweep is an Optuna study here, so it must be 'study': leave it out")
+    return trial.run_job(composed, hydra_config)
+
+
+def run_composed(composed: DictConfig, hydra_config: Any) -> None:
+    """Runs what Hydra composed: a run, or one that is resumed."""
+    values: Any = OmegaConf.to_container(composed, resolve=True)
+    named, take_over = values.pop("resume"), values.pop("take_over")
+    verbose, resumed = bool(hydra_config.verbose), None
+    if named is not None:
+        resumed, checked = resumed_config(
+            named, take_over is True, composed, list(hydra_config.overrides.task), verbose
+        )
+    else:
+        checked = config.check(locate(values))
+    result = run.run(checked, Console(), verbose, resumed=resumed)
     if result.status != "FINISHED":
         sys.exit(EXIT_CODES[result.status])
-    return None
 
 
 def resumed_config(
-    run_id: str, take_over: bool, composed: DictConfig, overrides: list[str], verbose: bool
-) -> config.Config:
-    """The config of a run to be resumed, with what the command line changes in it."""
+    named: str, take_over: bool, composed: DictConfig, overrides: list[str], verbose: bool
+) -> tuple[str, config.Config]:
+    """The id of a run to be resumed, and its config with what the command line changes in it."""
     keys = {re.split("[@=]", word)[0].lstrip("+~") for word in overrides} - {"resume", "take_over"}
     changes = {key: OmegaConf.select(composed, key) for key in sorted(keys)}
-    return resume.prepare(run_id, changes, take_over, verbose)
+    return resume.prepare(named, changes, take_over, verbose)
 
 
 @contextlib.contextmanager
@@ -72,9 +91,11 @@ def clear_faults() -> Iterator[None]:
     try:
         yield
     except MissingConfigException as error:
-        fail(config.explain_composition(str(error), error.options))
-    except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
-        fail(config.explain_composition(str(error)))
+        fail(explain_missing(error))
+    except (HydraException, OmegaConfBaseException) as error:
+        fail(config.explain_composition(f"{error}\n{error.__cause__ or ''}"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        fail(config.explain_file(error, ROOT / "conf"))
     except ValueError as error:
         if "Config group override" not in str(error):
             raise
@@ -85,6 +106,17 @@ def clear_faults() -> Iterator[None]:
         sys.exit(EXIT_CODES["KILLED"])
 
 
+def explain_missing(error: MissingConfigException) -> str:
+    """What is said of a choice that Hydra does not find: a file of sweeps/ may be there and not be readable."""
+    file = ROOT / f"{error.missing_cfg_file}.yaml"
+    try:
+        if file.parent == ROOT / "sweeps" and file.exists():
+            read_study(file)
+    except ConfigError as unreadable:
+        return str(unreadable)
+    return config.explain_composition(str(error), error.options)
+
+
 def fail(message: str) -> None:
     """Prints the message and exits with 2."""
     commandline.complain(message)
@@ -92,9 +124,24 @@ def fail(message: str) -> None:
 
 
 def add_studies() -> None:
-    """Makes the files of sweeps/ choices of the config group `sweeps`, wherever the command is typed."""
+    """Makes the files of sweeps/ choices of the config group `sweeps`, wherever the command is typed.
+
+    One that cannot be read is none; it is told of when it is chosen.
+    """
     for file in sorted((ROOT / "sweeps").glob("*.yaml")):
-        ConfigStore.instance().store(group="sweeps", name=file.stem, node=OmegaConf.load(file), package="_global_")
+        with contextlib.suppress(ConfigError):
+            ConfigStore.instance().store(group="sweeps", name=file.stem, node=read_study(file), package="_global_")
+
+
+def read_study(file: Path) -> DictConfig:
+    """A file of sweeps/; ConfigError says what is wrong with it."""
+    try:
+        study = OmegaConf.load(file)
+    except (OSError, ValueError, OmegaConfBaseException, yaml.YAMLError) as error:
+        raise ConfigError(config.explain_file(error, file)) from None
+    if not isinstance(study, DictConfig):
+        raise ConfigError(f"{file}: must hold keys and values")
+    return study
 
 
 def prepare() -> None:
@@ -111,13 +158,7 @@ def prepare() -> None:
 def main() -> None:
     """The command line: `python src/train.py [GROUP=CHOICE ...] [KEY=VALUE ...]`."""
     prepare()
-    if {"-m", "--multirun"} & set(sys.argv):  # Hydra wants a value: the bare word means the default study
-        sys.argv = ["sweeps=default" if word == "sweeps" else word for word in sys.argv]
-    with clear_faults():
-        for word in sys.argv[1:]:
-            if re.search(r"(^|[.+{,\s'\"])_target_['\"]?\s*[=:]", word):
-                raise config.ConfigError(f"{word}: no _target_ is taken; code maps names to classes")
-        launch()
+    launch(sys.argv[1:])
 
 
 if __name__ == "__main__":

@@ -31,7 +31,8 @@ def make_run(client, experiment, folder, name, files=(), costs=(), params=(), me
     from mlflow.entities import Metric, Param
 
     begun = next(BEGUN)
-    run_id = client.create_run(experiment, start_time=begun, run_name=name, tags=dict(tags)).info.run_id
+    tags = {"mlflow.source.name": "src/train.py"} | dict(tags)
+    run_id = client.create_run(experiment, start_time=begun, run_name=name, tags=tags).info.run_id
     values = {"model.cell": "lstm", "model.cell_size": "10", "training.level": "portable", "training.steps": "200"}
     points = [Metric("cost", float(cost), 0, step) for step, cost in enumerate(costs)]
     points += [Metric(key, value, 0, 0) for key, value in dict(metrics).items()]
@@ -104,12 +105,13 @@ def fill_store(uri: str, folder: Path) -> dict[str, str]:
         "study grid": {
             "params": {"search.x": "choice(1, 2)"},
             "metrics": {"best_value": 1.0},
-            "tags": {"sweep": "parent", "study": "grid", "trials": "1 PRUNED of 9"},
+            "tags": {"sweep": "parent", "study": "grid a=1,2", "trials": "1 PRUNED of 9"},
         },
-        "bare": {},
+        "bare": {"tags": {"mlflow.source.name": "another.py"}},
         "gone": {},
     }
     ids = {name: make_run(client, experiment, folder, **{"name": name, **parts}) for name, parts in kinds.items()}
+    client.set_tag(ids["study grid"], "best_run", ids["trial 3: x"])
     client.delete_run(ids["gone"])
     return ids
 

@@ -164,10 +164,11 @@ def test_each_sine_needs_amplitude_and_frequency():
             ["gru", "lstm"],
             "model=x: there is no such choice; allowed: gru, lstm",
         ),
+        ("Could not delete from config. 'training.sed' does not exist.", None, "did you mean 'training.seed'?"),
         (
-            "Error parsing override 'training.steps'\nmissing EQUAL at '<EOF>'\nSee",
+            "Error merging override hydra.verbose=[\nValue '[' is no boolean\n",
             None,
-            "training.steps: cannot be read as KEY=VALUE (missing EQUAL",
+            "hydra.verbose=[: Value '[' is no boolean",
         ),
     ],
 )

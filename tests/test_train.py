@@ -172,7 +172,8 @@ BAD = {
     "optimizer.learning_rate=nan": "optimizer.learning_rate=nan: must be a finite number",
     "data.time_steps=abc": "data.time_steps='abc': must be a valid integer",
     "+model._target_=os.system": "+model._target_=os.system: no _target_ is taken",
-    "training.steps": "training.steps: cannot be read as KEY=VALUE",
+    "training.steps": "training.steps: a value is missing, as in training.steps=...",
+    "model.cell_size==5": "model.cell_size='=5': must be a valid integer",
     "training.steps=${nowhere}": "training.steps: Interpolation key 'nowhere' not found",
 }
 

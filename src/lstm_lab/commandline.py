@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 HELP = ("-h", "--help")
+RUN = "the run: the first digits of its id, as report.py shows them; `last`; or a study's name for its best trial"
 
 
 @contextlib.contextmanager
@@ -57,6 +58,7 @@ class Door:
         """The values of the words given, by key, and '' for a flag; ConfigError names a faulty word."""
         known = {word.partition("=")[0]: word for word in self.words}
         values: dict[str, str] = {}
+        check_letters(arguments)
         for word in arguments:
             key, equals, value = word.partition("=")
             if key not in known:
@@ -89,11 +91,24 @@ class Door:
 
 
 def set_up() -> None:
-    """Makes Ctrl-C a KeyboardInterrupt, and lets no letter fail that the terminal's encoding has not."""
+    """Makes Ctrl-C a KeyboardInterrupt, and lets no letter fail that the terminal's encoding has not.
+
+    In a locale without UTF-8 the command begins anew in Python's UTF-8 mode: files and their names are UTF-8 anywhere.
+    """
+    if sys.getfilesystemencoding() != "utf-8" and os.environ.get("PYTHONUTF8") != "1":
+        os.environ["PYTHONUTF8"] = "1"
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+
+
+def check_letters(words: Sequence[str]) -> None:
+    """Raises ConfigError for a word that is no text: bytes that are not UTF-8."""
+    for word in words:
+        if any("\ud800" <= char <= "\udfff" for char in word):
+            raise ConfigError(f"{ascii(word)[1:-1]}: is not UTF-8")
 
 
 def complain(message: str) -> None:
@@ -104,8 +119,8 @@ def complain(message: str) -> None:
 
 
 def say(console: "Console", text: str, style: str | None = None) -> None:
-    """Prints plain text, unbroken."""
-    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+    """Prints plain text, unbroken, with nothing in it taken for markup or the name of a picture, such as :cat:."""
+    console.print(text, style=style, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 def typed(door: str, *words: str) -> str:

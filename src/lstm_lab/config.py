@@ -7,12 +7,14 @@ Nothing here has a default: values live in conf/.
 
 import difflib
 import json
+import os
 import re
 import typing
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 # The upper ends keep float32 finite and one batch within reach of a machine's memory.
@@ -142,8 +144,8 @@ class Csv(Data):
 
     @property
     def name(self) -> str:
-        """What the data are called: the file's name."""
-        return Path(self.path).stem
+        """What the data are called: the file's name, as far as it can be shown in a line."""
+        return "".join(char if char.isprintable() else "_" for char in Path(self.path).stem)
 
 
 class Optimizer(Group):
@@ -383,7 +385,7 @@ def describe_unknown_key(key: str) -> str:
             return f"{key}: there is no such setting{suggest(key, known)}"
         return f"{key}: not a setting of the chosen {key.split('.')[2]}"
     if group == "hydra":
-        return f"{key}: Hydra has no such setting; `python src/train.py --hydra-help` tells more"
+        return f"{key}: Hydra has no such setting; --cfg hydra shows those that it has"
     if key in all_keys():
         owners = [kind for kind, c in kinds_of(group).items() if key.removeprefix(f"{group}.") in c.model_fields]
         return f"{key}: not a setting of the chosen {group}; it belongs to {' and '.join(owners)}"
@@ -416,26 +418,30 @@ def kinds_of(group: str, model: type[Group] = Config) -> dict[str, type[Group]]:
 
 def all_keys(model: type[Group] = Config) -> set[str]:
     """Every dotted key that a config of some kind can have."""
-    keys = set()
+    return set(annotations(model))
+
+
+def keys_taking(kind: type) -> set[str]:
+    """The dotted keys whose value may be of that type, such as `str` or `list`."""
+
+    def takes(annotation: Any) -> bool:
+        parts = typing.get_args(annotation)
+        return annotation is kind or typing.get_origin(annotation) is kind or any(map(takes, parts))
+
+    return {key for key, found in annotations().items() if any(map(takes, found))}
+
+
+def annotations(model: type[Group] = Config) -> dict[str, list[Any]]:
+    """The type of every dotted key, in each kind that has it."""
+    found: dict[str, list[Any]] = {}
     for name, field in model.model_fields.items():
         whole = [field.annotation] if isinstance(field.annotation, type) else []
-        groups = [c for c in kinds_of(name, model).values() or whole if issubclass(c, Group)]
-        keys |= {f"{name}.{key}" for group in groups for key in group.model_fields} if groups else {name}
-    return keys
-
-
-def takes_text(key: str) -> bool:
-    """Whether a key's value is a text of the user's own, rather than a number or one of some words."""
-    group, _, leaf = key.partition(".")
-    if group not in Config.model_fields:
-        return False
-    classes: Any = kinds_of(group).values() or [Config.model_fields[group].annotation]
-    return any(allows_text(c.model_fields[leaf].annotation) for c in classes if leaf in c.model_fields)
-
-
-def allows_text(annotation: Any) -> bool:
-    """Whether any text is of that type."""
-    return annotation is str or any(map(allows_text, typing.get_args(annotation)))
+        groups = [kind for kind in kinds_of(name, model).values() or whole if issubclass(kind, Group)]
+        for key, setting in [(f"{name}.{k}", v) for group in groups for k, v in group.model_fields.items()]:
+            found.setdefault(key, []).append(setting.annotation)
+        if not groups:
+            found[name] = [field.annotation]
+    return found
 
 
 def flatten(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -460,15 +466,27 @@ def explain_composition(message: str, options: Iterable[str] | None = None) -> s
     if missing := re.search(r"Could not find '(.+?)/([^/']*)'", message):
         group, choice = missing.groups()
         return f"{group}={choice}: there is no such choice{suggest(choice, options or [])}"
-    if unknown := re.search(r"Could not override '(.+?)'", message):
+    if unknown := re.search(r"Could not (?:override|delete from config\.) '(.+?)'", message):
         return describe_unknown_key(unknown.group(1).split("@")[0])
-    if unreadable := re.search(r"Error parsing override '(.*?)'\n(.*)", message):
-        word, why = unreadable.groups()
-        return f"{word}: cannot be read as KEY=VALUE ({why})"
+    if refused := re.search(r"Error merging override (.*)\n(.+)", message):
+        word, why = refused.groups()
+        return f"{word}: {why}"
     if keyed := re.search(r"full_key: (\S+)", message):
         return f"{keyed.group(1)}: {message.splitlines()[0]}"
     first = re.sub(r"\s*See https\S+.*", "", message, flags=re.S).strip().splitlines()[0]
     return f"cannot compose the config: {first}"
+
+
+def explain_file(error: Exception, place: Path) -> str:
+    """What is said of a YAML file that cannot be read: the one at `place`, or below it, unless the error names it."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+        return f"{error.problem_mark.name}, line {error.problem_mark.line + 1}: is no YAML ({error.problem})"
+    if isinstance(error, yaml.reader.ReaderError):
+        return f"{error.name}: is no YAML ({error.reason})"
+    if isinstance(error, UnicodeDecodeError):
+        files = [file for file in sorted(place.rglob("*.yaml")) if error.object in file.read_bytes()]
+        return f"{files[0] if files else place}: is not UTF-8; save the file in that encoding"
+    return f"{place}: cannot be read ({getattr(error, 'strerror', None) or str(error).splitlines()[0]})"
 
 
 def describe_choices(root: Path) -> str:
@@ -477,8 +495,12 @@ def describe_choices(root: Path) -> str:
     folders = [root / "conf" / group for group in (*Config.model_fields, "experiment")] + [root / "sweeps"]
     for folder in folders:
         lines.append(f"{'-m ' if folder.name == 'sweeps' else ''}{folder.name}=")
-        for file in sorted(folder.glob("*.yaml")):
-            comment = [line[2:] for line in file.read_text().splitlines() if re.match(r"# (?!@package|python )", line)]
-            sentence = re.split(r"(?<=[.?;:])\s", " ".join(comment).removeprefix("Question: "))[0].rstrip(".;:")
-            lines.append(f"  {file.stem:<27} {sentence}")
+        lines += [f"  {file.stem:<27} {opening_sentence(file)}" for file in sorted(folder.glob("*.yaml"))]
     return "\n".join(lines)
+
+
+def opening_sentence(file: Path) -> str:
+    """The sentence that a YAML file's comment opens with, even if the file is broken."""
+    text = file.read_text(errors="replace") if file.is_file() and os.access(file, os.R_OK) else ""
+    comment = [line[2:] for line in text.splitlines() if re.match(r"# (?!@package|python )", line)]
+    return re.split(r"(?<=[.?;:])\s", " ".join(comment).removeprefix("Question: "))[0].rstrip(".;:")

@@ -1,5 +1,6 @@
 """Where things are: the repo's root, below which everything is that a run reads or leaves, and a user's data file."""
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,9 @@ def locate(values: dict[str, Any]) -> dict[str, Any]:
     path = values["data"].get("path") if isinstance(values.get("data"), dict) else None
     if not isinstance(path, str):
         return values
-    typed = Path(path).expanduser()
-    found = typed.resolve() if typed.exists() else (ROOT / typed).resolve()
-    if not found.exists():
+    typed = Path(path if os.path.exists(path) else os.path.expanduser(path))
+    found = (typed if os.path.exists(typed) else ROOT / typed).resolve()
+    if not os.path.exists(found):
         found = typed.absolute()
     elif found.is_relative_to(ROOT):
         found = found.relative_to(ROOT)

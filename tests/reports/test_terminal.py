@@ -113,9 +113,7 @@ def test_a_real_run_is_listed_and_compared_with_itself(copied_run, tmp_path):
     [
         (["run=1"], "run: no such word; allowed: runs=ID,ID, experiment=NAME"),
         (["runs="], "runs=: a value is missing"),
-        (["runs=,"], "runs=: must be ids of runs with commas between"),
-        (["runs=a1,%"], "runs=%: must be ids of runs"),
-        (["runs=' OR 1=1"], "runs=' OR 1=1: must be ids of runs"),
+        (["runs=a"], "there is no run yet"),
         (["last"], "last: a value is missing"),
         (["last=0"], "last=0: must be a whole number from 1 to 10000"),
         (["best=1e3"], "best=1e3: must be a whole number"),

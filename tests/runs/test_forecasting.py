@@ -217,8 +217,8 @@ def test_any_horizon_and_length(horizon, steps):
     ("which", "words", "said"),
     [
         (None, ("steps=3",), "run=ID is missing: which run?"),
-        (None, ("run=1",), "run=1: must be the id of a run"),
-        (None, ("run=" + "0" * 32,), "run=00000000000000000000000000000000: Run with id="),
+        (None, ("run=x",), "run=x: must be a run's id or its first digits (0-9, a-f), 'last' for the newest"),
+        (None, ("run=" + "0" * 32,), "run=00000000000000000000000000000000: no run begins so"),
         (None, ("run=1", "seed=2"), "seed: no such word; allowed: run=ID, data.path=FILE, data.input=COLUMN, "),
         (None, ("run=1", "steps="), "steps=: a value is missing, as in steps=100"),
         ("ahead", (), "steps is missing: how many samples to forecast"),

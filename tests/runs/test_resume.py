@@ -218,7 +218,10 @@ def test_what_may_not_change_is_refused(stored, changes, message):
 def test_what_may_change_leaves_the_rest_as_it_was(stored):
     run, client = stored
     before = lookup.config_of(client, run).model_dump()
-    after = resume.prepare(run.info.run_id, {"training.steps": 300, "tracking.figures": False}, False).model_dump()
+    changes = {"training.steps": 300, "tracking.figures": False}
+    run_id, config = resume.prepare(run.info.run_id[:10], changes, False)
+    assert run_id == run.info.run_id
+    after = config.model_dump()
     assert after["training"].pop("steps") == 300
     assert after["tracking"].pop("figures") is False
     del before["training"]["steps"], before["tracking"]["figures"]
@@ -227,7 +230,7 @@ def test_what_may_change_leaves_the_rest_as_it_was(stored):
 
 @pytest.mark.parametrize(
     ("run_id", "message"),
-    [("abc", "must be the id of a run"), ("0" * 32, "not found"), ("../../etc/passwd", "must be the id of a run")],
+    [("xyz", "must be a run's id"), ("0" * 32, "no run begins so"), ("../../etc/passwd", "must be a run's id")],
 )
 def test_an_id_that_is_none_is_named(stored, run_id, message):
     with pytest.raises(CannotRunError, match=f"resume={re.escape(run_id)}: .*{message}"):
@@ -243,7 +246,7 @@ def test_a_run_that_cannot_be_resumed_says_why(stored):
     with pytest.raises(ConfigError, match=r"may still be training \(process \d+ on another-machine.*take_over=true"):
         resume.prepare(run_id, {}, take_over=False)
     assert resume.mark_interrupted(client) == []
-    assert resume.prepare(run_id, {}, take_over=True).training.steps == 200
+    assert resume.prepare(run_id, {}, take_over=True)[1].training.steps == 200
     assert client.get_run(run_id).info.status == "KILLED"
 
     client.set_terminated(run_id, "FAILED")
@@ -260,7 +263,7 @@ def test_a_run_that_cannot_be_resumed_says_why(stored):
 
 def test_code_that_makes_other_data_cannot_go_on_with_a_run(stored):
     run, client = stored
-    config = resume.prepare(run.info.run_id, {"training.steps": 300}, take_over=False)
+    _, config = resume.prepare(run.info.run_id, {"training.steps": 300}, take_over=False)
     tracked = tracking.TrackedRun.resume(client, config, client.get_run(run.info.run_id))
     tracked.sender.shutdown()
     made_of = setup.set_up(config, setup.make_source(config), Console(quiet=True), part=None)
@@ -310,7 +313,7 @@ def test_checkpoints_of_another_config_or_with_nothing_left_are_passed_over(stor
     config = lookup.config_of(client, run)
     own = artifacts_of(store_folder(client), run_id) / "checkpoint/checkpoint.npz"
     assert resume.newest_checkpoint(client, run_id, config) == (None, [])  # all 200 steps are done
-    longer = resume.prepare(run_id, {"training.steps": 201}, take_over=False)
+    _, longer = resume.prepare(run_id, {"training.steps": 201}, take_over=False)
     found, faults = resume.newest_checkpoint(client, run_id, longer)
     assert (found.step, faults) == (200, [])
     saved = checkpoint.load(own)

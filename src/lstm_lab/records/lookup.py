@@ -3,7 +3,7 @@
 import itertools
 import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,21 +20,101 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
+PAGES = 50_000  # as many runs as MLflow gives in one answer
 
-def find_run(client: "MlflowClient", word: str, run_id: str) -> "Run":
-    """The run of that id; `word` is what the user named it by. StoreError if there is none, or it was deleted."""
+
+def find_run(client: "MlflowClient", word: str, name: str) -> "Run":
+    """The run that a user means by `word=name`; ConfigError if there is none, or more than one.
+
+    A name is an id or its first digits, `last` for the newest run, or a study for its best trial.
+    """
+    return find_runs(client, word, [name])[0]
+
+
+def find_runs(client: "MlflowClient", word: str, names: Sequence[str]) -> "list[Run]":
+    """The runs that are meant, as for `find_run`, in their order and each once; many whole ids take one query."""
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    whole = ", ".join(f"'{name}'" for name in names if re.fullmatch("[0-9a-f]{32}", name))
+    known = client.search_runs(experiments, f"attributes.run_id IN ({whole})", max_results=len(names)) if whole else []
+    found = {run.info.run_id: run for run in known}
+    if not set(names) <= found.keys():
+        best = best_of_studies(client, experiments)
+        names = rejoined(names, best)
+        for name in set(names) - found.keys():
+            if name == "last":
+                found[name] = newest(client, experiments, word)
+            elif name in best:
+                found[name] = best_trial(client, f"{word}={name}", best[name])
+            else:
+                found[name] = only_one(client, experiments, word, name)
+    return list({found[name].info.run_id: found[name] for name in names}.values())
+
+
+def rejoined(names: Sequence[str], studies: Container[str]) -> list[str]:
+    """The names, where those of studies were cut at their commas."""
+    whole, left = [], list(names)
+    while left:
+        length = next((n for n in range(len(left), 1, -1) if ",".join(left[:n]) in studies), 1)
+        whole.append(",".join(left[:length]))
+        del left[:length]
+    return whole
+
+
+def newest(client: "MlflowClient", experiments: list[str], word: str) -> "Run":
+    """The run of src/train.py that began last, be it a trial; a study's own page is none."""
+    ours = "tags.`mlflow.source.name` = 'src/train.py' AND tags.sweep IS NULL"
+    for run in client.search_runs(experiments, ours, max_results=1, order_by=["attributes.start_time DESC"]):
+        return run
+    raise ConfigError(f"{word}=last: there is no run yet (looked for in {store.tracking_uri()})")
+
+
+def best_of_studies(client: "MlflowClient", experiments: list[str]) -> dict[str, str]:
+    """The id of each study's best trial by the study's name, '' if it has none yet; of namesakes the newest counts."""
+    order = ["attributes.start_time ASC"]
+    pages = client.search_runs(experiments, "tags.sweep = 'parent'", max_results=PAGES, order_by=order)
+    return {page.data.tags.get("study", ""): page.data.tags.get("best_run", "") for page in pages}
+
+
+def best_trial(client: "MlflowClient", named: str, run_id: str) -> "Run":
+    """The best trial of the study that the user named."""
     from mlflow.exceptions import MlflowException
 
-    if not re.fullmatch("[0-9a-f]{32}", run_id):
-        raise ConfigError(f"{word}={run_id}: must be the id of a run, the 32 hexadecimal digits that each run prints")
+    if not run_id:
+        raise ConfigError(f"{named}: that study has no best trial yet")
     try:
-        run = client.get_run(run_id)
+        return present(client.get_run(run_id), named)
     except MlflowException as error:
-        raise StoreError(f"{word}={run_id}: {store.first_line(error)} (looked for in {store.tracking_uri()})") from None
-    if run.info.lifecycle_stage != "active":
-        raise StoreError(
-            f"{word}={run_id}: that run was deleted; `mlflow runs restore --run-id {run_id}` takes it back"
+        raise ConfigError(f"{named}: its best trial is gone ({store.first_line(error)})") from None
+
+
+def only_one(client: "MlflowClient", experiments: list[str], word: str, start: str) -> "Run":
+    """The one run whose id begins so."""
+    from mlflow.entities import ViewType
+
+    if not re.fullmatch("[0-9a-f]{1,32}", start):
+        raise ConfigError(
+            f"{word}={start}: must be a run's id or its first digits (0-9, a-f), 'last' for the newest, or the name of "
+            f"a study for its best trial; `{typed('report')}` lists the runs"
         )
+    begins = f"attributes.run_id LIKE '{start}%'"
+    found = client.search_runs(experiments, begins, max_results=5)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        examples = ", ".join(run.info.run_id[: len(start) + 6] for run in found)
+        raise ConfigError(f"{word}={start}: several runs begin so ({examples}, ...); give more digits")
+    anywhere = [found.experiment_id for found in client.search_experiments(view_type=ViewType.ALL)]
+    for run in client.search_runs(anywhere, begins, ViewType.DELETED_ONLY, max_results=1):
+        return present(run, f"{word}={start}")
+    where = f"looked for in {store.tracking_uri()}"
+    raise ConfigError(f"{word}={start}: no run begins so, nor is a study called so ({where})")
+
+
+def present(run: "Run", named: str) -> "Run":
+    """The run; ConfigError if it was deleted."""
+    if run.info.lifecycle_stage != "active":
+        command = store.mlflow_command("runs", "restore", "--run-id", run.info.run_id)
+        raise ConfigError(f"{named}: that run was deleted; `{command}` takes it back")
     return run
 
 

@@ -10,13 +10,16 @@ import functools
 import http.client
 import logging
 import os
+import shlex
 import sqlite3
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lstm_lab.commandline import python
 from lstm_lab.config import CannotRunError
 from lstm_lab.paths import ROOT
 from lstm_lab.runtime import loading
@@ -24,8 +27,15 @@ from lstm_lab.runtime import loading
 if TYPE_CHECKING:  # mlflow takes a second or two to import, and a refused config must not wait for it
     from mlflow import MlflowClient
 
-LOCAL_URI = f"sqlite:///{ROOT}/mlflow.db"
 ARTIFACTS = "/mlruns/artifacts"
+
+
+def sqlite_uri(database: Path) -> str:
+    """The address of an SQLite database, with escapes for what an address, or Optuna in one, takes for its own."""
+    return "sqlite:///" + str(database).translate({ord(char): f"%{ord(char):02X}" for char in "%?#{}"})
+
+
+LOCAL_URI = sqlite_uri(ROOT / "mlflow.db")
 
 
 class StoreError(CannotRunError):
@@ -78,8 +88,22 @@ def check_store() -> None:
 
 def artifact_folder() -> Path:
     """Where artifacts go when no server keeps them: below mlruns/, or beside another SQLite database."""
-    path = tracking_uri().partition("sqlite:///")[2]
-    return ROOT / ARTIFACTS.strip("/") if is_local_store() or not path else Path(path).resolve().parent / "artifacts"
+    database = database_file()
+    if is_local_store() or not database:
+        return ROOT / ARTIFACTS.strip("/")
+    return database.resolve().parent / "artifacts"
+
+
+def database_file() -> Path | None:
+    """The file of the store's database, if that is SQLite's."""
+    path = tracking_uri().partition("sqlite:///")[2].partition("?")[0]
+    return Path(urllib.parse.unquote(path)) if path else None
+
+
+def mlflow_command(*words: str) -> str:
+    """What to type for a command of MLflow's own that is to work on this store."""
+    where = [f"MLFLOW_TRACKING_URI={shlex.quote(LOCAL_URI)}"] if is_local_store() else []
+    return " ".join([*where, shlex.join([python(), "-m", "mlflow", *words])])
 
 
 @functools.cache
@@ -131,7 +155,7 @@ def create_database(database: Path) -> None:
     if not database.exists():
         unfinished = database.with_suffix(".db.new")
         unfinished.unlink(missing_ok=True)
-        MlflowClient(f"sqlite:///{unfinished}")
+        MlflowClient(sqlite_uri(unfinished))
         unfinished.rename(database)
 
 
@@ -173,7 +197,7 @@ def find_or_create_experiment(client: "MlflowClient", name: str) -> str:
     if experiment.lifecycle_stage != "active":
         raise StoreError(
             f"tracking.experiment='{name}': that experiment was deleted in MLflow; take it back with "
-            f"`mlflow experiments restore -x {experiment.experiment_id}` or choose another name"
+            f"`{mlflow_command('experiments', 'restore', '-x', experiment.experiment_id)}` or choose another name"
         )
     if is_local_store() and experiment.artifact_location.startswith("mlflow-artifacts:"):
         raise StoreError(

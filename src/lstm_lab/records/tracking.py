@@ -26,6 +26,8 @@ if TYPE_CHECKING:  # mlflow takes a second or two to import, and a refused confi
 
 BATCH = 1000  # metrics that MLflow takes in one call
 FLUSH_SECONDS = 3.0
+SHORTEST_CUT = 250  # characters of a parameter that every version of MLflow keeps
+NAME = 60  # characters of a file's name in a run's name
 TAG = 4000  # characters of a tag's value that every store takes
 
 
@@ -36,7 +38,12 @@ def default_run_name(config: Config) -> str:
     """
     model, optimizer, seed = config.model, config.optimizer, config.training.seed
     who = f"{model.cell}{model.cell_size}-{optimizer.name}{optimizer.learning_rate:g}-seed{seed}"
-    return f"{who}-{time.strftime('%m%d-%H%M%S')}-{config.data.name}"
+    return f"{who}-{time.strftime('%m%d-%H%M%S')}-{config.data.name[:NAME]}"
+
+
+def is_kept(param: str, text: str) -> bool:
+    """Whether the parameter in the store is that text: MLflow cuts a long one."""
+    return param == text or (len(param) >= SHORTEST_CUT and text.startswith(param))
 
 
 def color(hue: float) -> str:
@@ -91,7 +98,8 @@ class TrackedRun:
         from mlflow.entities import Dataset, DatasetInput, InputTag, Param, RunTag
 
         params, known = as_params(self.config), self.run.data.params
-        tags = {f"changed.{key}": value for key, value in params.items() if known.get(key, value) != value}
+        changed = {key: text for key, text in params.items() if key in known and not is_kept(known[key], text)}
+        tags = {f"changed.{key}": text for key, text in changed.items()}
         tags |= digests | config_tags(self.config)
         self.client.log_batch(
             self.run_id,

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lstm_lab.commandline import typed
 from lstm_lab.config import Config, ConfigError, suggest
 from lstm_lab.records import lookup, processes, store
 from lstm_lab.runs import metrics
@@ -32,10 +31,11 @@ NO_CONFIG = ""  # a setting's value where a run has no config at all
 
 @dataclass(frozen=True)
 class Choice:
-    """Which runs are meant: those of `runs` (ids or their beginnings), or what else is said of them.
+    """Which runs are meant: those of `runs` (as `lookup.find_run` takes them), or what else is said of them.
+
 
     Of all runs of the experiment that pass MLflow's filter, the `last` ones, or with `best` so many of each data set,
-    the best ones first. ConfigError if one of `runs` is no id.
+    the best ones first.
     """
 
     runs: Sequence[str] = ()
@@ -43,14 +43,6 @@ class Choice:
     filter: str = ""
     last: int = 20
     best: int | None = None
-
-    def __post_init__(self) -> None:
-        for word in self.runs:
-            if not re.fullmatch("[0-9a-f]{1,32}", word):
-                raise ConfigError(
-                    f"runs={word}: must be ids of runs with commas between, or their first digits (0-9, a-f); "
-                    f"`{typed('report')}` lists them"
-                )
 
 
 @dataclass(frozen=True)
@@ -115,7 +107,7 @@ def choose(client: "MlflowClient", choice: Choice) -> list[Facts]:
             near = suggest(choice.experiment, experiments.values())
             raise ConfigError(f"experiment={choice.experiment}: there is no such experiment{near}")
     if choice.runs:
-        found = named(client, ids, choice.runs)
+        found = lookup.find_runs(client, "runs", choice.runs)
     else:
         try:
             found = search(client, ids, choice)
@@ -153,35 +145,6 @@ def rank(error: float) -> float:
 def ranking(chosen: Sequence[Facts]) -> str:
     """The metric by which runs of one data set are ranked."""
     return metrics.ranked_by({key: value for facts in chosen for key, value in facts.metrics.items()})
-
-
-def named(client: "MlflowClient", experiments: list[str], ids: Sequence[str]) -> "list[Run]":
-    """The runs whose ids begin as given, in that order; ConfigError if one is not there or not the only one."""
-    whole = ", ".join(f"'{word}'" for word in ids if len(word) == 32)
-    found = client.search_runs(experiments, f"attributes.run_id IN ({whole})", max_results=len(ids)) if whole else []
-    by_word = {run.info.run_id: run for run in found}
-    for word in ids:
-        if word not in by_word:
-            by_word[word] = only_one(client, experiments, word)
-    return list({by_word[word].info.run_id: by_word[word] for word in ids}.values())
-
-
-def only_one(client: "MlflowClient", experiments: list[str], start: str) -> "Run":
-    """The one run whose id begins so."""
-    from mlflow.entities import ViewType
-
-    begins = f"attributes.run_id LIKE '{start}%'"
-    found = client.search_runs(experiments, begins, max_results=5)
-    if len(found) == 1:
-        return found[0]
-    if found:
-        examples = ", ".join(run.info.run_id[: len(start) + 6] for run in found)
-        raise ConfigError(f"runs={start}: several runs begin so ({examples}, ...); give more digits")
-    for run in client.search_runs(experiments, begins, ViewType.DELETED_ONLY, max_results=1):
-        raise ConfigError(
-            f"runs={start}: that run was deleted; `mlflow runs restore --run-id {run.info.run_id}` takes it back"
-        )
-    raise ConfigError(f"runs={start}: no run begins so (looked for in {store.tracking_uri()})")
 
 
 def facts_of(run: "Run", experiment: str) -> Facts:

@@ -40,8 +40,8 @@ def report(choice: Choice, page: Path | None, command: str, console: Console) ->
     if page:
         check_page(page)
     store.check_store()
-    database = store.tracking_uri().partition("sqlite:///")[2]
-    if database and not Path(database).exists():  # opening it would make one
+    database = store.database_file()
+    if database and not database.exists():  # opening it would make one
         raise ConfigError(f"there is no run yet ({database} is not there); `make train` makes one")
     try:
         with console.status("opening the store") if console.is_terminal else contextlib.nullcontext():
@@ -79,7 +79,7 @@ def check_page(page: Path) -> None:
         raise ConfigError(f"html={page}: must be the name of a file that ends in .html")
     if page.parent == REPORTS:  # made when there is a page
         return
-    if not page.parent.is_dir() or page.is_dir() or not os.access(page.parent, os.W_OK):
+    if not os.path.isdir(page.parent) or os.path.isdir(page) or not os.access(page.parent, os.W_OK):
         raise ConfigError(f"html={page}: must be a file in a folder that is there and can be written")
 
 

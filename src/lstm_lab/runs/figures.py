@@ -1,5 +1,7 @@
 """The pictures of a run: its cost, its fit, the curve continued, the fit as an animation. Arrays in, figures out."""
 
+import contextlib
+import functools
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -7,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib import font_manager, rcParams
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
     from lstm_lab.runs.observers import Frames
     from lstm_lab.science.evaluation import Evaluation
 
+LONGEST_LABEL = 80  # characters of a text of the user's
 SHOWN_SAMPLES = 400  # of a curve: with the default spacing about two periods
 TARGET: dict[str, Any] = {"color": "tab:red", "linestyle": "-", "linewidth": 2.0, "label": "target"}
 PREDICTION: dict[str, Any] = {"color": "tab:blue", "linestyle": "--", "linewidth": 2.0, "label": "prediction"}
@@ -31,6 +35,41 @@ def new_figure(rows: int = 1, height_ratios: Sequence[float] | None = None, size
     return figure, list(axes)
 
 
+def drawable(text: str) -> str:
+    """A user's text as matplotlib draws it: letter for letter, with an escape for one that no installed font has."""
+    text = text if len(text) <= LONGEST_LABEL else text[: LONGEST_LABEL - 3] + "..."
+    lacking = without_font(frozenset(text))
+    shown = "".join(ascii(char)[1:-1] if char in lacking else char for char in text)
+    return (" " if text.startswith("_") else "") + shown.replace("$", r"\$")  # a legend leaves out what begins with _
+
+
+def set_title(ax: Axes, title: str, **style: Any) -> None:
+    """Writes the title in the fonts that it needs: the axes may be older than these."""
+    ax.set_title(drawable(title), fontfamily=rcParams["font.family"], **style)
+
+
+@functools.cache
+def without_font(letters: frozenset[str]) -> set[str]:
+    """The letters that no installed font has. Fonts that the others need come behind matplotlib's usual one."""
+    usual = font_manager.findfont(font_manager.FontProperties())
+    left = letters - letters_of(usual, letters)
+    for path in sorted(font_manager.findSystemFonts(), key=lambda path: ("Regular" not in path, path)) if left else ():
+        if found := letters_of(path, left):
+            font_manager.fontManager.addfont(path)
+            name = font_manager.get_font(path).family_name
+            rcParams["font.family"] = list(dict.fromkeys([*rcParams["font.family"], name]))
+            left -= found
+    return set(left)
+
+
+def letters_of(path: str, letters: frozenset[str]) -> frozenset[str]:
+    """Those of the letters that the font in this file has; none of a font that matplotlib cannot draw with."""
+    with contextlib.suppress(Exception):  # whatever FreeType has to say of a broken file
+        font = font_manager.get_font(path)
+        return frozenset(char for char in letters if font.scalable and font.get_char_index(ord(char)))
+    return frozenset()
+
+
 def cost_figure(costs: np.ndarray, title: str) -> Figure:
     """The cost [steps] of every step on a log scale, with its mean over 20 steps; a long curve is thinned."""
     figure, [ax] = new_figure()
@@ -40,7 +79,7 @@ def cost_figure(costs: np.ndarray, title: str) -> Figure:
         mean = costs[steps[:, None] - np.arange(20)].mean(axis=1)
         ax.plot(steps, mean, color="tab:orange", linewidth=2, label="mean of 20 steps")
     ax.legend(frameon=False)
-    ax.set_title(title)
+    set_title(ax, title)
     return figure
 
 
@@ -69,7 +108,7 @@ def fit_figure(
     starts.set_xticks(x[::window], labels=[])
     starts.tick_params(direction="in", length=5, color="gray")
     starts.set_xlabel(note, color="gray")
-    ax.set_title(title)
+    set_title(ax, title)
     figure.legend(loc="outside lower center", frameon=False, ncols=2)
     return figure
 
@@ -99,7 +138,7 @@ def continued_figure(evaluated: "Evaluation", x_label: str, title: str) -> Figur
         ax.text(0.01, 1.01, "trained on: shaded", transform=ax.transAxes, color="gray")
     ax.margins(x=0, y=0.2)
     ax.set_xlabel(x_label)
-    ax.set_title(title, pad=20)
+    set_title(ax, title, pad=20)
     figure.legend(loc="outside lower center", frameon=False, ncols=3)
     return figure
 
@@ -112,12 +151,12 @@ def forecast_figure(
     A prediction beyond the known values is drawn beside them, one of the same samples below them, in its own units.
     """
     figure, axes = new_figure(1 if len(samples) > len(known) else 2)
-    axes[0].plot(samples[: len(known)], known, **TARGET | {"label": known_label})
+    axes[0].plot(samples[: len(known)], known, **TARGET | {"label": drawable(known_label)})
     axes[-1].plot(samples[-len(predicted) :], predicted, **PREDICTION)
     for ax in axes:
         ax.margins(x=0)
     axes[-1].set_xlabel("sample of the series")
-    axes[0].set_title(title, fontsize="medium")
+    set_title(axes[0], title, fontsize="medium")
     figure.legend(loc="outside lower center", frameon=False, ncols=2)
     return figure
 

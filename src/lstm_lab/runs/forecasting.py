@@ -12,7 +12,7 @@ import numpy as np
 from lstm_lab import runtime
 from lstm_lab.commandline import complain
 from lstm_lab.config import Config, ConfigError, Csv
-from lstm_lab.paths import ROOT, locate
+from lstm_lab.paths import ROOT, locate, short_name
 from lstm_lab.records import lookup, store
 from lstm_lab.records.store import StoreError
 from lstm_lab.science import series
@@ -25,17 +25,18 @@ if TYPE_CHECKING:
     from lstm_lab.science.evaluation import Predict
 
 AT_ONCE = 1000  # samples that the model goes through in one call
+LONGEST_NAME = 255  # bytes of a file's name that file systems take
 SHOWN = 300  # samples that the picture shows of the series
 
 
-def forecast(run_id: str, path: str | None, column: str | None, steps: str | None, out: str | None) -> list[Path]:
+def forecast(name: str, path: str | None, column: str | None, steps: str | None, out: str | None) -> list[Path]:
     """Writes the forecast and its picture and returns where. ConfigError or StoreError if it cannot be made.
 
     A picture that cannot be drawn is named on the standard error; the forecast is there without it.
     """
     store.check_store()
     client = store.open_store()
-    run = lookup.find_run(client, "run", run_id)
+    run = lookup.find_run(client, "run", name)
     config = lookup.config_of(client, run)
     horizon = config.data.horizon if isinstance(config.data, Csv) else None
     length = check_steps(steps, horizon)
@@ -130,13 +131,15 @@ def find_input(config: Config, path: str | None, column: str | None) -> tuple[Pa
 def find_target(run: "Run", file: Path, out: str | None) -> Path:
     """Where the forecast goes; ConfigError if it cannot be written there, or would overwrite the series."""
     folder = ROOT / "mlruns/forecasts"
-    target = Path(out).expanduser().absolute() if out else folder / f"{run.info.run_id[:8]}-{file.stem}.csv"
+    target = Path(out).expanduser().absolute() if out else folder / f"{short_name(file.stem, run.info.run_id[:8])}.csv"
     if target.suffix != ".csv":
         raise ConfigError(f"out={out}: must end with .csv")
     if out is None:
         target.parent.mkdir(parents=True, exist_ok=True)
-    if not target.parent.is_dir() or not os.access(target.parent, os.W_OK):
+    if not os.path.isdir(target.parent) or not os.access(target.parent, os.W_OK):
         raise ConfigError(f"out={out}: {target.parent} is no folder that this user can write to")
+    if len(os.fsencode(target.name)) > LONGEST_NAME:
+        raise ConfigError(f"out={out}: the name must have at most {LONGEST_NAME} bytes")
     if target.resolve() == file.resolve() or target.is_dir():
         raise ConfigError(f"out={out}: is the series itself, or a folder; name another file")
     return target
@@ -199,7 +202,7 @@ def beyond(
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Where to write what is at `path` once it is written whole, and never before."""
-    unfinished = path.with_name(f"{os.getpid()}.unfinished")
+    unfinished = path.with_name(f".{os.getpid()}.unfinished")  # never longer than a file system takes
     try:
         yield unfinished
         unfinished.rename(path)

@@ -1,6 +1,5 @@
 """Reproducing: a tracked run is trained again from what the store has of it, and the two are compared bit by bit."""
 
-import json
 import math
 import os
 import subprocess
@@ -17,9 +16,9 @@ from rich.console import Console
 
 from lstm_lab import runtime
 from lstm_lab.commandline import say
-from lstm_lab.config import CannotRunError, Config, flatten
+from lstm_lab.config import CannotRunError, Config, as_params
 from lstm_lab.paths import ROOT
-from lstm_lab.records import lookup, provenance, store
+from lstm_lab.records import lookup, provenance, store, tracking
 from lstm_lab.records.provenance import Provenance
 from lstm_lab.records.store import StoreError
 from lstm_lab.runs import resume, run, setup, watching
@@ -49,9 +48,10 @@ class Verdict:
     text: str
 
 
-def fetch(client: "MlflowClient", run_id: str) -> Original:
-    """Reads a run from the store; StoreError names what of it is missing."""
-    found = lookup.find_run(client, "run", run_id)
+def fetch(client: "MlflowClient", name: str) -> Original:
+    """Reads a run from the store, named as for `lookup.find_run`; StoreError says what of it is missing."""
+    found = lookup.find_run(client, "run", name)
+    run_id = found.info.run_id
     config = lookup.config_of(client, found)
     with tempfile.TemporaryDirectory() as folder:
         try:
@@ -69,11 +69,12 @@ def fetch(client: "MlflowClient", run_id: str) -> Original:
     return Original(found, config, made_by, costs, weights)
 
 
-def reproduce(run_id: str, tolerance: float, console: Console) -> Verdict:
-    """Trains the run again as a new run, compares, and leaves the verdict on both."""
+def reproduce(name: str, tolerance: float, console: Console) -> Verdict:
+    """Trains the run of that name again as a new run, compares, and leaves the verdict on both."""
     store.check_store()
     client = store.open_store()
-    original = fetch(client, run_id)
+    original = fetch(client, name)
+    run_id = original.run.info.run_id
     settings = original.config.training
     runtime.start_tensorflow(settings.level, settings.threads)  # sets variables that are compared below
     differing = differences(original)
@@ -105,9 +106,8 @@ def differences(original: Original) -> list[str]:
     if file_then != file_now:
         found.insert(0, f"the file {params['data.path']}: its SHA-256 was {file_then} then, is {file_now} now")
     changed = {key.removeprefix("changed.") for key in original.run.data.tags if key.startswith("changed.")}
-    for key, value in flatten(original.config.model_dump()):
-        text = json.dumps(value) if isinstance(value, list) else str(value)
-        if key not in changed and params.get(key, text) != text:
+    for key, text in as_params(original.config).items():
+        if key not in changed and key in params and not tracking.is_kept(params[key], text):
             found.insert(
                 0, f"config.yaml was changed: {key} is {text} there, and {params[key]} in the run's parameters"
             )
@@ -164,11 +164,11 @@ def compare(
     return Verdict(False, False, f"differs {found}{cause}")
 
 
-def reproduce_in_checkout(run_id: str, words: Sequence[str]) -> int:
-    """Reproduces in a temporary worktree with the run's own code; `words` are the command's. Returns its exit code."""
+def reproduce_in_checkout(name: str, words: Sequence[str]) -> int:
+    """Reproduces in a temporary worktree with the run's own code; `words` are the command's others. Its exit code."""
     store.check_store()
     client = store.open_store()
-    lookup.find_run(client, "run", run_id)
+    run_id = lookup.find_run(client, "run", name).info.run_id
     made_by = lookup.provenance_of(client, run_id)
     if made_by is None or not made_by.facts.get("commit"):
         raise StoreError(f"run={run_id}: its commit is not known, so it cannot be checked out")
@@ -177,7 +177,7 @@ def reproduce_in_checkout(run_id: str, words: Sequence[str]) -> int:
         if not script.exists():
             raise CannotRunError(f"commit {made_by.facts['commit']} is older than src/reproduce.py")
         environment = {**os.environ, "MLFLOW_TRACKING_URI": store.tracking_uri()}
-        return subprocess.call([sys.executable, str(script), *words], env=environment)
+        return subprocess.call([sys.executable, str(script), f"run={run_id}", *words], env=environment)
 
 
 @contextmanager

@@ -59,10 +59,11 @@ def command(run_id: str) -> str:
     return typed("train", f"resume={run_id}")
 
 
-def prepare(run_id: str, changes: Mapping[str, Any], take_over: bool, verbose: bool = False) -> Config:
-    """The config to go on with: the run's own with `changes`; ConfigError or StoreError if it cannot be.
+def prepare(named: str, changes: Mapping[str, Any], take_over: bool, verbose: bool = False) -> tuple[str, Config]:
+    """The id of a run and the config to go on with: its own with `changes`; ConfigError or StoreError if it cannot be.
 
-    With `take_over`, a run that another machine left RUNNING is marked KILLED first.
+    `named` is as in `lookup.find_run`. With `take_over`, a run that another machine left RUNNING is first marked
+    KILLED.
     """
     for key in changes:
         if key not in MAY_CHANGE:
@@ -72,7 +73,8 @@ def prepare(run_id: str, changes: Mapping[str, Any], take_over: bool, verbose: b
             )
     store.check_store()
     client = store.open_store(verbose)
-    run = lookup.find_run(client, "resume", run_id)
+    run = lookup.find_run(client, "resume", named)
+    run_id = run.info.run_id
     refuse_hopeless(run)
     refuse_running(run, take_over)
     stored = lookup.config_of(client, run)
@@ -91,7 +93,7 @@ def prepare(run_id: str, changes: Mapping[str, Any], take_over: bool, verbose: b
         )
     if take_over and run.info.status == "RUNNING":
         client.set_terminated(run_id, "KILLED")
-    return wanted
+    return run_id, wanted
 
 
 def refuse_hopeless(run: "Run") -> None:

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.markup import escape
 
+from lstm_lab.commandline import say
 from lstm_lab.config import Config, ConfigError
 from lstm_lab.records import store, tracking
 from lstm_lab.runs import keeping, resume, setup, telling, watching
@@ -88,6 +88,5 @@ def announce_interrupted(client: "MlflowClient", console: Console) -> None:
         how = resume.command(found.info.run_id)
         if "study" in found.data.tags:
             how = "its command, typed again"
-        name = escape(found.info.run_name)
-        console.print(f"[yellow]cut short by a killed process:[/] {name}; to go on: {how}", soft_wrap=True)
+        say(console, f"cut short by a killed process: {found.info.run_name}; to go on: {how}", "yellow")
     resume.forget_finished(client)

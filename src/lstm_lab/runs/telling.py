@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from lstm_lab.commandline import say
 from lstm_lab.config import WATCHING, Config
 from lstm_lab.records import store
 from lstm_lab.runs import resume
@@ -24,10 +25,13 @@ CONTRADICTED = "from step {:,} on, the costs trained now are not those stored be
 def describe(config: Config) -> Table:
     """What is about to run, one line a group: its kind, then its settings."""
     table = Table.grid(padding=(0, 2))
+    table.add_column()
+    table.add_column(overflow="fold")
     for group, settings in config.model_dump(exclude=WATCHING).items():
         kind = Config.model_fields[group].discriminator
-        values = [f"{key} {value}" for key, value in settings.items() if key != kind and value is not None]
-        table.add_row(f"[bold]{group}", ("[cyan]" + settings[kind] + "[/]: " if kind else "") + ", ".join(values))
+        values = ", ".join(f"{key} {value}" for key, value in settings.items() if key != kind and value is not None)
+        told = Text.assemble((settings[kind], "cyan"), f": {values}") if kind else Text(values)
+        table.add_row(Text(group, "bold"), told)
     return table
 
 
@@ -57,17 +61,16 @@ def baselines_in_words(metrics: Mapping[str, float]) -> str:
 def report(console: Console, tracked: "TrackedRun", result: "Result") -> None:
     """The end of the run in the terminal: how it went, where it is, how to look at it."""
     if result.reason:
-        console.print(f"[bold red]{result.status}[/]: {escape(result.reason)}", highlight=False, soft_wrap=True)
+        say(console, f"{result.status}: {result.reason}", "red")
     if result.status == "KILLED":
-        console.print(f"go on: {resume.command(result.run_id)}", highlight=False, soft_wrap=True)
+        say(console, f"go on: {resume.command(result.run_id)}")
     if tracked.contradicted is not None:
-        console.print(f"[bold yellow]{CONTRADICTED}[/]".format(tracked.contradicted), soft_wrap=True)
+        say(console, CONTRADICTED.format(tracked.contradicted), "bold yellow")
     figures = "   ".join(f"{key} {result.metrics[key]:.4g}" for key in SHOWN if key in result.metrics)
-    console.print(figures, highlight=False, soft_wrap=True)
+    say(console, figures)
     if mse := result.metrics.get("evaluation.mse"):
         metrics = {key.removeprefix("evaluation."): value for key, value in result.metrics.items()}
-        words = f"never trained on: mean squared error {mse:.3g}; {baselines_in_words(metrics)}"
-        console.print(words, highlight=False, soft_wrap=True)
-    console.print(f"run {escape(tracked.name)} ({result.run_id})", highlight=False, soft_wrap=True)
+        say(console, f"never trained on: mean squared error {mse:.3g}; {baselines_in_words(metrics)}")
+    say(console, f"run {tracked.name} ({result.run_id})")
     look = "" if store.tracking_uri().startswith("http") else "`make ui`, then "
-    console.print(f"look at it: {look}{tracked.url()}", highlight=False, soft_wrap=True)
+    say(console, f"look at it: {look}{tracked.url()}")

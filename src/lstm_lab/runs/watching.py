@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from lstm_lab.config import Config, Training
-from lstm_lab.paths import ROOT
+from lstm_lab.paths import ROOT, short_name
 
 if TYPE_CHECKING:  # these import TensorFlow or MLflow, and a refused config must not wait for them
     from lstm_lab.records.checkpoint import Checkpoint
@@ -105,7 +105,7 @@ def watchers_of(
         folder, digest = resume.folder_of(tracked.run_id), resume.digest(setup.config)
         saver = observers.Saver(folder, wanted.checkpoint_seconds, digest, setup.program, record)
     if writable and wanted.tensorboard:
-        events = ROOT / "mlruns/tensorboard" / f"{tracked.name}-{tracked.run_id[:6]}"
+        events = ROOT / "mlruns/tensorboard" / short_name(tracked.name, tracked.run_id[:6])
         tensorboard = observers.TensorBoard(events, settings.steps, wanted.metric_points, graph)
     return Watchers(
         record,

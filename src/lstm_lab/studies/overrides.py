@@ -13,6 +13,7 @@ from hydra.errors import HydraException
 from lstm_lab import commandline, config
 from lstm_lab.paths import ROOT, locate
 from lstm_lab.runs.resume import MAY_CHANGE
+from lstm_lab.words import TEXTS
 
 
 def parse(words: Sequence[str]) -> list[Override]:
@@ -55,7 +56,7 @@ def choice(value: Any) -> Any:
 
 def words_of(params: Mapping[str, Any]) -> list[str]:
     """The overrides that give these values; what `choice` made of a list becomes one again."""
-    lists = {key for key, value in params.items() if str(value)[:1] in ("[", "{") and not config.takes_text(key)}
+    lists = {key for key, value in params.items() if str(value)[:1] in ("[", "{") and key not in TEXTS}
     return [f"{key}={value if key in lists else in_words(value)}" for key, value in params.items()]
 
 

@@ -29,6 +29,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from lstm_lab.config import CannotRunError, ConfigError
 from lstm_lab.paths import ROOT
 from lstm_lab.records.processes import is_gone, this_process
+from lstm_lab.records.store import sqlite_uri
 from lstm_lab.studies import overrides
 
 INSTALL = ".venv/bin/python $(ls bootstrap/pip-*.whl)/pip install"  # .venv itself holds no pip
@@ -235,9 +236,9 @@ def create_database(database: Path) -> str:
     if not database.exists():
         unfinished = database.with_suffix(".db.new")
         unfinished.unlink(missing_ok=True)
-        optuna.storages.RDBStorage(f"sqlite:///{unfinished}").engine.dispose()
+        optuna.storages.RDBStorage(sqlite_uri(unfinished)).engine.dispose()
         unfinished.rename(database)
-    return f"sqlite:///{database}"
+    return sqlite_uri(database)
 
 
 @contextlib.contextmanager

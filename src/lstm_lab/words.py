@@ -1,0 +1,192 @@
+"""What a user types for Hydra, in words that Hydra reads as they are meant.
+
+A key that takes text takes it as typed, whatever its characters mean to Hydra. A value that Hydra cannot read is text
+too: the check of the config then names it, and what its key takes.
+"""
+
+import argparse
+import collections
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from hydra._internal.utils import get_args_parser
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, Quote, QuotedString
+from hydra.errors import HydraException
+from omegaconf.errors import GrammarParseError
+from omegaconf.grammar_parser import parse as parse_interpolations
+
+from lstm_lab import config
+from lstm_lab.commandline import check_letters, typed
+from lstm_lab.config import ConfigError
+from lstm_lab.paths import ROOT
+
+HYDRAS_TEXTS = {"hydra.sweeper.study_name", "hydra.sweeper.storage.url", "hydra.sweep.dir", "hydra.run.dir"}
+TEXTS = {"resume", *config.keys_taking(str), *HYDRAS_TEXTS}
+FLAGS = ("--help", "-m", "--cfg job", "--resolve", "--package KEY", "--info", "--config-dir FOLDER", "--hydra-help")
+QUOTED = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"", re.S)
+TARGET = re.compile(r"(^|[.+{,\s'\"])_target_['\"]?\s*[=:]")
+
+
+def for_hydra(arguments: Sequence[str]) -> list[str]:
+    """The arguments as Hydra reads them, flags first; ConfigError names one that cannot be meant."""
+    check_letters(arguments)
+    read = read_flags(arguments)
+    overrides, flags = list(read.overrides), []
+    for argument in arguments:
+        if overrides and argument == overrides[0]:
+            overrides.pop(0)
+        else:
+            flags.append(argument)
+    if read.shell_completion:
+        return list(arguments)
+    check_flags(read)
+    check_once(read.overrides)
+    return [*flags, *(for_hydra_one(word, read.multirun) for word in read.overrides)]
+
+
+def read_flags(arguments: Sequence[str]) -> argparse.Namespace:
+    """Hydra's flags with their values, and the other words as `overrides`, in whatever order they come."""
+    parser = get_args_parser()
+
+    def refuse(message: str) -> NoReturn:
+        raise ConfigError(re.sub("^argument ", "", message))
+
+    parser.error = refuse  # type: ignore[method-assign]  # it would print a page and exit
+    read, unknown = parser.parse_known_intermixed_args(arguments)
+    if unknown:
+        raise ConfigError(f"{unknown[0]}: there is no such flag; allowed: {', '.join(FLAGS)}")
+    return read
+
+
+def check_flags(read: argparse.Namespace) -> None:
+    """Raises ConfigError for flags that say nothing together."""
+    modes = {"--run": read.run, "--multirun": read.multirun, "--cfg": read.cfg, "--info": read.info}
+    given = [flag for flag, value in modes.items() if value]
+    if read.experimental_rerun:
+        raise ConfigError("--experimental-rerun: is not taken, since it unpickles; `resume=` and src/reproduce.py are")
+    if len(given) > 1:
+        raise ConfigError(f"{' and '.join(given)}: only one of them can be meant; leave the other out")
+    if read.resolve and not (read.cfg or read.help):
+        raise ConfigError("--resolve: goes with what is to be shown, as in --cfg job --resolve")
+    if read.package and not read.cfg:
+        raise ConfigError(f"--package {read.package}: goes with --cfg, as in --cfg job --package {read.package}")
+
+
+def check_once(overrides: Sequence[str]) -> None:
+    """Raises ConfigError for a key that is given twice."""
+    keys = collections.Counter(key_of(word) for word in overrides)
+    for word in reversed(overrides):
+        if keys[key_of(word)] > 1:
+            raise ConfigError(f"{word}: {key_of(word)} is given twice")
+
+
+def key_of(word: str) -> str:
+    """The key of an override, without what Hydra wants before it."""
+    return word.partition("=")[0].lstrip("+~")
+
+
+def for_hydra_one(word: str, multirun: bool) -> str:
+    """One override as Hydra reads it; ConfigError names it if it is none."""
+    start, equals, value = word.partition("=")
+    key = key_of(word)
+    if not equals and not start.startswith("~"):
+        return lone(word, multirun)
+    check_key(word, start, key)
+    if start.startswith("~"):
+        return start
+    if key in TEXTS:
+        return f"{start}={as_choices(value) if multirun and key not in HYDRAS_TEXTS else as_text(value)}"
+    if TARGET.search(word):
+        raise ConfigError(f"{word}: no _target_ is taken; code maps names to classes")
+    override = parse(word)
+    if override is None:
+        return f"{start}={as_text(value)}"
+    if key in config.Config.model_fields and isinstance(override.value(), int | float | None):
+        raise ConfigError(f"{word}: takes one of {', '.join(choices(ROOT / 'conf' / key))}")
+    if override.is_sweep_override() and not multirun:
+        in_brackets = f"a list stands in brackets, as in {key}=[{value}]; " if key in config.keys_taking(list) else ""
+        raise ConfigError(f"{word}: {in_brackets}several values need -m, as in `{typed('train', '-m', word)}`")
+    return word
+
+
+def check_key(word: str, start: str, key: str) -> None:
+    """Raises ConfigError if what stands before the = is no key, or has a + although it is there already."""
+    if not key:
+        raise ConfigError(f"{word}: the key is missing, as in training.seed=1")
+    if parse(f"{start}=0") is None:
+        raise ConfigError(config.describe_unknown_key(key))
+    if re.match(r"\+[^+]", start) and key in (*config.Config.model_fields, "experiment", *config.all_keys()):
+        raise ConfigError(f"{word}: {key} is there already; leave out the +")
+
+
+def lone(word: str, multirun: bool) -> str:
+    """The override that a word without '=' stands for: the default study. ConfigError for any other."""
+    if word == "sweeps" and multirun:
+        return "sweeps=default"
+    groups = {group: choices(ROOT / "conf" / group) for group in (*config.Config.model_fields, "experiment")}
+    groups["sweeps"] = choices(ROOT / "sweeps")
+    if word in groups:
+        example = "-m sweeps" if word == "sweeps" else f"{word}={groups[word][-1]}"
+        command = typed("train", *example.split())
+        raise ConfigError(f"{word}: takes one of {', '.join(groups[word])}, as in `{command}`")
+    if word in config.all_keys():
+        raise ConfigError(f"{word}: a value is missing, as in {word}=...")
+    for group, files in groups.items():
+        if word in files:
+            raise ConfigError(f"{word}: did you mean '{'-m ' if group == 'sweeps' else ''}{group}={word}'?")
+    near = config.suggest(word, [*(groups.keys() - {"sweeps"}), "-m sweeps", *config.all_keys()])
+    raise ConfigError(f"{word}: is no KEY=VALUE and no GROUP=CHOICE{near}")
+
+
+def choices(folder: Path) -> list[str]:
+    """The names of the files in a group's folder."""
+    return sorted(file.stem for file in folder.glob("*.yaml"))
+
+
+def as_choices(text: str) -> str:
+    """Texts with commas between, each as Hydra reads it, also where choice(...) is around them: it forgets quotes."""
+    inner = re.fullmatch(r"\s*choice\((.*)\)\s*", text, re.S)
+    return ",".join(map(as_text, split(inner[1] if inner else text)))
+
+
+def split(text: str) -> list[str]:
+    """The texts between the commas that stand outside of quotes and brackets; all of it if there is none."""
+    pieces, depth, quote = [""], 0, ""
+    for char in text:
+        if quote:
+            quote = "" if char == quote else quote
+        elif char in "'\"" and not pieces[-1].strip():
+            quote = char
+        elif char == "," and not depth:
+            pieces.append("")
+            continue
+        else:
+            depth += (char in "([{") - (char in ")]}")
+        pieces[-1] += char
+    if depth or quote:  # they are no quotes or brackets, but letters of a name
+        pieces = text.split(",")
+    return [text] if len(pieces) == 1 else [piece.strip() for piece in pieces]
+
+
+def as_text(text: str) -> str:
+    """A text in Hydra's quotes, unless it needs none, has them, or is null."""
+    override = parse(f"key={text}")
+    value: Any = None if override is None or override.is_sweep_override() else override.value()
+    if text.lower() == "null" or (isinstance(value, str) and (value == text or QUOTED.fullmatch(text))):
+        return text
+    try:
+        parse_interpolations(text)
+    except GrammarParseError:  # it is no interpolation that is meant
+        text = text.replace("${", r"\${")
+    return QuotedString(text, Quote.single).with_quotes()
+
+
+def parse(word: str) -> Override | None:
+    """The override in Hydra's own terms; None if Hydra cannot read it."""
+    try:
+        return OverridesParser.create().parse_override(word)
+    except HydraException:
+        return None

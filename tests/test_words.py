@@ -1,0 +1,132 @@
+"""What a user types for Hydra: texts as typed, choices of texts, and every fault named."""
+
+import random
+import re
+import shlex
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
+
+from lstm_lab import words
+from lstm_lab.config import ConfigError
+
+TEXTS = [
+    "温度", "T (degC)", "N [/cm3]", "p $a$_b", "x (1).csv", "a=b.csv", "~/x.csv", "5", "2024", "1e3", "12345678",
+    "true", "it's", 'say "a"', "'a' 'b'", "'", "\\", "a\\'", "\\\\'", "a,b", "100%", "#", "{", "{a: b}", "a: b", " x",
+    "x ", "", "nan", "choice(a,b)", "range(3)", "null ", "a ${", "${", "$", "_target_=x", "a\nb", "[", "!", "&", "*?|@",
+    "-x", "<<", "...",
+]  # fmt: skip
+
+
+def read(word):
+    """The value that a config gets from an override, as Hydra and OmegaConf read it."""
+    value = OverridesParser.create().parse_override(word).value()
+    return OmegaConf.to_container(OmegaConf.create({"key": value}), resolve=True)["key"]
+
+
+def taken(*arguments):
+    """The values that Hydra gives to what was typed."""
+    return [read(word) for word in words.for_hydra(arguments) if not word.startswith("-")]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+@pytest.mark.parametrize("key", ["data.input", "hydra.sweeper.study_name", "++data.path"])
+def test_text_is_text(key, text):
+    assert taken(f"{key}={text}") == [text]
+
+
+def test_any_letters_are_text_whatever_stands_beside_what():
+    letters = random.Random(0)
+    for _ in range(400):
+        text = "".join(letters.choices("\\'\"$ ,:=()[]{}%#~5a温", k=letters.randrange(1, 9)))
+        if not words.QUOTED.fullmatch(text):
+            assert taken(f"data.input={text}") == [text]
+
+
+def test_what_was_quoted_for_hydra_null_and_interpolations_mean_what_they_did(monkeypatch):
+    monkeypatch.setenv("SERIES", "a (b)")
+    typed = {"'T (degC)'": "T (degC)", '"5"': "5", "null": None, "${oc.env:SERIES}/x (1).csv": "a (b)/x (1).csv"}
+    for word, value in typed.items():
+        assert taken(f"data.input={word}") == [value]
+
+
+def test_the_texts_are_those_of_the_config():
+    of_runs = {"data.path", "data.input", "data.target", "tracking.experiment", "tracking.run_name", "resume"}
+    assert of_runs == words.TEXTS - words.HYDRAS_TEXTS
+
+
+@pytest.mark.parametrize(
+    ("typed", "choices"),
+    [
+        ("a,b", ["a", "b"]),
+        ("x (1).csv,y.csv", ["x (1).csv", "y.csv"]),
+        ("T (a, b), 5", ["T (a, b)", "5"]),
+        ("choice(a (b),true)", ["a (b)", "true"]),
+        ("'a,b',null", ["a,b", None]),
+        ("it's,x (", ["it's", "x ("]),
+    ],
+)
+def test_with_m_commas_part_choices_that_are_texts(typed, choices):
+    _, word = words.for_hydra(["-m", f"data.input={typed}"])
+    separate = OverridesParser.create().parse_override(word).sweep_string_iterator()
+    assert [read(f"data.input={choice}") for choice in separate] == choices
+
+
+def test_hydras_own_texts_are_never_choices():
+    assert taken("-m", "sweeps", "hydra.sweeper.study_name=a,b") == ["default", "a,b"]
+
+
+def test_flags_and_words_come_in_any_order():
+    arguments = ["training.seed=1", "--cfg", "job", "model=gru", "--resolve"]
+    assert words.for_hydra(arguments) == ["--cfg", "job", "--resolve", "training.seed=1", "model=gru"]
+    assert words.for_hydra(["-sc", "query=bash"]) == ["-sc", "query=bash"]
+    assert words.for_hydra(["-m", "model.cell_size=8,16", "sweeps", "-m"]) == [
+        "-m", "-m", "model.cell_size=8,16", "sweeps=default",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", ["=5", "5)", "[1,2", "(", "'", "a, b]"])
+def test_a_value_that_hydra_cannot_read_reaches_the_check_of_the_config(value):
+    assert taken(f"model.cell_size={value}") == [value]
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("sweep", "sweep: is no KEY=VALUE and no GROUP=CHOICE; did you mean '-m sweeps'?"),
+        ("-m sweep", "sweep: is no KEY=VALUE and no GROUP=CHOICE; did you mean '-m sweeps'?"),
+        ("sweeps", "sweeps: takes one of best, carry, default, .*, as in `.* -m sweeps`"),
+        ("carry", "carry: did you mean '-m sweeps=carry'?"),
+        ("gru", "gru: did you mean 'model=gru'?"),
+        ("model", "model: takes one of gru, lstm, simple_rnn, as in `.* model=simple_rnn`"),
+        ("training.steps", "training.steps: a value is missing, as in training.steps=..."),
+        ("traning.steps", "traning.steps: is no KEY=VALUE and no GROUP=CHOICE; did you mean 'training.steps'?"),
+        ("=5", "=5: the key is missing, as in training.seed=1"),
+        ("~", "~: the key is missing, as in training.seed=1"),
+        ("'a b=3'", "a b: there is no such setting; allowed: data, "),
+        ("training.seed=0,1,2", "training.seed=0,1,2: several values need -m, as in `.* -m training.seed=0,1,2`"),
+        ("'training.seed=range(0,2)'", "training.seed=range(0,2): several values need -m, as in `"),
+        ("data.amplitudes=1,2", "data.amplitudes=1,2: a list stands in brackets, as in data.amplitudes=[1,2]; several"),
+        ("model=5", "model=5: takes one of gru, lstm, simple_rnn"),
+        ("model=null", "model=null: takes one of gru, lstm, simple_rnn"),
+        ("+training.seed=1", "+training.seed=1: training.seed is there already; leave out the +"),
+        ("training.seed=1 training.seed=2", "training.seed=2: training.seed is given twice"),
+        ("model._target_=x", "model._target_=x: no _target_ is taken"),
+        ("'model={_target_: x}'", "model={_target_: x}: no _target_ is taken"),
+        ("--foo", "--foo: there is no such flag; allowed: --help, -m, --cfg job, "),
+        ("-x=1", "-x=1: there is no such flag; allowed: "),
+        ("--cfg", "--cfg/-c: expected one argument"),
+        ("--cfg run", "--cfg/-c: invalid choice: 'run'"),
+        ("--cfg job -m", "--multirun and --cfg: only one of them can be meant; leave the other out"),
+        ("--run --info all", "--run and --info: only one of them can be meant"),
+        ("--resolve", "--resolve: goes with what is to be shown, as in --cfg job --resolve"),
+        ("--package model", "--package model: goes with --cfg, as in --cfg job --package model"),
+        ("--experimental-rerun x", "--experimental-rerun: is not taken, since it unpickles"),
+        ("data.path=\udcff", r"data.path=\udcff: is not UTF-8"),
+    ],
+)
+def test_a_faulty_word_is_named_with_what_to_type(typed, said):
+    pattern = ".*".join(map(re.escape, said.split(".*")))
+    with pytest.raises(ConfigError, match=f"^{pattern}"):
+        words.for_hydra(shlex.split(typed))
