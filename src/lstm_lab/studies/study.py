@@ -89,6 +89,7 @@ class Declared:
             "pruner": self.pruner,
             "prune_every": self.prune_every,
             "steps": self.steps(),
+            "on_different_data": any(key.partition(".")[0] in ("data", "experiment") for key in self.space),
         }
 
     def steps(self) -> int:
@@ -471,16 +472,37 @@ def fail(study: optuna.Study, trial: Trial, **why: str) -> FrozenTrial:
     return end(study, trial, TrialState.FAIL)
 
 
+def best_trials(study: optuna.Study) -> list[FrozenTrial]:
+    """The best complete trial on each data set: values on different data say nothing of each other."""
+    sign = 1 if study.direction == optuna.study.StudyDirection.MINIMIZE else -1
+    found: dict[str, FrozenTrial] = {}
+    for trial in study.get_trials(deepcopy=False, states=[TrialState.COMPLETE]):
+        best = found.get(data_of(trial))
+        if best is None or sign * value_of(trial) < sign * value_of(best):
+            found[data_of(trial)] = trial
+    return [found[data] for data in sorted(found)]
+
+
+def data_of(trial: FrozenTrial) -> str:
+    """The data set that the trial was trained on, where a study's trials differ in it."""
+    return trial.user_attrs.get("data", "")
+
+
+def value_of(trial: FrozenTrial) -> float:
+    """A complete trial's value."""
+    return math.nan if trial.value is None else trial.value
+
+
 def best_trial(study: optuna.Study) -> FrozenTrial | None:
-    """The best complete trial, if there is one."""
-    with contextlib.suppress(ValueError):
-        return study.best_trial
-    return None
+    """The best complete trial, if there is one and the study's trials do not differ in their data."""
+    found = best_trials(study)
+    return found[0] if len(found) == 1 else None
 
 
-def is_better(study: optuna.Study, value: float) -> bool:
-    """Whether `value` would be the study's best."""
-    best = best_trial(study)
-    if best is None or best.value is None:
+def is_better(study: optuna.Study, value: float, data: str = "") -> bool:
+    """Whether `value` would be the study's best on that data set."""
+    best = next((trial for trial in best_trials(study) if data_of(trial) == data), None)
+    if best is None:
         return math.isfinite(value)
-    return value < best.value if study.direction == optuna.study.StudyDirection.MINIMIZE else value > best.value
+    minimizing = study.direction == optuna.study.StudyDirection.MINIMIZE
+    return value < value_of(best) if minimizing else value > value_of(best)

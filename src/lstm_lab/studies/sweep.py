@@ -1,7 +1,6 @@
 """A sweep: a study's trials run as jobs, seen in MLflow as one parent run with a child for each trial."""
 
 import contextlib
-import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ import rich.progress
 from optuna.trial import FrozenTrial, Trial
 from rich.console import Console
 
-from lstm_lab.commandline import say
+from lstm_lab.commandline import say, typed
 from lstm_lab.records import store
 from lstm_lab.runs import run
 from lstm_lab.studies import overrides, study
@@ -277,7 +276,7 @@ def trial_line(opened: optuna.Study, trial: FrozenTrial) -> str:
     state = "KILLED" if study.was_killed(trial) else trial.state.name
     why = next((trial.user_attrs[key] for key in ("reason", "fault", "stopped") if key in trial.user_attrs), "")
     value = f"{trial.value:.4g}" if trial.value is not None else why
-    best = study.best_trial(opened)
+    best = next((found for found in study.best_trials(opened) if study.data_of(found) == study.data_of(trial)), None)
     so_far = f"best {best.value:.4g} (trial {best.number})" if best else ""
     return f"trial {trial.number:>3}  {short(trial.params)}  {state} {value}  {so_far}"
 
@@ -299,17 +298,11 @@ def trials_bar(console: Console, total: int) -> Iterator[Callable[[int], None]]:
 
 def report(sweep: Sweep, command: Callable[[dict[str, Any]], str]) -> None:
     """The end of the sweep in the terminal: counts, the best, what to do with it, where to look."""
-    declared, page, best = sweep.declared, sweep.page, study.best_trial(sweep.opened)
+    page = sweep.page
     runs = {trial.number: found for trial, found in patiently(sweep, page.children)}
-    lines = [f"study {declared.name} is done: {summary(study.counts(sweep.opened))}"]
-    if best:
-        found = runs.get(best.number)
-        where = f"run {found.info.run_id}" if found else "its run is in MLflow no more"
-        value = f"{declared.objective} {best.value:.6g}"
-        lines.append(f"best: trial {best.number}, {value} at {short(best.params)} ({where})")
-        lines.append(f"train it again: {command(best.params)}")
-        if found and "data.path" in found.data.params:
-            lines.append(f"forecast with it: {forecast_command(found)}")
+    lines = [f"study {sweep.declared.name} is done: {summary(study.counts(sweep.opened))}"]
+    for best in study.best_trials(sweep.opened):
+        lines += best_in_words(sweep.declared, best, runs.get(best.number), command(best.params))
     if runs:
         lines.append(f"compare the trials: {compare_command(page.run_id, len(runs))}")
     lines.append(f"the study: {store.address(f'#/experiments/{page.experiment_id}/runs/{page.run_id}')}")
@@ -318,17 +311,22 @@ def report(sweep: Sweep, command: Callable[[dict[str, Any]], str]) -> None:
         say(sweep.console, line)
 
 
-def forecast_command(found: "Run") -> str:
-    """The command that forecasts with that run, which was trained on a file."""
-    goes_on = found.data.params.get("data.horizon", "None") != "None"
-    return typed("forecast", f"run={found.info.run_id}", *(["steps=100"] if goes_on else []))
+def best_in_words(declared: study.Declared, best: FrozenTrial, found: "Run | None", command: str) -> list[str]:
+    """What the best trial was, on its data, and what to do with it; `found` is its run, if MLflow still has it."""
+    where = f"run {found.info.run_id}" if found else "its run is in MLflow no more"
+    data = study.data_of(best).rpartition(" ")[0]
+    value = f"{declared.objective} {best.value:.6g} at {short(best.params)}"
+    lines = [
+        f"best{' on ' if data else ''}{data}: trial {best.number}, {value} ({where})",
+        f"train it again: {command}",
+    ]
+    if found and "data.path" in found.data.params:
+        goes_on = found.data.params.get("data.horizon", "None") != "None"
+        words = [f"run={found.info.run_id}", *(["steps=100"] if goes_on else [])]
+        lines.append(f"forecast with it: {typed('forecast', *words)}")
+    return lines
 
 
 def compare_command(parent: str, trials: int) -> str:
     """The command that compares so many trials; by their page's id, since a study's name may hold any sign."""
     return typed("report", f'filter=tags.`mlflow.parentRunId` = "{parent}"', f"last={trials}", "--compare")
-
-
-def typed(door: str, *words: str) -> str:
-    """A command as one types it."""
-    return shlex.join(["python", f"src/{door}.py", *words])

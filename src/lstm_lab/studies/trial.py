@@ -18,7 +18,7 @@ from lstm_lab import config
 from lstm_lab.config import CannotRunError, Config
 from lstm_lab.paths import locate
 from lstm_lab.records import store, tracking
-from lstm_lab.runs import keeping, metrics, run, watching
+from lstm_lab.runs import keeping, metrics, run, setup, watching
 from lstm_lab.runs.setup import Part, Setup
 from lstm_lab.runs.watching import Pruned, Result
 from lstm_lab.studies import study
@@ -73,6 +73,9 @@ def part_of(opened: optuna.Study, trial: Trial, checked: Config, folder: Path) -
     opened.pruner = study.make_pruner(declared["pruner"], declared["steps"])
     if steps != declared["steps"]:
         trial.set_user_attr("steps", steps)
+    data = data_of(checked) if declared["on_different_data"] else ""
+    if data:
+        trial.set_user_attr("data", data)
     return Part(
         name=f"trial {trial.number}: {short(trial.params)}",
         tags={
@@ -82,10 +85,15 @@ def part_of(opened: optuna.Study, trial: Trial, checked: Config, folder: Path) -
             "mlflow.runColor": tracking.color(trial.number * 0.618033988749895 % 1),  # neighbours far apart
         },
         watch=lambda made_of: watch_of(trial, declared, made_of),
-        keep=lambda found: study.is_better(opened, found.get(declared["objective"], math.nan)),
+        keep=lambda found: study.is_better(opened, found.get(declared["objective"], math.nan), data),
         evaluated=declared["objective"].startswith("evaluation."),
         folder=folder,
     )
+
+
+def data_of(checked: Config) -> str:
+    """The data set that a run of this config is trained on."""
+    return metrics.data_set(config.as_params(checked), setup.make_source(checked).file_sha256)
 
 
 def tell(opened: optuna.Study, trial: Trial, result: Result) -> None:
