@@ -101,10 +101,6 @@ class ParentPage:
         runs = [run for condition in conditions for run in lookup.every_run(self.client, condition)]
         return [(trials[tag], run) for run in runs if (tag := run.data.tags.get("trial")) in trials]
 
-    def run_of(self, trial: FrozenTrial) -> "Run | None":
-        """The trial's run, if MLflow still has it."""
-        return next((run for found, run in self.children() if found.number == trial.number), None)
-
     def is_finished(self) -> bool:
         """Whether a worker has left the page complete, with this very total."""
         run = self.attach()
@@ -162,11 +158,11 @@ class ParentPage:
         """Leaves the page complete: every trial's state, the figures, and the best trial's config, model and fit."""
         self.refresh(final=True)
         self.reconcile()
-        best = study.best_trial(self.opened)
-        run = self.run_of(best) if best else None
-        if run:
+        best, runs = study.best_trials(self.opened), {trial.number: run for trial, run in self.children()}
+        if len(best) == 1 and (run := runs.get(best[0].number)):
             self.copy_best(run.info.run_id)
-        self.client.set_tag(self.run_id, "mlflow.note.content", self.describe(best, run))
+        about = [self.describe(), *(self.describe_best(trial, runs.get(trial.number)) for trial in best)]
+        self.client.set_tag(self.run_id, "mlflow.note.content", " ".join(about))
         self.client.set_terminated(self.run_id, status)
 
     def copy_best(self, run_id: str) -> None:
@@ -184,17 +180,19 @@ class ParentPage:
             self.client.log_artifacts(self.run_id, folder, "best")
         self.client.set_tag(self.run_id, "best_run", run_id)
 
-    def describe(self, best: FrozenTrial | None, run: "Run | None") -> str:
-        """What the study was and how it went, with the links, for the parent's page; `run` is the best trial's."""
+    def describe(self) -> str:
+        """What the study was and how it went, for the parent's page, with the link to the curves."""
         space, counts = ", ".join(self.declared.space), summary(study.counts(self.opened))
         about = f"{self.declared.sampler['name']} over {space}: {counts}."
-        if best:
-            name = f"trial {best.number}"
-            if run:
-                name = f"[{name}](#/experiments/{run.info.experiment_id}/runs/{run.info.run_id})"
-            about += f" Best is {name} with {self.declared.objective} {best.value:.4g} at {short(best.params)}"
-            about += "." if run else "; its run is in MLflow no more."
         return f"{about} [Compare the trials' curves]({self.comparison()})."
+
+    def describe_best(self, best: FrozenTrial, run: "Run | None") -> str:
+        """Which trial is the best on its data; `run` is its run, if MLflow still has it."""
+        name, data = f"trial {best.number}", study.data_of(best).rpartition(" ")[0]
+        if run:
+            name = f"[{name}](#/experiments/{run.info.experiment_id}/runs/{run.info.run_id})"
+        about = f"Best{f' on {data}' if data else ''} is {name} with {self.declared.objective} {best.value:.4g}"
+        return f"{about} at {short(best.params)}{'.' if run else '; its run is in MLflow no more.'}"
 
     def comparison(self) -> str:
         """The chart view of this study's trials, side by side, the best ten shown.
