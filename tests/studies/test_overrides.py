@@ -36,3 +36,12 @@ def test_a_list_is_a_choice_in_words_and_becomes_a_list_again_where_no_text_is_t
     assert choices == ["[0.6,0.3]", "[1,2]"]
     words = overrides.words_of({"data.amplitudes": choices[0], "data.input": "[x]", "model": "gru"})
     assert words == ["data.amplitudes=[0.6,0.3]", "data.input='[x]'", "model=gru"]
+
+
+def test_a_text_is_typed_as_it_is_unless_it_would_be_read_as_something_else():
+    for text in ("x (1).csv", "a=b.csv", "温度", "T (degC)", "it's", "5", "p $a$_b"):
+        assert overrides.typed_word("data.input", text) == f"data.input={text}"
+    for text in ("null", "'quoted'"):
+        assert overrides.typed_word("data.input", text) != f"data.input={text}"
+        assert overrides.text_of(overrides.typed_word("data.input", text).partition("=")[2]) == text
+    assert overrides.typed_word("data.amplitudes", [0.6, 1]) == "data.amplitudes=[0.6,1]"

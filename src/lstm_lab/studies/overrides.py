@@ -13,7 +13,7 @@ from hydra.errors import HydraException
 from lstm_lab import commandline, config
 from lstm_lab.paths import ROOT, locate
 from lstm_lab.runs.resume import MAY_CHANGE
-from lstm_lab.words import TEXTS
+from lstm_lab.words import TEXTS, as_text
 
 
 def parse(words: Sequence[str]) -> list[Override]:
@@ -56,7 +56,8 @@ def choice(value: Any) -> Any:
 
 def words_of(params: Mapping[str, Any]) -> list[str]:
     """The overrides that give these values; what `choice` made of a list becomes one again."""
-    lists = {key for key, value in params.items() if str(value)[:1] in ("[", "{") and key not in TEXTS}
+    texts = {key: value for key, value in params.items() if isinstance(value, str) and key not in TEXTS}
+    lists = {key for key, text in texts.items() if text[:1] in ("[", "{")}
     return [f"{key}={value if key in lists else in_words(value)}" for key, value in params.items()]
 
 
@@ -77,4 +78,17 @@ def training_command(composed: dict[str, Any], compose: Callable[[list[str]], di
         differing["data.path"] = str(ROOT / differing["data.path"])
     trained = {key: value for key, value in differing.items() if key.partition(".")[0] not in config.WATCHING}
     changing = {key: value for key, value in trained.items() if key == "training.steps" or key not in MAY_CHANGE}
-    return commandline.typed("train", *words, *words_of(changing))
+    return commandline.typed("train", *words, *(typed_word(key, value) for key, value in changing.items()))
+
+
+def typed_word(key: str, value: Any) -> str:
+    """The word that one types to give a key that value: a text as it is, unless it would be read as something else."""
+    if key in TEXTS and isinstance(value, str) and text_of(as_text(value)) == value:
+        return f"{key}={value}"
+    return words_of({key: value})[0]
+
+
+def text_of(word: str) -> Any:
+    """What Hydra reads a word as, without quotes."""
+    read = parse([f"key={word}"])[0].value()
+    return read.text if isinstance(read, QuotedString) else read
