@@ -38,3 +38,19 @@ def test_a_relative_path_is_looked_for_here_and_then_at_the_root(tmp_path, monke
 def test_a_users_text_makes_a_name_that_is_short_in_bytes_and_no_path(text, name):
     assert short_name(text, "1a2b") == name
     assert len(name.encode()) <= 100
+
+
+def test_a_home_folder_is_meant_where_no_file_is_called_so(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+
+    def found(path):
+        return locate({"data": {"path": path}})["data"]["path"]
+
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home/x.csv").touch()
+    assert found("~/x.csv") == str(tmp_path / "home/x.csv")
+    (tmp_path / "~x.csv").touch()
+    assert found("~x.csv") == str(tmp_path / "~x.csv")
+    assert found("~no-such-user/x.csv") == str(tmp_path / "~no-such-user/x.csv")
+    assert found("x" * 300) == str(tmp_path / ("x" * 300))

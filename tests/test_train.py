@@ -190,6 +190,32 @@ def test_bad_input_gets_one_message_and_leaves_nothing(word, checkout):
     assert nothing_written(checkout)
 
 
+def test_a_broken_file_matters_only_when_it_is_chosen(checkout):
+    (checkout / "sweeps/carry.yaml").write_text("a: [1\nb: 2\n")
+    (checkout / "sweeps/grid.yaml").write_bytes(b"# \xff\n")
+    (checkout / "conf/model/gru.yaml").write_text("cell: gru\n\tcell_size: 1\n")
+    assert train(checkout, "--help").returncode == 0
+    for words, said in {
+        (
+            "-m",
+            "sweeps=carry",
+        ): f"{checkout}/sweeps/carry.yaml, line 2: is no YAML (expected ',' or ']', but got ':')\n",
+        ("-m", "sweeps=grid"): f"{checkout}/sweeps/grid.yaml: is not UTF-8; save the file in that encoding\n",
+        ("model=gru",): f"{checkout}/conf/model/gru.yaml, line 2: is no YAML (found character",
+    }.items():
+        done = train(checkout, *words)
+        assert done.returncode == 2
+        assert done.stderr.startswith(said)
+        assert done.stderr.count("\n") == 1
+
+
+def test_a_relative_path_is_from_where_the_command_was_typed(checkout, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    words = ("data=csv", "data.path=x.csv", "data.input=a", "data.horizon=1", "hydra.job.chdir=true", "hydra.run.dir=o")
+    done = train(checkout, *words, cwd=elsewhere)
+    assert (done.returncode, done.stderr) == (2, f"data.path={elsewhere}/x.csv: there is no such file\n")
+
+
 def test_a_server_that_does_not_answer_is_named(checkout):
     done = train(checkout, env={**os.environ, "MLFLOW_TRACKING_URI": "http://127.0.0.1:9"})
     assert done.returncode == 2

@@ -128,6 +128,11 @@ def typed(door: str, *words: str) -> str:
     return shlex.join([python(), shortest(ROOT / "src" / f"{door}.py"), *words])
 
 
+def make(target: str) -> str:
+    """What to type in this directory for a target of the Makefile."""
+    return shlex.join(["make", *([] if Path.cwd() == ROOT else ["-C", shortest(ROOT)]), target])
+
+
 def python() -> str:
     """What to type for the Python that runs this: its path, unless the bare word means the same environment."""
     found = shutil.which("python")

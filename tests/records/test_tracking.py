@@ -1,26 +1,61 @@
 import math
+import re
 import sqlite3
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import sqlalchemy
 
 from helpers import train
+from lstm_lab import config
 from lstm_lab.records import store, tracking
+from test_config import composed
+
+RESTORE = ("runs", "restore", "--run-id", "1")
 
 
 def test_the_store_is_at_the_root_unless_the_environment_says_otherwise(monkeypatch):
-    assert store.tracking_uri() == f"sqlite:///{store.ROOT}/mlflow.db"
+    assert store.tracking_uri() == store.sqlite_uri(store.ROOT / "mlflow.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
     assert store.tracking_uri() == "http://127.0.0.1:1"
     with pytest.raises(store.StoreError, match="no tracking server answers there"):
         store.check_store()
 
 
+@pytest.mark.parametrize("folder", ["/a b/温", "/a?b/100%", "/C#/{x}/%25"])
+def test_an_address_leads_to_its_database_whatever_the_folder_is_called(folder, monkeypatch):
+    uri = store.sqlite_uri(Path(folder, "x.db"))
+    assert sqlalchemy.make_url(uri).database == f"{folder}/x.db"
+    assert uri.format() == uri  # Optuna fills in what stands in braces
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    assert store.database_file() == Path(folder, "x.db")
+    assert store.artifact_folder() == Path(folder, "artifacts")
+
+
+def test_a_printed_command_of_mlflows_works_on_the_store(monkeypatch):
+    assert f"MLFLOW_TRACKING_URI={store.LOCAL_URI} " in store.mlflow_command("runs").replace("'", "")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
+    assert re.fullmatch(r"\S*python -m mlflow runs restore --run-id 1", store.mlflow_command(*RESTORE))
+
+
+def test_a_parameter_that_mlflow_cut_is_kept_and_another_value_is_not():
+    assert tracking.is_kept("a" * 6000, "a" * 7000)
+    assert tracking.is_kept("10", "10")
+    assert not tracking.is_kept("1", "10")
+    assert not tracking.is_kept("a" * 6000, "a" * 3000 + "b" * 4000)
+
+
+def test_a_long_file_name_makes_a_short_run_name():
+    values = composed("data=csv", f"data.path='{'温' * 300}.csv'", "data.input=a", "data.horizon=1")
+    name = tracking.default_run_name(config.check(values))
+    assert name.endswith("-" + "温" * 60)
+    assert len(name) < 200
+
+
 @pytest.mark.parametrize("new_root", ["/new place", "/old", "/old/mlruns/artifacts/x", "/older"])
 def test_a_moved_store_points_to_where_it_is_now(tmp_path, monkeypatch, new_root):
-    from pathlib import Path
-
     old, here = Path("/old").as_uri() + "/mlruns/artifacts", Path(new_root).as_uri() + "/mlruns/artifacts"
     monkeypatch.setattr(store, "ROOT", Path(new_root))
     with sqlite3.connect(tmp_path / "mlflow.db") as connection:

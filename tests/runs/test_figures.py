@@ -19,6 +19,39 @@ def test_fit_is_drawn_as_the_tutorial_does():
     assert figure.axes[0].get_ylim() == pytest.approx((-1.2, 1.2))
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "T (°C)",
+        "p $a$_b",
+        "$",
+        r"a\$b$",
+        "_x",
+        "温度 한국어",
+        "N\nx\x1b",
+        "\U000e0001 \U0010ffff",
+        "\udcff",
+        "温" * 200,
+    ],
+)
+def test_a_users_text_is_drawn_letter_for_letter_or_escaped(text, tmp_path):
+    values = np.arange(9.0)
+    figure = figures.forecast_figure(np.arange(18), values, values, known_label=text, title=f"{text}: forecast of 1")
+    figure.savefig(tmp_path / "drawn.png")  # every warning is an error
+    label, _ = figure.legends[0].get_texts()
+    drawn, is_math = label._preprocess_math(label.get_text())
+    assert not is_math
+    if text.isascii() and text.isprintable():
+        assert drawn.strip() == text
+
+
+def test_letters_that_no_font_has_are_escaped(monkeypatch):
+    monkeypatch.setattr(figures.font_manager, "findSystemFonts", list)
+    figures.without_font.cache_clear()
+    assert figures.drawable("a温\x07") == r"a\u6e29\x07"
+    figures.without_font.cache_clear()
+
+
 def test_cost_curve_is_on_a_log_scale_unless_a_cost_is_zero():
     costs = np.geomspace(10, 0.01, 200).astype(np.float32)
     assert figures.cost_figure(costs, "").axes[0].get_yscale() == "log"

@@ -2,10 +2,15 @@
 
 import csv
 import io
+import json
 import os
+import shlex
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
+from urllib.parse import urlparse
+from urllib.request import url2pathname
 
 import keras
 import numpy as np
@@ -14,6 +19,7 @@ from mlflow import MlflowClient
 
 from helpers import copy_project, train
 from lstm_lab.config import ConfigError
+from lstm_lab.records.store import sqlite_uri
 from lstm_lab.runs import figures
 from lstm_lab.runs.forecasting import beyond
 from lstm_lab.science.evaluation import compile_prediction, evaluate
@@ -21,6 +27,9 @@ from lstm_lab.science.model import build_model, with_units, zero_state
 from lstm_lab.science.series import SeriesBatches
 from lstm_lab.science.training import ChunkOptions, Program, build_optimizer
 from lstm_lab.science.training import train as train_steps
+
+COLUMN = "T [°C] $a$_温"
+RUN = ":cat: [bold] $x$ 1e3"
 
 
 def forecast(checkout, *words, **options):
@@ -30,23 +39,28 @@ def forecast(checkout, *words, **options):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """A run that forecasts its input two samples ahead, and one that tells a target; their files and models."""
-    checkout = copy_project(tmp_path_factory.mktemp("forecast"))
+    """A run that forecasts its input two samples ahead, and one that tells a target; their files and models.
+
+    The names are such as an address, the terminal or a figure might take for something else.
+    """
+    checkout = copy_project(tmp_path_factory.mktemp("a?b 100% C# {x} 温"))
     n = np.arange(120)
     series = 50 + 20 * np.sin(n / 4)
     lines = [f"{a},{a - 50},x" for a in series]
-    (checkout / "my.csv").write_text("\n".join(["a,b,c", *lines]) + "\n")
-    shape = ("data=csv", "data.path=my.csv", "data.input=a", "data.batch_size=2", "data.time_steps=8")
+    (checkout / "my.csv").write_text("\n".join([f"{COLUMN},b,c", *lines]) + "\n", encoding="utf-8")
+    shape = ("data=csv", "data.path=my.csv", f"data.input={COLUMN}", "data.batch_size=2", "data.time_steps=8")
     found = {}
     for name, words in {"ahead": ["data.horizon=2"], "target": ["data.target=b"]}.items():
         quick = ("training.steps=40", "tracking.animation=false", f"tracking.experiment={name}")
-        done = train(checkout, *shape, *words, *quick)
-        assert done.returncode == 0, done.stderr
-        client = MlflowClient(f"sqlite:///{checkout}/mlflow.db")
+        done = train(checkout, *shape, *words, *quick, f"tracking.run_name={RUN}")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert f"{COLUMN}, " in done.stdout
+        assert f"run {RUN} (" in done.stdout
+        client = MlflowClient(sqlite_uri(checkout / "mlflow.db"))
         experiment = client.get_experiment_by_name(name).experiment_id
         [run] = client.search_runs([experiment])
         [logged] = client.search_logged_models([experiment])
-        model = keras.models.load_model(f"{logged.artifact_location.removeprefix('file://')}/data/model.keras")
+        model = keras.models.load_model(f"{url2pathname(urlparse(logged.artifact_location).path)}/data/model.keras")
         found[name] = SimpleNamespace(id=run.info.run_id, model=model)
     return SimpleNamespace(checkout=checkout, series=series, **found)
 
@@ -62,12 +76,12 @@ def by_hand(model, inputs):
 
 
 def test_a_series_goes_on_beyond_its_end_on_the_models_own_predictions(runs):
-    done = forecast(runs.checkout, f"run={runs.ahead.id}", "steps=5")
-    assert done.returncode == 0, done.stderr
+    done = forecast(runs.checkout, f"run={runs.ahead.id[:8]}", "steps=5")
+    assert (done.returncode, done.stderr) == (0, "")
     table, picture = done.stdout.splitlines()
-    assert table == str(runs.checkout / f"mlruns/forecasts/{runs.ahead.id[:8]}-my.csv")
+    assert table == str(runs.checkout / f"mlruns/forecasts/my-{runs.ahead.id[:8]}.csv")
     header, rows = read(table)
-    assert header == ["sample", "a"]
+    assert header == ["sample", COLUMN]
     assert rows[:, 0].tolist() == [120, 121, 122, 123, 124]
     fed = runs.series
     for _ in range(5):  # whole, from the beginning, each time: the prediction two samples before is the next sample
@@ -75,6 +89,25 @@ def test_a_series_goes_on_beyond_its_end_on_the_models_own_predictions(runs):
     np.testing.assert_allclose(rows[:, 1], fed[120:], rtol=1e-4)
     with open(picture, "rb") as image:
         assert image.read(4) == b"\x89PNG"
+
+
+def test_the_command_is_recorded_as_it_was_typed(runs, tmp_path):
+    client = MlflowClient(sqlite_uri(runs.checkout / "mlflow.db"))
+    facts = client.download_artifacts(runs.ahead.id, "provenance/provenance.json", str(tmp_path))
+    typed = shlex.split(json.loads(Path(facts).read_text())["command_line"])
+    assert f"data.input={COLUMN}" in typed
+    assert f"tracking.run_name={RUN}" in typed
+
+
+def test_a_locale_without_letters_fails_no_command(runs):
+    bare = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}
+    done = forecast(runs.checkout, "run=last", f"data.input={COLUMN}", "out=温.csv", env=bare)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("/?.csv\n".replace("csv", "png"))
+    header, _ = read(runs.checkout / "温.csv")
+    assert header == ["sample", COLUMN, "prediction"]
+    for file in runs.checkout.glob("温.*"):
+        file.unlink()
 
 
 def test_a_target_is_predicted_for_every_sample_of_a_file_without_it(runs, tmp_path):
@@ -225,8 +258,9 @@ def test_any_horizon_and_length(horizon, steps):
         ("ahead", ("steps=-3",), "steps=-3: must be a whole number from 1 to 1,000,000"),
         ("target", ("steps=3",), "steps=3: this run tells a target from an input"),
         ("target", ("data.path=nowhere.csv",), "data.path="),
-        ("target", ("data.input=d",), "{checkout}/my.csv, line 1: there is no column 'd'; there is a, b, c"),
+        ("target", ("data.input=d",), "{checkout}/my.csv, line 1: there is no column 'd'; there is {column}, b, c"),
         ("target", ("data.input=c",), "{checkout}/my.csv, line 2, column 'c': 'x' is no number"),
+        ("target", ("out=" + "温" * 90 + ".csv",), "out=" + "温" * 90 + ".csv: the name must have at most 255 bytes"),
         ("target", ("out=x.txt",), "out=x.txt: must end with .csv"),
         ("target", ("out=nowhere/x.csv",), "out=nowhere/x.csv: {checkout}/nowhere is no folder"),
         ("target", ("out=my.csv",), "out=my.csv: is the series itself"),
@@ -237,7 +271,7 @@ def test_faults_are_named_and_leave_nothing(which, words, said, runs):
     run = [f"run={getattr(runs, which).id}"] if which else []
     done = forecast(runs.checkout, *run, *words)
     assert done.returncode == 2
-    assert done.stderr.startswith(said.format(checkout=runs.checkout))
+    assert done.stderr.startswith(said.format(checkout=runs.checkout, column=COLUMN))
     assert done.stderr.count("\n") == 1
     assert done.stdout == ""
     assert sorted(runs.checkout.rglob("*.csv")) == before

@@ -5,13 +5,13 @@ computed from what MLflow has of the study's runs: parameters, metrics, the cost
 """
 
 import math
-import shlex
 import tempfile
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lstm_lab.commandline import typed
 from lstm_lab.config import CannotRunError
 from lstm_lab.studies.declaration import study_name
 
@@ -47,9 +47,7 @@ class Studies:
         found = self.client.search_runs(experiments, f"tags.study = '{name}'", max_results=5000)
         runs = [run for run in found if "trial" in run.data.tags and run.info.status in ("FINISHED", "FAILED")]
         if not runs:
-            raise CannotRunError(
-                f"the store has no run of the study '{name}': python src/train.py -m {shlex.join(words)}"
-            )
+            raise CannotRunError(f"the store has no run of the study '{name}': {typed('train', '-m', *words)}")
         self.read |= {run.info.run_id for run in runs}
         return sorted(runs, key=lambda run: int(run.data.tags["trial"]))
 

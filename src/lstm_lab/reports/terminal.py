@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lstm_lab.commandline import say
+from lstm_lab.commandline import say, typed
 from lstm_lab.config import ConfigError
 from lstm_lab.paths import ROOT
 from lstm_lab.records import store
@@ -42,7 +42,7 @@ def report(choice: Choice, page: Path | None, command: str, console: Console) ->
     store.check_store()
     database = store.database_file()
     if database and not database.exists():  # opening it would make one
-        raise ConfigError(f"there is no run yet ({database} is not there); `make train` makes one")
+        raise ConfigError(f"there is no run yet ({database} is not there); `{typed('train')}` makes one")
     try:
         with console.status("opening the store") if console.is_terminal else contextlib.nullcontext():
             client = store.open_store()

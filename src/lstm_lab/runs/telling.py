@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lstm_lab.commandline import say
+from lstm_lab.commandline import make, say
 from lstm_lab.config import WATCHING, Config
 from lstm_lab.records import store
 from lstm_lab.runs import resume
@@ -72,5 +72,5 @@ def report(console: Console, tracked: "TrackedRun", result: "Result") -> None:
         metrics = {key.removeprefix("evaluation."): value for key, value in result.metrics.items()}
         say(console, f"never trained on: mean squared error {mse:.3g}; {baselines_in_words(metrics)}")
     say(console, f"run {tracked.name} ({result.run_id})")
-    look = "" if store.tracking_uri().startswith("http") else "`make ui`, then "
+    look = "" if store.tracking_uri().startswith("http") else f"`{make('ui')}`, then "
     say(console, f"look at it: {look}{tracked.url()}")

@@ -1,0 +1,19 @@
+"""What a run prints of names that a user chose."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from lstm_lab import config
+from lstm_lab.runs import telling
+from test_config import composed
+
+
+@pytest.mark.parametrize("name", ["N [/cm3]", "[bold]x[/]", ":cat:", "[", "a\\", "{0}", "p $a$", "温度"])
+def test_a_name_is_printed_as_it_is(name):
+    values = composed("data=csv", "data.path=x.csv", "data.horizon=1", "data.input=a")
+    values["data"] |= {"input": name, "path": f"{name}.csv"}
+    console = Console(file=io.StringIO(), width=300)
+    console.print(telling.describe(config.check(values)))
+    assert f"csv: batch_size 8, time_steps 20, path {name}.csv, input {name}, horizon 1" in console.file.getvalue()
