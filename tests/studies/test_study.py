@@ -1,8 +1,10 @@
+import contextlib
 import itertools
 import math
 import multiprocessing
 import os
 import re
+import shutil
 import threading
 import warnings
 from concurrent.futures import ProcessPoolExecutor
@@ -178,6 +180,127 @@ def test_the_trial_of_a_killed_worker_is_tried_again_and_the_total_kept():
     assert study.counts(opened(what).study) == {
         "COMPLETE": 4, "PRUNED": 0, "FAIL": 0, "RUNNING": 0, "WAITING": 0, "KILLED": 1,
     }  # fmt: skip
+
+
+class KilledError(BaseException):
+    """Stands for a kill: nothing after it is done, and what a transaction had not committed is undone."""
+
+
+def killed_before(number, patch):
+    """Makes the database's write of that number, counted from 1, a kill; every worker until then is gone afterwards."""
+    storage, writes = optuna.storages.RDBStorage, itertools.count(1)
+
+    def counted(act):
+        def call(*arguments, **options):
+            if next(writes) == number:
+                raise KilledError
+            return act(*arguments, **options)
+
+        return call
+
+    names = ("_create_new_trial", "_set_trial_param", "set_trial_user_attr", "set_study_user_attr")
+    for name in (*names, "set_trial_state_values", "record_heartbeat"):
+        patch.setattr(storage, name, counted(getattr(storage, name)))
+    patch.setattr(study, "this_process", lambda: {**processes.this_process(), "started": "long ago"})
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory):
+    """A database with its tables and nothing in it."""
+    database = tmp_path_factory.mktemp("tables") / "optuna.db"
+    study.create_database(database)
+    return database
+
+
+def killed_and_continued(what, number):
+    """The trials of a study whose first worker was killed before that write, and its second one there, too."""
+    for _ in range(2):
+        with contextlib.suppress(KilledError), pytest.MonkeyPatch.context() as patch:
+            killed_before(number, patch)
+            work(what)
+    work(what)
+    return opened(what).study.trials
+
+
+@pytest.mark.parametrize("sampler", ["grid", "random"])
+def test_killed_before_any_write_a_study_loses_no_point_and_repeats_none(sampler, store, monkeypatch, tables):
+    space = {"a": CategoricalDistribution([0.1]), "b": CategoricalDistribution([1, 2])}
+    what = declared(space=space if sampler == "grid" else SPACE, sampler={"name": sampler}, total=2)
+    kills = 0
+    for number in itertools.count(1):
+        root = store / str(number)
+        (root / "mlruns").mkdir(parents=True)
+        shutil.copy(tables, root / "mlruns")
+        monkeypatch.setattr(study, "ROOT", root)
+        trials = killed_and_continued(what, number)
+        done = [trial.params for trial in trials if trial.state == TrialState.COMPLETE]
+        killed = [trial for trial in trials if study.was_killed(trial)]
+        assert len(trials) == len(done) + len(killed)
+        assert len({str(params) for params in done}) == len(done) == 2
+        assert all(any(trial.params.items() <= params.items() for params in done) for trial in killed)
+        kills += len(killed)
+        if not killed and number > 12:
+            break
+    assert kills > 8
+
+
+def test_a_grid_of_an_older_version_that_lost_a_point_gets_it(store):
+    space = {"a": CategoricalDistribution([0.1]), "b": CategoricalDistribution([1, 2, 3])}
+    what = declared(space=space, sampler={"name": "grid"}, total=3)
+    now = opened(what)
+    for b, value in ((1, 1.0), (1, 1.0), (2, None)):  # one ran twice, one was killed
+        state = TrialState.FAIL if value is None else TrialState.COMPLETE
+        params = {"params": {"a": 0.1, "b": b}, "distributions": space}
+        now.study.add_trial(optuna.trial.create_trial(state=state, value=value, **params))
+    now.study.enqueue_trial({})  # what an older version queued of a trial killed while its parameters were set
+    work(what)
+    counting = [trial.params["b"] for trial in opened(what).study.trials if trial.state == TrialState.COMPLETE]
+    assert sorted(counting) == [1, 1, 2, 3]
+
+
+def test_the_points_of_a_grid_are_told_apart_and_counted():
+    space = {"b": CategoricalDistribution(["1", 1.5, 1, None, "a'b", "a b"]), "c": distribution("range(0, 0.3, 0.1)")}
+    what = declared(space=space, sampler={"name": "grid"}, total=18)
+    numbers = []
+    now = opened(what)
+    while trial := study.take_trial(now.study, now.storage, what):
+        now.study.tell(trial, 1.0)
+        numbers.append(trial.number)
+    assert numbers == list(range(18))
+    points = [trial.params for trial in opened(what).study.trials]
+    assert points == study.grid_points(space)
+
+
+def test_jobs_find_in_the_study_what_was_declared():
+    what = declared(pruner={"name": "median", "n_startup_trials": 2}, prune_every=7)
+    assert opened(what).study.user_attrs["declared"] == {
+        "objective": "mean_last_20_cost",
+        "pruner": {"name": "median", "n_startup_trials": 2},
+        "prune_every": 7,
+        "steps": 200,
+    }
+    searched = declared(name="steps", space={"training.steps": CategoricalDistribution([100, 300, 200])}, config={})
+    assert opened(searched).study.user_attrs["declared"]["steps"] == 300
+
+
+def test_a_study_of_an_older_version_goes_on():
+    now = opened(declared(total=2))
+    older = {key: text for key, text in now.study.user_attrs["identity"].items() if key != "prune_every"}
+    with now.storage.engine.begin() as connection:
+        connection.execute(sqlalchemy.text("DELETE FROM study_user_attributes WHERE key = 'declared'"))
+    now.study.set_user_attr("identity", older)
+    assert work(declared(total=2, prune_every=7)) == [0, 1]
+    assert opened(declared(total=2, prune_every=7)).study.user_attrs["declared"]["prune_every"] == 7
+    with pytest.raises(study.StudyError, match="that study exists with another prune_every"):
+        opened(declared(total=2, prune_every=8))
+
+
+def test_a_trial_that_another_worker_has_ended_stays_as_it_is():
+    now = opened(declared())
+    trial = study.take_trial(now.study, now.storage, declared())
+    now.study.tell(trial, state=TrialState.FAIL)
+    assert study.was_killed(study.end(now.study, trial, TrialState.COMPLETE, 1.0))
+    assert study.was_killed(study.fail(now.study, trial, reason="too late"))
 
 
 def test_a_trial_whose_worker_was_killed_before_it_could_sign_is_cleared_away():

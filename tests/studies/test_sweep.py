@@ -12,11 +12,16 @@ import sys
 import numpy as np
 import optuna
 import pytest
+import sqlalchemy
+from hydra.errors import ConfigCompositionException
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from optuna.trial import TrialState
 from sqlalchemy.pool import NullPool
 
 from helpers import copy_project, held, train, train_until, wait_until_held
-from lstm_lab.studies import study
+from lstm_lab.studies import study, sweep
+from studies.conftest import declared
 
 SHORT = ("training.steps=40", "hydra.sweeper.prune_every=10")
 
@@ -213,15 +218,17 @@ def test_a_failing_trial_is_told_and_too_many_in_a_row_stop_the_sweep(checkout):
 
 
 def test_a_plain_grid_is_hydras_and_is_tracked_and_nested(checkout):
-    words = ("optimizer.learning_rate=1e-3,1e-2", "model.cell_size=8,16", "training.steps=20", "tracking.model=false")
-    done = train(checkout, "-m", *words)
+    words = ("optimizer.learning_rate=1e-2,1e-9", "model.cell_size=8,16", "training.steps=20", "tracking.model=false")
+    median = ("n_startup_trials=1", "n_warmup_steps=0")  # it would cut what learns nothing, but a grid declares none
+    pruner = ("hydra.sweeper.prune_every=5", *(f"hydra.sweeper.pruner.{word}" for word in median))
+    done = train(checkout, "-m", *words, *pruner)
     assert done.returncode == 0, done.stderr
     _, children = runs_of(checkout, "lstm-lab")
     points = [
         (run.data.params["optimizer.learning_rate"], run.data.params["model.cell_size"])
         for _, run in sorted(children.items())
     ]
-    assert points == [("0.001", "8"), ("0.001", "16"), ("0.01", "8"), ("0.01", "16")]
+    assert points == [("0.01", "8"), ("0.01", "16"), ("1e-09", "8"), ("1e-09", "16")]
     assert [run.info.status for run in children.values()] == ["FINISHED"] * 4
 
 
@@ -305,3 +312,190 @@ def test_hydras_submitit_launcher_runs_the_trials(checkout):
     assert study.counts(study_of(checkout))["COMPLETE"] == 2
     _, children = runs_of(checkout, "sweep-default")
     assert [run.info.status for run in children.values()] == ["FINISHED"] * 2
+
+
+def states_of(sweeping):
+    """The states of the study's trials in MLflow's words, in order, as its own and as MLflow has them."""
+    trials = sweeping.study().get_trials()
+    _, children = sweeping.page()
+    assert all(agree(trials[number], run) for number, run in children.items() if trials[number].state.is_finished())
+    return ["KILLED" if study.was_killed(trial) else trial.state.name for trial in trials]
+
+
+def once(number, what):
+    """A step of a job that does something in the trial of that number alone."""
+    return lambda running: what(running) if running.number == number else None
+
+
+def raises(error):
+    """A step that raises it."""
+
+    def step(running):
+        raise error
+
+    return step
+
+
+def test_a_job_that_cannot_be_composed_is_one_failed_trial(sweeping):
+    sweeping.before = once(1, raises(ConfigCompositionException("Could not override 'model.forget_bias'.\nTo append")))
+    said = sweeping.run()
+    assert states_of(sweeping) == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
+    assert sweeping.study().trials[1].user_attrs["reason"].startswith("model.forget_bias: not a setting of")
+    assert re.search(r"^trial   1 .* FAIL model.forget_bias: not a setting", said, flags=re.M)
+    assert sweeping.page()[0].info.status == "FINISHED"
+
+
+def test_what_a_job_raises_or_returns_counts_as_its_failure(sweeping):
+    sweeping.max_failures = 2
+    sweeping.before = lambda running: RuntimeError("broken\nmore") if running.number else None
+    with pytest.raises(study.StudyError, match="the last 2 trials failed, the newest for this reason: Run"):
+        sweeping.run()
+    assert states_of(sweeping) == ["COMPLETE", "FAIL", "FAIL"]
+    assert sweeping.page()[0].info.status == "FAILED"
+    assert "trial   2" in sweeping.said
+
+
+def test_ctrl_c_leaves_nothing_running(sweeping):
+    sweeping.after = once(2, raises(KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt):
+        sweeping.run()
+    parent, _ = sweeping.page()
+    assert (parent.info.status, parent.data.tags["trials"]) == ("KILLED", "2 COMPLETE, 1 KILLED of 4")
+    assert states_of(sweeping) == ["COMPLETE", "COMPLETE", "KILLED"]
+    sweeping.after = lambda running: None
+    sweeping.run()
+    assert states_of(sweeping) == ["COMPLETE", "COMPLETE", "KILLED", "COMPLETE", "COMPLETE"]
+
+
+def goes_away(sweeping, monkeypatch, times):
+    """A step of a job that misses the store, which then does not answer for so many times that it is asked."""
+    asked = iter(range(times))
+
+    def search(*arguments, **options):
+        if next(asked, None) is not None:
+            raise MlflowException("API request failed\nmore")
+        monkeypatch.undo()
+        return sweeping.client.search_experiments(*arguments, **options)
+
+    def step(running):
+        study.fail(sweeping.study(), running, fault="no answer")
+        monkeypatch.setattr(sweeping.client, "search_experiments", search)
+        raise MlflowException("no answer")
+
+    return step
+
+
+def test_a_trial_that_the_store_was_away_from_is_tried_again_once_it_answers(sweeping):
+    with pytest.MonkeyPatch.context() as patch:
+        sweeping.before = once(1, goes_away(sweeping, patch, times=3))
+        said = sweeping.run()
+    assert states_of(sweeping) == ["COMPLETE", "KILLED", "COMPLETE", "COMPLETE", "COMPLETE"]
+    trials = sweeping.study().trials
+    assert trials[2].params == trials[1].params
+    assert said.count("waiting until it answers") == 1
+
+
+def test_a_store_that_does_not_come_back_ends_the_sweep_in_a_line(sweeping, monkeypatch):
+    monkeypatch.setattr(sweep, "PATIENCE", -1)
+    told = r"^the store failed: API request failed, for .* the same command goes on$"
+    with pytest.MonkeyPatch.context() as patch:
+        sweeping.before = once(1, goes_away(sweeping, patch, times=10**9))
+        with pytest.raises(study.StudyError, match=told):
+            sweeping.run()
+    sweeping.before = lambda running: None
+    sweeping.run()
+    assert states_of(sweeping) == ["COMPLETE", "KILLED", "COMPLETE", "COMPLETE", "COMPLETE"]
+
+
+def test_a_store_that_fails_whenever_it_is_used_ends_the_sweep(sweeping):
+    sweeping.max_failures = 3
+    sweeping.before = raises(MlflowException("no answer"))
+    with pytest.raises(study.StudyError, match="the last 3 trials of this worker were cut short, the newest by"):
+        sweeping.run()
+    assert states_of(sweeping) == ["KILLED"] * 3
+
+
+@pytest.mark.parametrize("name", ["log_batch", "set_terminated", "get_run", "get_experiment", "log_artifacts"])
+def test_a_store_that_fails_at_any_moment_is_waited_for(sweeping, monkeypatch, name):
+    sweeping.run(declared(total=1))
+    calls, act = [], getattr(MlflowClient, name)
+
+    def failing(*arguments, **options):
+        calls.append(1)
+        if len(calls) % 7 in (3, 5):
+            raise MlflowException("no answer")
+        return act(*arguments, **options)
+
+    with monkeypatch.context() as patch:
+        sweeping.after = lambda running: patch.setattr(MlflowClient, name, failing)
+        said = sweeping.run(declared(total=12))
+    assert "s is done: 12 COMPLETE" in said
+    assert sweeping.page()[0].info.status == "FINISHED"
+    assert set(states_of(sweeping)) <= {"COMPLETE", "KILLED"}
+
+
+def test_a_database_that_fails_at_any_moment_is_waited_for(sweeping, monkeypatch):
+    storage = optuna.storages.RDBStorage
+    names = ("_create_new_trial", "_set_trial_param", "set_trial_user_attr", "record_heartbeat", "_get_trials")
+    calls = []
+
+    def failing(act):
+        def call(*arguments, **options):
+            calls.append(1)
+            if len(calls) % 23 == 0:
+                raise optuna.exceptions.StorageInternalError from sqlalchemy.exc.OperationalError("x", {}, Exception())
+            return act(*arguments, **options)
+
+        return call
+
+    with monkeypatch.context() as patch:
+        for name in names:
+            patch.setattr(storage, name, failing(getattr(storage, name)))
+        said = sweeping.run(declared(total=12))
+    assert "s is done: 12 COMPLETE" in said
+    assert len(calls) > 10 * 23
+
+
+def test_a_trial_that_was_taken_from_its_worker_is_said_to_be(sweeping):
+    def take_away(running):
+        study.end(sweeping.study(), running, TrialState.FAIL)  # as a worker elsewhere does
+
+    sweeping.after = once(1, take_away)
+    said = sweeping.run()
+    assert "trial 1 was taken from this worker" in said
+    assert states_of(sweeping) == ["COMPLETE", "KILLED", "COMPLETE", "COMPLETE", "COMPLETE"]
+
+
+def test_the_trials_of_every_worker_are_said_once_in_the_order_of_their_ending(sweeping):
+    def another_worker(running):
+        opened = sweeping.study()
+        for _ in range(2):
+            other = study.take_trial(opened, opened._storage._backend, declared(total=9))
+            study.end(opened, other, TrialState.COMPLETE, 1.0)
+
+    sweeping.after = once(1, another_worker)
+    said = sweeping.run(declared(total=6))
+    assert re.findall(r"^trial +(\d+) .* COMPLETE", said, flags=re.M) == ["0", "2", "3", "1", "4", "5"]
+    sweeping.run(declared(total=7))
+    assert re.findall(r"^trial +(\d+) ", sweeping.said, flags=re.M) == ["6"]
+
+
+def test_what_can_be_done_with_the_best_run_is_printed(sweeping):
+    def on_file(running):
+        run = sweeping.client.search_runs(["1"], max_results=1)[0]
+        sweeping.client.log_param(run.info.run_id, "data.path", "x.csv")
+        sweeping.client.log_param(run.info.run_id, "data.horizon", "None" if running.number else "12")
+
+    sweeping.after = on_file
+    said = sweeping.run()
+    best = sweeping.study().best_trial.number
+    run_id = sweeping.page()[1][best].info.run_id
+    steps = [] if best else ["steps=100"]
+    assert f"(run {run_id})" in said
+    assert shlex.split(re.search("^forecast with it: (.*)$", said, flags=re.M).group(1)) == [
+        "python", "src/forecast.py", f"run={run_id}", *steps,
+    ]  # fmt: skip
+    words = shlex.split(re.search("^compare the trials: (.*)$", said, flags=re.M).group(1))
+    found = sweeping.client.search_runs(["1"], words[2].removeprefix("filter="))
+    assert len(found) == 4
+    assert words[3:] == ["last=4", "--compare"]

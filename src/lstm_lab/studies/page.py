@@ -51,6 +51,8 @@ class ParentPage:
         self.run_id, self.experiment_id = run.info.run_id, run.info.experiment_id
         pages = [page for page in self.pages() if page != self.run_id]
         study.remember(self.opened, parent_run=self.run_id, parent_runs=[*pages, self.run_id])
+        if not run.data.params:
+            self.log_space()
         if is_new:
             self.reconcile()
         return run
@@ -81,18 +83,20 @@ class ParentPage:
         return self.client.get_experiment(self.experiment_id).name
 
     def create(self) -> "Run":
-        """Makes the parent run, with the search space as its parameters."""
-        from mlflow.entities import Param
-
+        """Makes the parent run."""
         tags = {**tracking.source_tags(), "study": self.declared.name, "sweep": "parent", "page": self.mark}
         tags |= [self.signature]
         experiment_id = store.find_or_create_experiment(self.client, self.wanted)
-        run = self.client.create_run(experiment_id, run_name=f"study {self.declared.name}", tags=tags)
+        return self.client.create_run(experiment_id, run_name=f"study {self.declared.name}", tags=tags)
+
+    def log_space(self) -> None:
+        """The search space as the parent run's parameters."""
+        from mlflow.entities import Param
+
         params = {f"search.{key}": describe_distribution(d) for key, d in self.declared.space.items()}
         params |= {"objective": self.declared.objective, "direction": self.declared.direction}
         params |= {"sampler": self.declared.sampler["name"], "pruner": self.declared.pruner["name"]}
-        self.client.log_batch(run.info.run_id, params=[Param(key, value) for key, value in params.items()])
-        return run
+        self.client.log_batch(self.run_id, params=[Param(key, value) for key, value in params.items()])
 
     def children(self) -> "list[tuple[FrozenTrial, Run]]":
         """Each trial with its run, in whatever experiment that is; a run whose tags name no trial is passed over."""
