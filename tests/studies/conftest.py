@@ -25,7 +25,7 @@ SPACE = {
 
 def declared(**changes) -> study.Declared:
     """A small study, but for the changes."""
-    settings = {
+    settings: dict[str, Any] = {
         "name": "s",
         "space": SPACE,
         "direction": "minimize",
@@ -36,6 +36,8 @@ def declared(**changes) -> study.Declared:
         "config": {"training.steps": 200},
         "total": 4,
         "prune_every": 100,
+        "files": {},
+        "experiment": "lstm-lab",
     }
     return study.Declared(**settings | changes)
 

@@ -53,6 +53,8 @@ def declared(**changes):
         "config": {"training.steps": 200},
         "total": 12,
         "prune_every": 100,
+        "files": {},
+        "experiment": "lstm-lab",
     }
     return study.Declared(**settings | changes)
 
