@@ -474,6 +474,13 @@ def best_trial(study: optuna.Study) -> FrozenTrial | None:
     return None
 
 
+def best_of(study: optuna.Study, trials: Iterable[FrozenTrial]) -> FrozenTrial | None:
+    """The best of those trials that are complete."""
+    complete = [trial for trial in trials if trial.value is not None and trial.state == TrialState.COMPLETE]
+    best = min if study.direction == optuna.study.StudyDirection.MINIMIZE else max
+    return best(complete, key=lambda trial: trial.value or 0.0, default=None)
+
+
 def is_better(study: optuna.Study, value: float) -> bool:
     """Whether `value` would be the study's best."""
     best = best_trial(study)
