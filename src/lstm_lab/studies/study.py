@@ -474,23 +474,21 @@ def fail(study: optuna.Study, trial: Trial, **why: str) -> FrozenTrial:
 
 def best_trials(study: optuna.Study) -> list[FrozenTrial]:
     """The best complete trial on each data set: values on different data say nothing of each other."""
-    sign = 1 if study.direction == optuna.study.StudyDirection.MINIMIZE else -1
-    found: dict[str, FrozenTrial] = {}
-    for trial in study.get_trials(deepcopy=False, states=[TrialState.COMPLETE]):
-        best = found.get(data_of(trial))
-        if best is None or sign * value_of(trial) < sign * value_of(best):
-            found[data_of(trial)] = trial
-    return [found[data] for data in sorted(found)]
+    trials = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
+    best = [best_of(study, trials, data) for data in sorted(set(map(data_of, trials)))]
+    return [trial for trial in best if trial]
+
+
+def best_of(study: optuna.Study, trials: Iterable[FrozenTrial], data: str) -> FrozenTrial | None:
+    """The best of those trials that are complete, on that data set."""
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE and data_of(trial) == data]
+    best = min if study.direction == optuna.study.StudyDirection.MINIMIZE else max
+    return best(complete, key=lambda trial: trial.value or 0.0, default=None)
 
 
 def data_of(trial: FrozenTrial) -> str:
     """The data set that the trial was trained on, where a study's trials differ in it."""
     return trial.user_attrs.get("data", "")
-
-
-def value_of(trial: FrozenTrial) -> float:
-    """A complete trial's value."""
-    return math.nan if trial.value is None else trial.value
 
 
 def best_trial(study: optuna.Study) -> FrozenTrial | None:
@@ -501,8 +499,7 @@ def best_trial(study: optuna.Study) -> FrozenTrial | None:
 
 def is_better(study: optuna.Study, value: float, data: str = "") -> bool:
     """Whether `value` would be the study's best on that data set."""
-    best = next((trial for trial in best_trials(study) if data_of(trial) == data), None)
-    if best is None:
+    best = best_of(study, study.get_trials(deepcopy=False), data)
+    if best is None or best.value is None:
         return math.isfinite(value)
-    minimizing = study.direction == optuna.study.StudyDirection.MINIMIZE
-    return value < value_of(best) if minimizing else value > value_of(best)
+    return value < best.value if study.direction == optuna.study.StudyDirection.MINIMIZE else value > best.value

@@ -16,7 +16,7 @@ from lstm_lab.records import store
 from lstm_lab.runs import run
 from lstm_lab.studies import overrides, study
 from lstm_lab.studies.page import ParentPage, short, summary
-from lstm_lab.studies.trial import reason_of
+from lstm_lab.studies.trial import fault_in_words, reason_of
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -190,13 +190,6 @@ def is_away(error: Exception) -> bool:
     return is_fault(error) and not isinstance(error, store.StoreError)
 
 
-def fault_in_words(error: Exception) -> str:
-    """What the store or the study's database has to complain about, in a line."""
-    if isinstance(error, study.DATABASE_FAULTS):
-        return study.fault_in_words(error)
-    return f"the store failed: {store.first_line(error)}"
-
-
 def patiently(sweep: Sweep, act: Callable[[], T]) -> T:
     """What `act` returns, however long a store is away meanwhile; StudyError if it is too long.
 
@@ -245,9 +238,10 @@ def over(opened: optuna.Study) -> list[FrozenTrial]:
 
 def show(sweep: Sweep) -> int:
     """Says what became of every trial that any worker has ended since the last time; returns how many there are."""
-    for trial in over(sweep.opened):
+    ended = over(sweep.opened)
+    for i, trial in enumerate(ended):
         if trial.number not in sweep.shown:
-            say(sweep.console, trial_line(sweep.opened, trial))
+            say(sweep.console, trial_line(trial, study.best_of(sweep.opened, ended[: i + 1], study.data_of(trial))))
             sweep.shown.add(trial.number)
     return study.ended(study.counts(sweep.opened))
 
@@ -271,12 +265,11 @@ def stop_after_failures(opened: optuna.Study, most: int) -> None:
         )
 
 
-def trial_line(opened: optuna.Study, trial: FrozenTrial) -> str:
-    """One line for one finished trial: number, parameters, value, state, the best so far."""
+def trial_line(trial: FrozenTrial, best: FrozenTrial | None) -> str:
+    """One line for one finished trial: number, parameters, value, state, the best until then."""
     state = "KILLED" if study.was_killed(trial) else trial.state.name
     why = next((trial.user_attrs[key] for key in ("reason", "fault", "stopped") if key in trial.user_attrs), "")
     value = f"{trial.value:.4g}" if trial.value is not None else why
-    best = next((found for found in study.best_trials(opened) if study.data_of(found) == study.data_of(trial)), None)
     so_far = f"best {best.value:.4g} (trial {best.number})" if best else ""
     return f"trial {trial.number:>3}  {short(trial.params)}  {state} {value}  {so_far}"
 

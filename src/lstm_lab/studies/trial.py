@@ -60,7 +60,7 @@ def run_trial(opened: optuna.Study, trial: Trial, composed: DictConfig, folder: 
         raise
     except Exception as error:
         if store.is_fault(error):
-            study.fail(opened, trial, fault=store.first_line(error))
+            study.fail(opened, trial, fault=fault_in_words(error))
         else:
             study.fail(opened, trial, reason=reason_of(error))
         return
@@ -120,6 +120,13 @@ def reason_of(error: Exception) -> str:
     if isinstance(error, CannotRunError):
         return "; ".join(str(error).splitlines())
     return f"{type(error).__name__}: {store.first_line(error)}"
+
+
+def fault_in_words(error: Exception) -> str:
+    """What the store or the study's database has to complain about, in a line."""
+    if isinstance(error, study.DATABASE_FAULTS):
+        return study.fault_in_words(error)
+    return f"the store failed: {store.first_line(error).split(' with exception ')[0]}"
 
 
 def watch_of(trial: Trial, declared: Mapping[str, Any], made_of: Setup) -> "Observer":
