@@ -447,6 +447,17 @@ def test_workers_at_once_share_one_study_on_postgresql(store, postgresql):
     assert os.listdir(roots[0] / "mlruns") == [".study.lock"]
 
 
+def test_connections_that_a_restarted_database_has_closed_are_made_anew(store, postgresql):
+    what = declared(name="restarted", total=2)
+    now = opened(what, postgresql)
+    engine = sqlalchemy.create_engine(postgresql, poolclass=sqlalchemy.pool.NullPool)
+    with engine.begin() as connection:
+        others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+        connection.execute(sqlalchemy.text(f"{others} AND datname = current_database()"))
+    trial = study.take_trial(now.study, now.storage, what)
+    assert study.end(now.study, trial, TrialState.COMPLETE, 1.0).value == 1.0
+
+
 def test_a_database_that_fails_in_mid_study_is_told_in_a_line():
     found = opened(declared())
     with found.storage.engine.begin() as connection:
