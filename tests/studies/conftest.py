@@ -25,7 +25,7 @@ SPACE = {
 
 def declared(**changes) -> study.Declared:
     """A small study, but for the changes."""
-    settings = {
+    settings: dict[str, Any] = {
         "name": "s",
         "space": SPACE,
         "direction": "minimize",

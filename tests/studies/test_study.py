@@ -21,6 +21,7 @@ from optuna.trial import TrialState
 from lstm_lab.config import ConfigError
 from lstm_lab.records import processes
 from lstm_lab.studies import study
+from studies.conftest import declared as small
 
 SPACE = {
     "a": FloatDistribution(1e-4, 1e-1, log=True),
@@ -42,19 +43,7 @@ def store(tmp_path, monkeypatch):
 
 
 def declared(**changes):
-    settings = {
-        "name": "s",
-        "space": SPACE,
-        "direction": "minimize",
-        "objective": "mean_last_20_cost",
-        "sampler": {"name": "random"},
-        "pruner": {"name": "none"},
-        "seed": 0,
-        "config": {"training.steps": 200},
-        "total": 12,
-        "prune_every": 100,
-    }
-    return study.Declared(**settings | changes)
+    return small(**{"space": SPACE, "total": 12} | changes)
 
 
 def opened(what, url=None):
