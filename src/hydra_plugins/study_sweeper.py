@@ -50,7 +50,7 @@ class StudySweeper(Sweeper):
             composed = self.compose([*fixed, *overrides.words_of(params)])
             return overrides.training_command(composed, self.compose)
 
-        sweep.run_sweep(settings.model_dump(), declared, declared.experiment, fixed, self.launch, command)
+        sweep.run_sweep(settings.model_dump(), declared, fixed, self.launch, command)
 
     def compose(self, overrides: list[str]) -> dict[str, Any]:
         """The run config that these overrides of the task alone give."""

@@ -1,5 +1,6 @@
 """A sweep in this very process, on stores of its own: nothing is trained, what a job would do is up to the test."""
 
+import dataclasses
 import io
 import math
 import shutil
@@ -76,13 +77,13 @@ class Sweeping:
 
     def run(self, what=None, experiment="one") -> str:
         """A sweep from its command to its end; returns what it says."""
-        said, what = io.StringIO(), what or declared()
+        said, what = io.StringIO(), dataclasses.replace(what or declared(), experiment=experiment)
         settings = {"storage": {"url": None, "heartbeat": 10, "grace": 10**6}, "max_failures": self.max_failures}
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sweep, "Console", lambda: Console(file=said, width=200))
             patch.setattr(sweep.time, "sleep", lambda seconds: None)
             try:
-                sweep.run_sweep(settings, what, experiment, [], self.launch, lambda params: "python src/train.py")
+                sweep.run_sweep(settings, what, [], self.launch, lambda params: "python src/train.py")
             finally:
                 self.said = said.getvalue()
         return self.said

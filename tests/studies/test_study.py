@@ -21,6 +21,7 @@ from optuna.trial import TrialState
 from lstm_lab.config import ConfigError
 from lstm_lab.records import processes
 from lstm_lab.studies import study
+from studies.conftest import declared as small
 
 SPACE = {
     "a": FloatDistribution(1e-4, 1e-1, log=True),
@@ -42,21 +43,7 @@ def store(tmp_path, monkeypatch):
 
 
 def declared(**changes):
-    settings = {
-        "name": "s",
-        "space": SPACE,
-        "direction": "minimize",
-        "objective": "mean_last_20_cost",
-        "sampler": {"name": "random"},
-        "pruner": {"name": "none"},
-        "seed": 0,
-        "config": {"training.steps": 200},
-        "total": 12,
-        "prune_every": 100,
-        "files": {},
-        "experiment": "lstm-lab",
-    }
-    return study.Declared(**settings | changes)
+    return small(**{"space": SPACE, "total": 12} | changes)
 
 
 def opened(what, url=None):
@@ -280,6 +267,7 @@ def test_jobs_find_in_the_study_what_was_declared():
         "pruner": {"name": "median", "n_startup_trials": 2},
         "prune_every": 7,
         "steps": 200,
+        "on_different_data": False,
     }
     searched = declared(name="steps", space={"training.steps": CategoricalDistribution([100, 300, 200])}, config={})
     assert opened(searched).study.user_attrs["declared"]["steps"] == 300
@@ -447,6 +435,17 @@ def test_workers_at_once_share_one_study_on_postgresql(store, postgresql):
     numbers = numbers_of_three_workers(roots, declared(total=20), postgresql)
     assert sorted(itertools.chain(*numbers)) == list(range(20))
     assert os.listdir(roots[0] / "mlruns") == [".study.lock"]
+
+
+def test_connections_that_a_restarted_database_has_closed_are_made_anew(store, postgresql):
+    what = declared(name="restarted", total=2)
+    now = opened(what, postgresql)
+    engine = sqlalchemy.create_engine(postgresql, poolclass=sqlalchemy.pool.NullPool)
+    with engine.begin() as connection:
+        others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+        connection.execute(sqlalchemy.text(f"{others} AND datname = current_database()"))
+    trial = study.take_trial(now.study, now.storage, what)
+    assert study.end(now.study, trial, TrialState.COMPLETE, 1.0).value == 1.0
 
 
 def test_a_database_that_fails_in_mid_study_is_told_in_a_line():

@@ -144,7 +144,7 @@ def test_a_finished_sweep_says_so_and_trains_nothing(default_sweep):
 
 def test_the_printed_command_trains_the_best_again_to_the_bit(default_sweep):
     checkout, done = default_sweep
-    [command] = re.findall(r"^train it again: python src/train.py (.*)$", done.stdout, flags=re.M)
+    [command] = re.findall(r"^train it again: \S+ \S+/src/train.py (.*)$", done.stdout, flags=re.M)
     again = train(checkout, *shlex.split(command), "tracking.experiment=again", "tracking.model=false")
     assert again.returncode == 0, again.stderr
     client = MlflowClient(f"sqlite:///{checkout}/mlflow.db")
@@ -154,6 +154,15 @@ def test_the_printed_command_trains_the_best_again_to_the_bit(default_sweep):
     folder = next((checkout / "mlruns/sweeps").iterdir()) / str(found.best_trial.number)
     costs = checkout / "mlruns/artifacts" / run.info.run_id / "artifacts/cost.npy"
     assert costs.read_bytes() == (folder / "cost.npy").read_bytes()
+
+
+def test_the_printed_command_compares_the_trials(default_sweep):
+    checkout, done = default_sweep
+    [command] = re.findall(r"^compare the trials: python src/report.py (.*)$", done.stdout, flags=re.M)
+    words = [*shlex.split(command), f"html={checkout.parent}/compared.html"]
+    compared = subprocess.run([sys.executable, str(checkout / "src/report.py"), *words], capture_output=True, text=True)
+    assert compared.returncode == 0, compared.stderr
+    assert len(set(re.findall(r"trial \d+", (checkout.parent / "compared.html").read_text()))) == 16
 
 
 def test_a_pruned_trial_is_reproduced_from_its_id(default_sweep):
@@ -218,18 +227,56 @@ def test_a_failing_trial_is_told_and_too_many_in_a_row_stop_the_sweep(checkout):
 
 
 def test_a_plain_grid_is_hydras_and_is_tracked_and_nested(checkout):
-    words = ("optimizer.learning_rate=1e-2,1e-9", "model.cell_size=8,16", "training.steps=20", "tracking.model=false")
-    median = ("n_startup_trials=1", "n_warmup_steps=0")  # it would cut what learns nothing, but a grid declares none
-    pruner = ("hydra.sweeper.prune_every=5", *(f"hydra.sweeper.pruner.{word}" for word in median))
-    done = train(checkout, "-m", *words, *pruner)
+    """Its presets name experiments of their own, and what learns nothing would be cut by a median."""
+    words = ("experiment=smoke,no_carry", "optimizer.learning_rate=1e-2,1e-9", "training.steps=20")
+    pruner = ("prune_every=5", "pruner.n_startup_trials=1", "pruner.n_warmup_steps=0")
+    done = train(checkout, "-m", *words, "tracking.model=false", *(f"hydra.sweeper.{word}" for word in pruner))
     assert done.returncode == 0, done.stderr
     _, children = runs_of(checkout, "lstm-lab")
     points = [
-        (run.data.params["optimizer.learning_rate"], run.data.params["model.cell_size"])
+        (run.data.params["training.carry_state"], run.data.params["optimizer.learning_rate"])
         for _, run in sorted(children.items())
     ]
-    assert points == [("0.01", "8"), ("0.01", "16"), ("1e-09", "8"), ("1e-09", "16")]
+    assert points == [("True", "0.01"), ("True", "1e-09"), ("False", "0.01"), ("False", "1e-09")]
     assert [run.info.status for run in children.values()] == ["FINISHED"] * 4
+
+
+def test_a_server_that_goes_away_costs_a_sweep_no_trial(checkout, free_server):
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": free_server.uri, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+    words = ("-m", "training.seed=0,1,2", "training.steps=20", "tracking.figures=false", "tracking.model=false")
+    free_server.start()
+    with held("lstm_lab.records.tracking.TrackedRun.log_summary=2", checkout, *words, env=environment) as process:
+        wait_until_held(process)
+        free_server.stop()
+        process.stdin.close()
+        waiting = next(line for line in iter(process.stdout.readline, "") if "waiting" in line)
+        assert re.fullmatch(r"the store failed: API request to \S+ failed; waiting until it answers\n", waiting)
+        free_server.start()
+        rest = process.stdout.read()
+        assert (process.wait(), process.stderr.read()) == (0, "")
+    assert "is done: 3 COMPLETE, 1 KILLED" in rest
+    parent, children = runs_of(checkout, "lstm-lab", free_server.uri)
+    assert parent.info.status == "FINISHED"
+    trials = study_of(checkout).trials
+    assert sorted(children) == [0, 1, 2, 3]
+    assert all(agree(trials[number], run) for number, run in children.items())
+    assert [trials[3].params, trials[1].user_attrs["fault"][:16]] == [trials[1].params, "the store failed"]
+
+
+def test_a_worker_that_was_suspended_for_too_long_goes_on_with_the_next_trial(checkout):
+    words = ("-m", "training.seed=0,1", "training.steps=40", "hydra.sweeper.prune_every=10", "tracking.figures=false")
+    with held("optuna.trial.Trial.report=1", checkout, *words) as process:
+        wait_until_held(process)
+        study_of(checkout).tell(0, state=TrialState.FAIL)  # as another worker does, which missed its signs of life
+        process.stdin.close()
+        said = process.stdout.read()
+        assert (process.wait(), process.stderr.read()) == (0, "")
+    assert "trial 0 was taken from this worker" in said
+    trials = study_of(checkout).trials
+    assert [trial.params["training.seed"] for trial in trials if trial.state == TrialState.COMPLETE] == [1, 0]
+    _, children = runs_of(checkout, "lstm-lab")
+    assert all(agree(trials[number], run) for number, run in children.items())
+    assert children[0].data.tags["reason"].startswith("another worker took this one for dead")
 
 
 BAD = {
@@ -237,15 +284,15 @@ BAD = {
     ("-m", "sweeps=defalt"): "sweeps=defalt: there is no such choice; did you mean 'default'?",
     ("-m", "sweeps", "training.level=portable,fast"): "training.level: TensorFlow takes it once for all trials",
     ("-m", "sweeps", "resume=00000000000000000000000000000000"): "resume: a run is resumed by itself, without -m",
-    ("-m", "sweeps", "hydra.sweeper.n_trials=0"): "hydra.sweeper.n_trials=0: must be a whole number, 1 or more",
-    ("-m", "sweeps", "hydra.sweeper.n_trials=many"): "hydra.sweeper.n_trials=many: must be a whole number",
+    ("-m", "sweeps", "hydra.sweeper.n_trials=0"): "hydra.sweeper.n_trials=0: must be greater than or equal to 1",
+    ("-m", "sweeps", "hydra.sweeper.n_trials=many"): "hydra.sweeper.n_trials='many': must be a valid integer",
     ("-m", "sweeps", "model.cell_size=int(interval(9,3))"): "model.cell_size=int(interval(9,3)): the lower end must",
     ("-m", "sweeps", "optimizer.learning_rate=tag(log,interval(0,1))"): "optimizer.learning_rate=tag(log,interval",
     ("-m", "sweeps", "optimizer.learning_rate=interval(0,1)"): "optimizer.learning_rate=0.0: must be greater than 0",
     ("-m", "sweeps", "model.cell_size=choice(4,0)"): "model.cell_size=0: must be greater than or equal to 1",
     ("-m", "sweeps", "+hydra.sweeper.params.model.cel_size='choice(1,2)'"): "model.cel_size: there is no such setting",
-    ("-m", "sweeps", "hydra.sweeper.objective=accuracy"): "hydra.sweeper.objective='accuracy': must be one of",
-    ("-m", "sweeps", "hydra.sweeper.direction=up"): "hydra.sweeper.direction='up': must be minimize or maximize",
+    ("-m", "sweeps", "hydra.sweeper.objective=accuracy"): "hydra.sweeper.objective='accuracy': must be a metric",
+    ("-m", "sweeps", "hydra.sweeper.direction=up"): "hydra.sweeper.direction='up': must be 'minimize' or 'maximize'",
     ("-m", "sweeps", "hydra/sweeper/sampler=gird"): "hydra/sweeper/sampler=gird: there is no such choice",
     ("-m", "sweeps", "hydra/sweeper/sampler=grid"): "optimizer.learning_rate: a grid takes choice and range",
     ("-m", "model=lstm,gruu"): "model=gruu: there is no such choice; did you mean 'gru'?",

@@ -33,8 +33,8 @@ class ParentPage:
     It is made from the study alone, and made anew if MLflow has it no more. Every method needs the study's lock.
     """
 
-    def __init__(self, client: "MlflowClient", opened: optuna.Study, declared: study.Declared, experiment: str) -> None:
-        self.client, self.opened, self.declared, self.wanted = client, opened, declared, experiment
+    def __init__(self, client: "MlflowClient", opened: optuna.Study, declared: study.Declared) -> None:
+        self.client, self.opened, self.declared = client, opened, declared
         [(key, value)] = processes.signature().items()
         self.signature = (f"{key}.{secrets.token_hex(4)}", value)  # of one of many workers, perhaps
         self.drawn = time.monotonic()
@@ -86,7 +86,7 @@ class ParentPage:
         """Makes the parent run."""
         tags = {**tracking.source_tags(), "study": self.declared.name, "sweep": "parent", "page": self.mark}
         tags |= [self.signature]
-        experiment_id = store.find_or_create_experiment(self.client, self.wanted)
+        experiment_id = store.find_or_create_experiment(self.client, self.declared.experiment)
         return self.client.create_run(experiment_id, run_name=f"study {self.declared.name}", tags=tags)
 
     def log_space(self) -> None:

@@ -42,7 +42,6 @@ class Sweep:
 def run_sweep(
     settings: Mapping[str, Any],
     declared: study.Declared,
-    experiment: str,
     fixed: Sequence[str],
     launch: Callable[[list[str], int], Exception | None],
     command: Callable[[dict[str, Any]], str],
@@ -53,7 +52,7 @@ def run_sweep(
     what the job could not tell the study, and `command(params)` is the command that trains with those parameters.
     """
     store.check_store()
-    sweep = begin(settings["storage"], declared, experiment)
+    sweep = begin(settings["storage"], declared)
     with ended_however(sweep), trials_bar(sweep.console, declared.total) as bar:
         faults = 0  # trials in a row that a store was away from
         for trial in trials(sweep, bar):
@@ -65,14 +64,14 @@ def run_sweep(
     report(sweep, command)
 
 
-def begin(storage_settings: Mapping[str, Any], declared: study.Declared, experiment: str) -> Sweep:
+def begin(storage_settings: Mapping[str, Any], declared: study.Declared) -> Sweep:
     """Opens the study and its page, and says how they stand."""
     console, storage = Console(), study.open_storage(**storage_settings)
     with study.study_lock(storage):
         opened = study.open_study(storage, declared)
         client = store.open_store()
         with store_faults_told():
-            page = ParentPage(client, opened, declared, experiment)
+            page = ParentPage(client, opened, declared)
             page.begin()  # the page, too, is written by one worker at a time
     with store_faults_told():
         run.announce_interrupted(client, console)

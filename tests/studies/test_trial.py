@@ -1,0 +1,122 @@
+"""A trial's job: what it takes from its study, and what it tells it of each way in which a run can end."""
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import optuna
+import pytest
+from hydra import compose, initialize_config_dir
+from mlflow.exceptions import MlflowException
+from optuna.trial import TrialState
+from sqlalchemy.exc import OperationalError
+
+from helpers import ROOT
+from lstm_lab.config import ConfigError
+from lstm_lab.runs.watching import Pruned, Result
+from lstm_lab.studies import study, trial
+from studies.conftest import declared
+
+
+@pytest.fixture
+def job(sweeping, monkeypatch, tmp_path):
+    """Runs a study's next trial with `run` in the place of a run's life; returns it as the study then has it."""
+
+    def job(run, *words, **changes):
+        what = declared(total=10, **changes)
+        storage = study.open_storage(None, 10, 10**6)
+        with study.study_lock(storage):
+            opened = study.open_study(storage, what)
+        opened.set_user_attr("parent_run", "0" * 32)
+        taken = study.take_trial(opened, storage, what)
+        monkeypatch.setattr(trial.run, "run", lambda checked, console, part: run(checked, part, opened))
+        with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+            composed = compose("train", list(words))
+        trial.run_trial(opened, study.running_trial(opened, taken.number), composed, tmp_path)
+        return opened.trials[taken.number]
+
+    return job
+
+
+def result(status="FINISHED", reason="", **metrics):
+    return Result("0" * 32, status, reason, metrics, np.zeros(1), [])
+
+
+def raises(error):
+    def run(checked, part, opened):
+        raise error
+
+    return run
+
+
+def test_what_was_declared_counts_and_not_the_jobs_own_settings(job):
+    seen = []
+
+    def run(checked, part, opened):
+        seen.append((opened.pruner, part.watch.every, part.watch.steps))
+        return result(final_cost=2.0, mean_last_20_cost=3.0)
+
+    assert job(run, objective="final_cost", prune_every=7, config={"training.steps": 200}).value == 2.0
+    median = {"name": "median", "n_startup_trials": 3, "n_warmup_steps": 0}
+    other = job(run, "training.steps=50", name="t", pruner=median)
+    assert (other.value, other.user_attrs["steps"]) == (3.0, 50)
+    assert [type(pruner).__name__ for pruner, *_ in seen] == ["NopPruner", "MedianPruner"]
+    assert [rest for _, *rest in seen] == [[7, 200], [100, 50]]
+
+
+@pytest.mark.parametrize(
+    ("run", "words", "reason"),
+    [
+        (raises(ConfigError("one\ntwo")), (), "one; two"),
+        (raises(ValueError("broken\nmore")), (), "ValueError: broken"),
+        (None, ("model.cell_size=0",), "model.cell_size=0: must be greater than or equal to 1"),
+        (None, ("tracking.run_name=${oc.env:NOT_THERE}",), "tracking.run_name: KeyError raised"),
+        (lambda *_: result("FAILED", "the cost became nan"), (), "the cost became nan"),
+        (lambda *_: result(final_cost=1.0), (), "the run has no mean_last_20_cost"),
+        (lambda *_: result(mean_last_20_cost=math.nan), (), "the run has no mean_last_20_cost"),
+    ],
+)
+def test_a_trials_own_fault_is_the_reason_that_it_failed(job, run, words, reason):
+    ended = job(run, *words)
+    assert ended.state == TrialState.FAIL
+    assert ended.user_attrs["reason"].startswith(reason)
+
+
+@pytest.mark.parametrize("error", [MlflowException("away\nmore"), ConnectionError("away")])
+def test_a_fault_of_the_store_is_not_the_trials(job, error):
+    ended = job(raises(error))
+    assert study.was_killed(ended)
+    assert ended.user_attrs["fault"] == "the store failed: away"
+
+
+def test_a_fault_of_the_studys_database_is_told_to_the_worker(job):
+    with pytest.raises(OperationalError):
+        job(raises(OperationalError("SELECT 1", {}, Exception("away"))))
+
+
+def test_ctrl_c_leaves_a_trial_to_be_tried_again(job, sweeping):
+    with pytest.raises(KeyboardInterrupt):
+        job(lambda *_: result("KILLED", "stopped by Ctrl-C"))
+    assert study.was_killed(sweeping.study().trials[0])
+
+
+@pytest.mark.parametrize("ended", [result(mean_last_20_cost=1.0), result("PRUNED", "x"), result("FAILED", "x")])
+def test_the_run_of_a_trial_that_another_worker_has_ended_is_killed(job, sweeping, ended):
+    run_id = sweeping.client.create_run("0").info.run_id
+    sweeping.client.set_terminated(run_id, "FINISHED")
+    ended = Result(run_id, ended.status, ended.reason, ended.metrics, ended.costs, ended.weights)
+
+    def run(checked, part, opened):
+        opened.tell(0, state=TrialState.FAIL)
+        return ended
+
+    assert study.was_killed(job(run))
+    assert sweeping.client.get_run(run_id).info.status == "KILLED"
+
+
+def test_a_trial_that_another_worker_has_ended_is_trained_no_further():
+    ended = optuna.create_study().ask()
+    ended.study.tell(ended, state=TrialState.FAIL)
+    watch = trial.PruneWatch(ended, 10, 100)
+    with pytest.raises(Pruned, match="another worker took this one for dead"):
+        watch(SimpleNamespace(step=10, costs=np.ones(10)))
