@@ -1,5 +1,6 @@
 """What the doors have in common, and that each of them answers at once what needs no run."""
 
+import io
 import os
 import re
 import shlex
@@ -8,9 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from helpers import ROOT
-from lstm_lab.commandline import Door, typed
+from lstm_lab.commandline import Door, say, typed
 from lstm_lab.config import CannotRunError, ConfigError
 
 DOOR = Door(
@@ -99,6 +101,12 @@ def test_ctrl_c_during_imports_ends_without_a_trace():
     code = "import os; from lstm_lab.commandline import importing\nwith importing(): os.kill(os.getpid(), 2)\nprint(1)"
     done = python("-c", code, PYTHONPATH=f"{ROOT}/src")
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+def test_what_is_said_is_plain_text():
+    console = Console(file=io.StringIO(), force_terminal=True, width=20)
+    say(console, "[bold] :cat: 温\u3000\x1b[31m " + "x" * 30 + "\nnext")
+    assert console.file.getvalue() == "[bold] :cat: 温\u3000\ufffd[31m " + "x" * 30 + "\nnext\n"
 
 
 @pytest.mark.parametrize("activated", [False, True])

@@ -83,7 +83,7 @@ FAULTS = {
     "training.carry_state=maybe": "training.carry_state='maybe': must be a valid boolean",
     "tracking.experiment=Default": "tracking.experiment='Default': must be another name than 'Default', which belongs",
     "tracking.run_name=../x": "tracking.run_name='../x': must be a name of printable characters, without / and",
-    "tracking.run_name=5": "tracking.run_name=5: must be text; quotes make a number text",
+    "tracking.run_name=5": "tracking.run_name=5: must be text; in a YAML file quotes",
     "training.steps=99999999999999999999": "training.steps=99999999999999999999: must be less than or equal to",
     "tracking.run_name=''": "tracking.run_name='': must have at least 1 character",
     "optimizer.name=adamw": "optimizer.name='adamw': must be one of 'adam', 'nadam', 'sgd', 'rmsprop'",
@@ -112,7 +112,7 @@ def test_a_fault_is_named_with_the_value_given_and_what_is_allowed(override):
             "data: needs either data.target=COLUMN",
         ),
         (("data.path=x.csv", "data.input=a", "data.horizon=0"), "data.horizon=0: must be greater than or equal to 1"),
-        (("data.path=x.csv", "data.input=5", "data.target=b"), "data.input=5: must be text; quotes make a number text"),
+        (("data.path=x.csv", "data.input=5", "data.target=b"), "data.input=5: must be text; in a YAML file quotes"),
         (
             ("data.path=x.csv", "data.input=a", "data.target=b", "data.held_out=1"),
             "data.held_out=1: must be less than 1",

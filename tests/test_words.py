@@ -86,6 +86,11 @@ def test_flags_and_words_come_in_any_order():
     ]  # fmt: skip
 
 
+def test_a_groups_file_may_be_called_by_a_number():
+    assert taken("experiment=2024") == ["2024"]
+    assert taken("experiment=null") == [None]
+
+
 @pytest.mark.parametrize("value", ["=5", "5)", "[1,2", "(", "'", "a, b]"])
 def test_a_value_that_hydra_cannot_read_reaches_the_check_of_the_config(value):
     assert taken(f"model.cell_size={value}") == [value]
@@ -108,7 +113,6 @@ def test_a_value_that_hydra_cannot_read_reaches_the_check_of_the_config(value):
         ("training.seed=0,1,2", "training.seed=0,1,2: several values need -m, as in `.* -m training.seed=0,1,2`"),
         ("'training.seed=range(0,2)'", "training.seed=range(0,2): several values need -m, as in `"),
         ("data.amplitudes=1,2", "data.amplitudes=1,2: a list stands in brackets, as in data.amplitudes=[1,2]; several"),
-        ("model=5", "model=5: takes one of gru, lstm, simple_rnn"),
         ("model=null", "model=null: takes one of gru, lstm, simple_rnn"),
         ("+training.seed=1", "+training.seed=1: training.seed is there already; leave out the +"),
         ("training.seed=1 training.seed=2", "training.seed=2: training.seed is given twice"),

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console
 
+CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 HELP = ("-h", "--help")
 RUN = "the run: the first digits of its id, as report.py shows them; `last`; or a study's name for its best trial"
 
@@ -119,7 +121,8 @@ def complain(message: str) -> None:
 
 
 def say(console: "Console", text: str, style: str | None = None) -> None:
-    """Prints plain text, unbroken, with nothing in it taken for markup or the name of a picture, such as :cat:."""
+    """Prints plain text, unbroken: nothing in it is markup, the name of a picture (:cat:), or steers the terminal."""
+    text = CONTROLS.sub("\N{REPLACEMENT CHARACTER}", text)
     console.print(text, style=style, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 

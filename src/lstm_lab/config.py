@@ -365,7 +365,7 @@ def describe_fault(fault: Any, model: type[Group], prefix: str = "") -> str:
         return f"{key} is missing: it has no default, so name one, as in {key}=..."
     allowed = re.sub(r"^(Input|String|List) should", "must", fault["msg"].removeprefix("Value error, "))
     if fault["type"] == "string_type":
-        allowed = "must be text; quotes make a number text, as in KEY='\"5\"'"
+        allowed = "must be text; in a YAML file quotes make a number text"
     if fault["type"] == "union_tag_invalid":
         key += f".{fault['ctx']['discriminator'].strip(chr(39))}"
         given, allowed = fault["ctx"]["tag"], f"must be one of {fault['ctx']['expected_tags']}"

@@ -25,6 +25,7 @@ from lstm_lab.paths import ROOT
 
 HYDRAS_TEXTS = {"hydra.sweeper.study_name", "hydra.sweeper.storage.url", "hydra.sweep.dir", "hydra.run.dir"}
 TEXTS = {"resume", *config.keys_taking(str), *HYDRAS_TEXTS}
+GROUPS = (*config.Config.model_fields, "experiment")
 FLAGS = ("--help", "-m", "--cfg job", "--resolve", "--package KEY", "--info", "--config-dir FOLDER", "--hydra-help")
 QUOTED = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"", re.S)
 TARGET = re.compile(r"(^|[.+{,\s'\"])_target_['\"]?\s*[=:]")
@@ -102,9 +103,9 @@ def for_hydra_one(word: str, multirun: bool) -> str:
     if TARGET.search(word):
         raise ConfigError(f"{word}: no _target_ is taken; code maps names to classes")
     override = parse(word)
-    if override is None:
-        return f"{start}={as_text(value)}"
-    if key in config.Config.model_fields and isinstance(override.value(), int | float | None):
+    if override is None or (key in (*GROUPS, "sweeps") and isinstance(override.value(), int | float)):
+        return f"{start}={as_text(value)}"  # a group's file may be called 2024
+    if key in config.Config.model_fields and override.value() is None:
         raise ConfigError(f"{word}: takes one of {', '.join(choices(ROOT / 'conf' / key))}")
     if override.is_sweep_override() and not multirun:
         in_brackets = f"a list stands in brackets, as in {key}=[{value}]; " if key in config.keys_taking(list) else ""
@@ -118,7 +119,7 @@ def check_key(word: str, start: str, key: str) -> None:
         raise ConfigError(f"{word}: the key is missing, as in training.seed=1")
     if parse(f"{start}=0") is None:
         raise ConfigError(config.describe_unknown_key(key))
-    if re.match(r"\+[^+]", start) and key in (*config.Config.model_fields, "experiment", *config.all_keys()):
+    if re.match(r"\+[^+]", start) and key in (*GROUPS, *config.all_keys()):
         raise ConfigError(f"{word}: {key} is there already; leave out the +")
 
 
@@ -126,7 +127,7 @@ def lone(word: str, multirun: bool) -> str:
     """The override that a word without '=' stands for: the default study. ConfigError for any other."""
     if word == "sweeps" and multirun:
         return "sweeps=default"
-    groups = {group: choices(ROOT / "conf" / group) for group in (*config.Config.model_fields, "experiment")}
+    groups = {group: choices(ROOT / "conf" / group) for group in GROUPS}
     groups["sweeps"] = choices(ROOT / "sweeps")
     if word in groups:
         example = "-m sweeps" if word == "sweeps" else f"{word}={groups[word][-1]}"
