@@ -1,6 +1,7 @@
 """The sweep as a user types it: the study, its runs in MLflow, and what kills, failures and workers do to them."""
 
 import contextlib
+import math
 import os
 import re
 import shlex
@@ -239,6 +240,40 @@ def test_a_plain_grid_is_hydras_and_is_tracked_and_nested(checkout):
     ]
     assert points == [("True", "0.01"), ("True", "1e-09"), ("False", "0.01"), ("False", "1e-09")]
     assert [run.info.status for run in children.values()] == ["FINISHED"] * 4
+
+
+def test_on_files_the_best_is_what_predicts_best_what_it_was_not_trained_on(checkout, tmp_path):
+    """What is printed at the end can be typed, in another directory and with names that no shell takes as they are."""
+    folder = tmp_path / "my data (1)"
+    folder.mkdir()
+    wave = [math.sin(i / 6) + 0.3 * math.sin(i / 17) for i in range(400)]
+    (folder / "a=b.csv").write_text("T [°C],b\n" + "".join(f"{1.5e9 + 40 * v},{v}\n" for v in wave))
+    words = ("data=csv", "data.path=a=b.csv", "data.input=T [°C]", "data.horizon=1", "training.steps=60")
+    lean = (
+        "tracking.figures=false",
+        "tracking.animation=false",
+        "hydra.sweeper.study_name=mine",
+        "hydra/sweeper/pruner=none",
+    )
+    grid = ("optimizer.learning_rate=0.001,0.03,0.01", "hydra/sweeper/sampler=grid")
+    done = train(checkout, "-m", *words, *grid, *lean, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    parent, children = runs_of(checkout, "lstm-lab")
+    errors = {run.info.run_id: run.data.metrics["validation.mse"] for run in children.values()}
+    assert parent.data.tags["best_run"] == min(errors, key=errors.get)
+    assert parent.data.params["objective"] == "validation.mse"
+    printed = re.findall(r"^(train it again|forecast with it|compare the trials): (.*)$", done.stdout, flags=re.M)
+    assert [what for what, _ in printed] == ["train it again", "forecast with it", "compare the trials"]
+    for what, command in printed:
+        ended = subprocess.run(command, shell=True, cwd=folder, capture_output=True, text=True)
+        assert ended.returncode == 0, f"{what}: {ended.stderr}"
+    again = MlflowClient(f"sqlite:///{checkout}/mlflow.db").search_runs(
+        [parent.info.experiment_id], "tags.trial IS NULL AND tags.sweep IS NULL"
+    )
+    assert [run.data.metrics["validation.mse"] for run in again] == [min(errors.values())]
+    forecast = [sys.executable, str(checkout / "src/forecast.py"), "run=mine", "steps=3", "out=here.csv"]
+    assert subprocess.run(forecast, cwd=folder, capture_output=True).returncode == 0
+    assert (folder / "here.csv").exists()
 
 
 def test_a_server_that_goes_away_costs_a_sweep_no_trial(checkout, free_server):

@@ -80,7 +80,7 @@ def best_trial(client: "MlflowClient", named: str, run_id: str) -> "Run":
     from mlflow.exceptions import MlflowException
 
     if not run_id:
-        raise ConfigError(f"{named}: that study has no best trial yet")
+        raise ConfigError(f"{named}: that study has no best trial: none is complete, or they differ in their data")
     try:
         return present(client.get_run(run_id), named)
     except MlflowException as error:
