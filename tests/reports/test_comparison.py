@@ -81,7 +81,11 @@ def test_of_studies_of_one_name_the_newest_counts_and_its_best_trial_must_be_the
     begin(4, sweep="parent", study="new")
     begin(5, sweep="parent", study="lost", best_run="0" * 32)
     assert [facts.run_id for facts in chosen(client, runs=["温 'a\""])] == [trial]
-    for name, said in {"new": "no best trial yet", "lost": "its best trial is gone", "last": "no run yet"}.items():
+    for name, said in {
+        "new": "no best trial: none is complete",
+        "lost": "its best trial is gone",
+        "last": "no run yet",
+    }.items():
         with pytest.raises(ConfigError, match=f"^runs={name}: .*{said}"):
             chosen(client, runs=[name])
     client.delete_run(trial)
@@ -206,6 +210,9 @@ def test_the_lowest_cost_is_marked_and_nothing_where_all_are_the_same():
     assert comparison.best_of("final_cost", ["0.1", "-"]) == set()
     assert comparison.best_of("final_cost", ["-"]) == set()
     assert comparison.best_of("steps_per_second", ["3", "2"]) == set()
+    errors = {"evaluation.mse": ["3", "2"]}
+    assert comparison.best_in(errors, [facts(data="mine 1"), facts(data="mine 1")]) == {"evaluation.mse": {1}}
+    assert comparison.best_in(errors, [facts(data="mine 1"), facts(data="mine 2")]) == {}
 
 
 @pytest.mark.parametrize(("runs", "words"), [([0, 2, 3, 4], "1, 3-5"), ([1], "2"), ([], ""), ([0, 1], "1-2")])

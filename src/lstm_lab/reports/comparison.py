@@ -302,6 +302,13 @@ def origins(chosen: Sequence[Facts]) -> dict[str, list[str]]:
     }
 
 
+def best_in(results: Mapping[str, Sequence[str]], chosen: Sequence[Facts]) -> dict[str, set[int]]:
+    """Which runs (counted from 0) are the best by each metric; none where the runs differ in their data."""
+    if len({facts.data for facts in chosen if facts.data}) > 1:
+        return {}
+    return {key: best_of(key, values) for key, values in results.items()}
+
+
 def best_of(key: str, values: Iterable[str]) -> set[int]:
     """Which of a metric's values are the lowest, if low is good and they are not all the same."""
     if not re.search("cost|mse|mae", key):

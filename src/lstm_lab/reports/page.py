@@ -74,7 +74,7 @@ def render(compared: Sequence[Compared], command: str, made: str) -> str:
         ],
         chart=draw_curves([run.curve for run in compared], comparison.same_bits(chosen)),
         results=results,
-        best={key: comparison.best_of(key, values) for key, values in results.items()},
+        best=comparison.best_in(results, chosen),
         origins=comparison.origins(chosen),
         differing=comparison.differing(chosen),
         shared=comparison.shared(chosen),

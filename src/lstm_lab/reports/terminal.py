@@ -166,7 +166,7 @@ def compare_runs(compared: Sequence[Compared], console: Console) -> None:
             say(console, f"{i + 1} {facts.status}: {facts.reason}", "yellow")
 
     results = comparison.results(compared) | {"level": comparison.origins(chosen)["level"]}
-    print_grid(console, "how they went", results, {key: comparison.best_of(key, v) for key, v in results.items()})
+    print_grid(console, "how they went", results, comparison.best_in(results, chosen))
     if len(chosen) > 1:
         print_grid(console, "what differs in their configs", comparison.differing(chosen), {})
     console.print()

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 FIGURE_SECONDS = 60  # between two redraws of the parent's figures
+REPORTED = {"mean_last_20_cost": "mean cost of the last 20 steps", "validation.mse": "validation error"}  # by trials
 MLFLOW_STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED", "KILLED": "KILLED"}
 
 
@@ -219,12 +220,14 @@ def describe_distribution(distribution: Any) -> str:
 
 
 def draw_study(opened: optuna.Study, objective: str, total: int, folder: Path) -> None:
-    """Draws what Optuna knows of the study; a figure that needs more trials than there are is left out."""
+    """Draws what Optuna knows of the study; a figure that cannot be drawn, for want of trials perhaps, is left out."""
     import matplotlib
     from optuna.visualization import matplotlib as drawn
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
+
+    from lstm_lab.runs import figures
 
     drawings: dict[str, Any] = {
         "optimization_history": drawn.plot_optimization_history,
@@ -232,17 +235,17 @@ def draw_study(opened: optuna.Study, objective: str, total: int, folder: Path) -
         "contour": drawn.plot_contour,
         "parallel_coordinates": drawn.plot_parallel_coordinate,
     }
+    figures.without_font(frozenset(str([trial.params for trial in opened.trials])))  # finds fonts that have them
     with warnings.catch_warnings(), pyplot.rc_context():  # Optuna's figures change the style of all later ones
         warnings.simplefilter("ignore")  # all of Optuna's figures call themselves experimental
+        pyplot.rcParams["text.parse_math"] = False  # parameters may be names of the user's
         for name, draw in drawings.items():
-            try:
+            with contextlib.suppress(Exception):  # whatever Optuna or matplotlib raises
                 axes = draw(opened) if name == "parameter_importance" else draw(opened, target_name=objective)
-            except (ValueError, RuntimeError):
-                continue
-            figure = np.ravel(axes)[0].figure
-            figure.set_size_inches(8, 6.5)
-            figure.savefig(folder / f"{name}.png", dpi=110, bbox_inches="tight")
-            pyplot.close(figure)
+                figure = np.ravel(axes)[0].figure
+                figure.set_size_inches(8, 6.5)
+                figure.savefig(folder / f"{name}.png", dpi=110, bbox_inches="tight")
+        pyplot.close("all")
     if any(trial.intermediate_values for trial in opened.trials):
         intermediate_figure(opened.trials, objective, total).savefig(folder / "intermediate_values.png", dpi=110)
 
@@ -255,7 +258,7 @@ def intermediate_figure(trials: Sequence[Any], objective: str, total: int) -> "F
     for trial in trials:
         steps, values = list(trial.intermediate_values), list(trial.intermediate_values.values())
         pruned = trial.state.name == "PRUNED"  # its value is the last that it reported
-        if trial.value is not None and not pruned and objective == "mean_last_20_cost":
+        if trial.value is not None and not pruned and objective in REPORTED:
             end = trial.user_attrs.get("steps", total)
             steps, values = [*steps, end], [*values, trial.value]  # the end is not reported, it is the trial's value
         if not steps:
@@ -266,7 +269,8 @@ def intermediate_figure(trials: Sequence[Any], objective: str, total: int) -> "F
     ax.plot([], [], color="tab:blue", label="complete")
     ax.plot([], [], color="lightgray", marker="x", markeredgecolor="tab:red", label="pruned")
     ax.legend(frameon=False)
-    ax.set(xlabel="step", ylabel="mean cost of the last 20 steps", yscale="log", title="intermediate values")
+    label = REPORTED.get(objective, REPORTED["mean_last_20_cost"])
+    ax.set(xlabel="step", ylabel=label, yscale="log", title="intermediate values")
     return figure
 
 
