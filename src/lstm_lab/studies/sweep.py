@@ -293,8 +293,10 @@ def report(sweep: Sweep, command: Callable[[dict[str, Any]], str]) -> None:
     page = sweep.page
     runs = {trial.number: found for trial, found in patiently(sweep, page.children)}
     lines = [f"study {sweep.declared.name} is done: {summary(study.counts(sweep.opened))}"]
-    for best in study.best_trials(sweep.opened):
-        lines += best_in_words(sweep.declared, best, runs.get(best.number), command(best.params))
+    found = study.best_trials(sweep.opened)
+    lines += [best_in_words(sweep.declared, best, runs.get(best.number)) for best in found]
+    if len(found) == 1:
+        lines += [f"train it again: {command(found[0].params)}", *forecast_command(runs.get(found[0].number))]
     if runs:
         lines.append(f"compare the trials: {compare_command(page.run_id, len(runs))}")
     lines.append(f"the study: {store.address(f'#/experiments/{page.experiment_id}/runs/{page.run_id}')}")
@@ -303,20 +305,20 @@ def report(sweep: Sweep, command: Callable[[dict[str, Any]], str]) -> None:
         say(sweep.console, line)
 
 
-def best_in_words(declared: study.Declared, best: FrozenTrial, found: "Run | None", command: str) -> list[str]:
-    """What the best trial was, on its data, and what to do with it; `found` is its run, if MLflow still has it."""
+def best_in_words(declared: study.Declared, best: FrozenTrial, found: "Run | None") -> str:
+    """What the best trial was, and on which data if that is not all; `found` is its run, if MLflow still has it."""
     where = f"run {found.info.run_id}" if found else "its run is in MLflow no more"
     data = study.data_of(best).rpartition(" ")[0]
     value = f"{declared.objective} {best.value:.6g} at {short(best.params)}"
-    lines = [
-        f"best{' on ' if data else ''}{data}: trial {best.number}, {value} ({where})",
-        f"train it again: {command}",
-    ]
-    if found and "data.path" in found.data.params:
-        goes_on = found.data.params.get("data.horizon", "None") != "None"
-        words = [f"run={found.info.run_id}", *(["steps=100"] if goes_on else [])]
-        lines.append(f"forecast with it: {typed('forecast', *words)}")
-    return lines
+    return f"best{f' on {data}' if data else ''}: trial {best.number}, {value} ({where})"
+
+
+def forecast_command(found: "Run | None") -> list[str]:
+    """The command that forecasts with that run, if it is there and was trained on a file."""
+    if found is None or "data.path" not in found.data.params:
+        return []
+    goes_on = found.data.params.get("data.horizon", "None") != "None"
+    return [f"forecast with it: {typed('forecast', f'run={found.info.run_id}', *(['steps=100'] if goes_on else []))}"]
 
 
 def compare_command(parent: str, trials: int) -> str:
