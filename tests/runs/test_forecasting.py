@@ -158,7 +158,15 @@ WAVE = np.sin(np.arange(400) / 6) + 0.3 * np.sin(np.arange(400) / 17)
 def batches_in(unit, folder):
     level, size = UNITS[unit]
     (folder / "wave.csv").write_text("a\n" + "".join(f"{value!r}\n" for value in (level + size * WAVE).tolist()))
-    cut = {"input": "a", "target": None, "horizon": 1, "held_out": 0.2, "batch_size": 4, "time_steps": 10}
+    cut = {
+        "input": "a",
+        "target": None,
+        "horizon": 1,
+        "held_out": 0.2,
+        "validation": 0.1,
+        "batch_size": 4,
+        "time_steps": 10,
+    }
     return SeriesBatches(folder / "wave.csv", **cut)
 
 
