@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 from rich.console import Console
 
 from lstm_lab.records import store
-from lstm_lab.studies import page, study, sweep, trial
+from lstm_lab.studies import database, page, study, sweep, trial
 from lstm_lab.studies.overrides import parse
 
 SPACE = {
@@ -103,8 +103,8 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     MlflowClient(f"sqlite:///{folder}/mlflow.db").search_experiments()
     (folder / "mlruns").mkdir()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(study, "ROOT", folder)
-        study.open_storage(None, 10, 10).engine.dispose()
+        patch.setattr(database, "ROOT", folder)
+        database.open_storage(None, 10, 10).engine.dispose()
     return folder
 
 
@@ -113,10 +113,10 @@ def sweeping(empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     """Sweeps on stores below a folder of the test's own."""
     folder = tmp_path / "stores"
     shutil.copytree(empty_store, folder)
-    monkeypatch.setattr(study, "ROOT", folder)
+    monkeypatch.setattr(database, "ROOT", folder)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
     opened = []
-    make = study.open_storage
+    make = database.open_storage
 
     def open_storage(*arguments, **options):
         opened.append(make(*arguments, **options))

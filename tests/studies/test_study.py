@@ -20,7 +20,7 @@ from optuna.trial import TrialState
 
 from lstm_lab.config import ConfigError
 from lstm_lab.records import processes
-from lstm_lab.studies import study
+from lstm_lab.studies import database, search, study
 from studies.conftest import declared as small
 
 SPACE = {
@@ -36,7 +36,7 @@ STORAGES: list[Any] = []
 @pytest.fixture(autouse=True)
 def store(tmp_path, monkeypatch):
     """Studies and locks go below a folder of the test's own."""
-    monkeypatch.setattr(study, "ROOT", tmp_path)
+    monkeypatch.setattr(database, "ROOT", tmp_path)
     yield tmp_path
     while STORAGES:
         STORAGES.pop().engine.dispose()
@@ -47,9 +47,9 @@ def declared(**changes):
 
 
 def opened(what, url=None):
-    storage = study.open_storage(url, heartbeat=10, grace=10**6)
+    storage = database.open_storage(url, heartbeat=10, grace=10**6)
     STORAGES.append(storage)
-    with study.study_lock(storage):
+    with database.study_lock(storage):
         return SimpleNamespace(storage=storage, study=study.open_study(storage, what))
 
 
@@ -68,7 +68,7 @@ def work(what, url=None, limit=10**9):
 
 
 def distribution(text):
-    return study.to_distribution(OverridesParser.create().parse_override(f"p={text}"))
+    return search.to_distribution(OverridesParser.create().parse_override(f"p={text}"))
 
 
 @pytest.mark.parametrize(
@@ -107,11 +107,11 @@ def test_a_faulty_range_is_named(text, fault):
 
 def test_a_grid_has_every_point_in_hydras_order():
     space = {"a": distribution("1,2"), "b": distribution("range(0, 3)"), "c": distribution("range(0, 0.5, 0.25)")}
-    points = study.grid_points(space)
+    points = search.grid_points(space)
     expected = list(itertools.product((1, 2), (0, 1, 2), (0.0, 0.25)))
     assert [tuple(point.values()) for point in points] == expected
     with pytest.raises(ConfigError, match="a: a grid takes choice and range"):
-        study.grid_points({"a": distribution("interval(0, 1)")})
+        search.grid_points({"a": distribution("interval(0, 1)")})
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random", "cmaes", "qmc"])
@@ -120,7 +120,7 @@ def test_a_study_stopped_between_trials_goes_on_as_if_it_was_not(sampler, store,
     space = {key: SPACE[key] for key in ("a", "b")}
     proposed = {}
     for how in ("through", "stopped"):
-        monkeypatch.setattr(study, "ROOT", store / how)
+        monkeypatch.setattr(database, "ROOT", store / how)
         (store / how).mkdir()
         what = declared(sampler=settings, space=space, total=12)
         while work(what, limit=1 if how == "stopped" else 12):
@@ -141,7 +141,7 @@ def test_a_total_may_be_raised_and_nothing_else_changed():
         ({"config": {"training.steps": 100}}, "config training.steps"),
         ({"seed": 1}, "seed"),
     ):
-        with pytest.raises(study.StudyError, match=f"'s': that study exists with another {name}"):
+        with pytest.raises(database.StudyError, match=f"'s': that study exists with another {name}"):
             opened(declared(total=5, **change))
 
 
@@ -196,9 +196,9 @@ def killed_before(number, patch):
 @pytest.fixture(scope="module")
 def tables(tmp_path_factory):
     """A database with its tables and nothing in it."""
-    database = tmp_path_factory.mktemp("tables") / "optuna.db"
-    study.create_database(database)
-    return database
+    file = tmp_path_factory.mktemp("tables") / "optuna.db"
+    database.create_database(file)
+    return file
 
 
 def killed_and_continued(what, number):
@@ -220,7 +220,7 @@ def test_killed_before_any_write_a_study_loses_no_point_and_repeats_none(sampler
         root = store / str(number)
         (root / "mlruns").mkdir(parents=True)
         shutil.copy(tables, root / "mlruns")
-        monkeypatch.setattr(study, "ROOT", root)
+        monkeypatch.setattr(database, "ROOT", root)
         trials = killed_and_continued(what, number)
         done = [trial.params for trial in trials if trial.state == TrialState.COMPLETE]
         killed = [trial for trial in trials if study.was_killed(trial)]
@@ -257,7 +257,7 @@ def test_the_points_of_a_grid_are_told_apart_and_counted():
         numbers.append(trial.number)
     assert numbers == list(range(18))
     points = [trial.params for trial in opened(what).study.trials]
-    assert points == study.grid_points(space)
+    assert points == search.grid_points(space)
 
 
 def test_jobs_find_in_the_study_what_was_declared():
@@ -281,7 +281,7 @@ def test_a_study_of_an_older_version_goes_on():
     now.study.set_user_attr("identity", older)
     assert work(declared(total=2, prune_every=7)) == [0, 1]
     assert opened(declared(total=2, prune_every=7)).study.user_attrs["declared"]["prune_every"] == 7
-    with pytest.raises(study.StudyError, match="that study exists with another prune_every"):
+    with pytest.raises(database.StudyError, match="that study exists with another prune_every"):
         opened(declared(total=2, prune_every=8))
 
 
@@ -397,8 +397,8 @@ def test_best_is_asked_for_in_the_studys_direction():
     ],
 )
 def test_a_database_out_of_reach_is_named_without_its_password(url, said):
-    with pytest.raises(study.StudyError, match=r"hydra\.sweeper\.storage\.url=") as refused:
-        study.open_storage(url, 10, 40)
+    with pytest.raises(database.StudyError, match=r"hydra\.sweeper\.storage\.url=") as refused:
+        database.open_storage(url, 10, 40)
     assert said in str(refused.value)
     assert "secret" not in str(refused.value)
     assert "\n" not in str(refused.value)
@@ -412,7 +412,7 @@ def start_together(barrier):
 
 def work_together(root, what, url):
     together.wait()
-    study.ROOT = root
+    database.ROOT = root
     return work(what, url)
 
 
@@ -453,5 +453,5 @@ def test_a_database_that_fails_in_mid_study_is_told_in_a_line():
     with found.storage.engine.begin() as connection:
         connection.execute(sqlalchemy.text("DROP TABLE trials"))
     told = r"^the study's database failed: .*no such table: trials. What is done is kept; .* the same command goes on$"
-    with pytest.raises(study.StudyError, match=told), study.database_faults_told():
+    with pytest.raises(database.StudyError, match=told), database.faults_told():
         study.take_trial(found.study, found.storage, declared())

@@ -21,7 +21,7 @@ from optuna.trial import TrialState
 from sqlalchemy.pool import NullPool
 
 from helpers import copy_project, held, train, train_until, wait_until_held
-from lstm_lab.studies import study, sweep
+from lstm_lab.studies import database, study, sweep
 from studies.conftest import declared
 
 SHORT = ("training.steps=40", "hydra.sweeper.prune_every=10")
@@ -430,7 +430,7 @@ def test_a_job_that_cannot_be_composed_is_one_failed_trial(sweeping):
 def test_what_a_job_raises_or_returns_counts_as_its_failure(sweeping):
     sweeping.max_failures = 2
     sweeping.before = lambda running: RuntimeError("broken\nmore") if running.number else None
-    with pytest.raises(study.StudyError, match="the last 2 trials failed, the newest for this reason: Run"):
+    with pytest.raises(database.StudyError, match="the last 2 trials failed, the newest for this reason: Run"):
         sweeping.run()
     assert states_of(sweeping) == ["COMPLETE", "FAIL", "FAIL"]
     assert sweeping.page()[0].info.status == "FAILED"
@@ -482,7 +482,7 @@ def test_a_store_that_does_not_come_back_ends_the_sweep_in_a_line(sweeping, monk
     told = r"^the store failed: API request failed, for .* the same command goes on$"
     with pytest.MonkeyPatch.context() as patch:
         sweeping.before = once(1, goes_away(sweeping, patch, times=10**9))
-        with pytest.raises(study.StudyError, match=told):
+        with pytest.raises(database.StudyError, match=told):
             sweeping.run()
     sweeping.before = lambda running: None
     sweeping.run()
@@ -492,7 +492,7 @@ def test_a_store_that_does_not_come_back_ends_the_sweep_in_a_line(sweeping, monk
 def test_a_store_that_fails_whenever_it_is_used_ends_the_sweep(sweeping):
     sweeping.max_failures = 3
     sweeping.before = raises(MlflowException("no answer"))
-    with pytest.raises(study.StudyError, match="the last 3 trials of this worker were cut short, the newest by"):
+    with pytest.raises(database.StudyError, match="the last 3 trials of this worker were cut short, the newest by"):
         sweeping.run()
     assert states_of(sweeping) == ["KILLED"] * 3
 

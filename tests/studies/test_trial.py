@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 from helpers import ROOT
 from lstm_lab.config import ConfigError
 from lstm_lab.runs.watching import Pruned, Result
-from lstm_lab.studies import study, trial
+from lstm_lab.studies import database, study, trial
 from studies.conftest import declared
 
 
@@ -24,8 +24,8 @@ def job(sweeping, monkeypatch, tmp_path):
 
     def job(run, *words, **changes):
         what = declared(total=10, **changes)
-        storage = study.open_storage(None, 10, 10**6)
-        with study.study_lock(storage):
+        storage = database.open_storage(None, 10, 10**6)
+        with database.study_lock(storage):
             opened = study.open_study(storage, what)
         opened.set_user_attr("parent_run", "0" * 32)
         taken = study.take_trial(opened, storage, what)

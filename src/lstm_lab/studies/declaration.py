@@ -14,7 +14,7 @@ from lstm_lab import config
 from lstm_lab.config import Config, ConfigError, Sweeper
 from lstm_lab.paths import ROOT, locate, short_name
 from lstm_lab.runs import metrics, setup
-from lstm_lab.studies import overrides, study
+from lstm_lab.studies import database, overrides, search, study
 
 Compose = Callable[[list[str]], dict[str, Any]]  # the run config that some overrides give
 LONGEST = 200  # characters of a study's name: databases and pages take little more
@@ -53,9 +53,9 @@ def declare(
         experiment=points[0].tracking.experiment,
         prune_every=settings.prune_every,
     )
-    with study.experimental():  # built once here, so that a fault in their settings shows before any trial
-        study.make_sampler(declared.sampler, 0, 0)
-        study.make_pruner(declared.pruner, declared.steps())
+    with database.experimental():  # built once here, so that a fault in their settings shows before any trial
+        search.make_sampler(declared.sampler, 0, 0)
+        search.make_pruner(declared.pruner, declared.steps())
     return declared
 
 
@@ -77,7 +77,7 @@ def search_space(params: dict[str, Any], words: Sequence[str]) -> dict[str, Base
             raise ConfigError(
                 f"{key}: TensorFlow takes it once for all trials of a process; run a sweep for each value"
             )
-    return {key: study.to_distribution(override) for key, override in space.items()}
+    return {key: search.to_distribution(override) for key, override in space.items()}
 
 
 def check_space(space: Mapping[str, BaseDistribution], compose: Callable[[dict[str, Any]], Any]) -> list[Config]:
@@ -96,7 +96,7 @@ def corner_points(space: Mapping[str, BaseDistribution]) -> Iterator[dict[str, A
 
     A point is a whole one, since a key may have no value but those to be searched.
     """
-    corners = {key: study.corner_values(distribution) for key, distribution in space.items()}
+    corners = {key: search.corner_values(distribution) for key, distribution in space.items()}
     first = {key: values[0] for key, values in corners.items()}
     yield first
     for key, values in corners.items():
@@ -138,7 +138,7 @@ def files_of(points: Sequence[Config]) -> dict[str, str]:
 def total_of(space: Mapping[str, BaseDistribution], sampler: Mapping[str, Any], total: int | None) -> int:
     """How many trials the study has: `total`, but no more than a grid has points."""
     if sampler["name"] == "grid":
-        points = len(study.grid_points(space))
+        points = len(search.grid_points(space))
         return points if total is None else min(total, points)
     if total is None:
         raise ConfigError("hydra.sweeper.n_trials=null: must be a whole number, 1 or more; only a grid has an end")

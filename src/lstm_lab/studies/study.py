@@ -1,4 +1,4 @@
-"""An Optuna study: its search space, its storage, which trial comes next, and what became of each.
+"""An Optuna study: what it is declared to be, which trial comes next, and what became of each.
 
 Nothing here knows of MLflow. A trial counts towards the declared total when it is complete, pruned, failed by itself
 or running; one whose worker was killed, or for which a store was away, does not count, and its parameters are tried
@@ -6,48 +6,20 @@ again. A grid's points count once each.
 """
 
 import contextlib
-import fcntl
 import json
 import math
-import re
 import threading
-import time
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
-from pathlib import Path
 from typing import Any
 
 import optuna
-import sqlalchemy
-from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from lstm_lab.config import CannotRunError, ConfigError
-from lstm_lab.paths import ROOT
 from lstm_lab.records.processes import is_gone, this_process
-from lstm_lab.records.store import sqlite_uri
-from lstm_lab.studies import overrides
-
-INSTALL = ".venv/bin/python $(ls bootstrap/pip-*.whl)/pip install"  # .venv itself holds no pip
-DATABASE_FAULTS = (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError)
-GO_ON = "What is done is kept; once it answers again, the same command goes on"
-
-
-@contextlib.contextmanager
-def experimental() -> Iterator[None]:
-    """Hushes Optuna's word that a feature is experimental, and that only `Study.optimize` would keep heartbeats."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        warnings.filterwarnings("ignore", "Heartbeat of storage")
-        yield
-
-
-class StudyError(CannotRunError):
-    """The study cannot be run or continued; the message says why and what to do."""
+from lstm_lab.studies import database, search
 
 
 @dataclass(frozen=True)
@@ -95,175 +67,7 @@ class Declared:
     def steps(self) -> int:
         """The length of a whole trial; of the longest, where the study searches over it."""
         searched = self.space.get("training.steps")
-        return max(corner_values(searched)) if searched else self.config["training.steps"]
-
-
-def to_distribution(override: Override) -> BaseDistribution:
-    """Optuna's distribution for a choice, range or interval in Hydra's words; ConfigError if it is empty or faulty.
-
-    As in Hydra, a range ends before its stop. `int(interval(...))` gives whole numbers, `tag(log, ...)` a log scale.
-    """
-    text, sweep = override.input_line, override.value()
-    if isinstance(sweep, ChoiceSweep):
-        return CategoricalDistribution([overrides.choice(value) for value in sweep.list])
-    if isinstance(sweep, RangeSweep):
-        values: list[Any] = list(sweep.range())
-        if not values:
-            raise ConfigError(f"{text}: the range is empty")
-        if all(isinstance(number, int) for number in (*values, sweep.step)):
-            return IntDistribution(values[0], values[-1], step=int(sweep.step))
-        return FloatDistribution(float(values[0]), float(values[-1]), step=float(sweep.step))
-    if not isinstance(sweep, IntervalSweep):
-        raise ConfigError(f"{text}: a search space is made of choice, range and interval")
-    low, high, log = sweep.start, sweep.end, "log" in sweep.tags
-    assert low is not None
-    assert high is not None
-    if not low < high:
-        raise ConfigError(f"{text}: the lower end must be below the upper end")
-    if log and low <= 0:
-        raise ConfigError(f"{text}: on a log scale the lower end must be greater than 0")
-    if isinstance(low, int) and isinstance(high, int):
-        return IntDistribution(low, high, log=log)
-    return FloatDistribution(low, high, log=log)
-
-
-def corner_values(distribution: BaseDistribution) -> list[Any]:
-    """The values by which a parameter's whole range can be checked: every choice, or both ends."""
-    if isinstance(distribution, CategoricalDistribution):
-        return list(distribution.choices)
-    assert isinstance(distribution, IntDistribution | FloatDistribution)
-    return [distribution.low, distribution.high]
-
-
-def grid_points(space: Mapping[str, BaseDistribution]) -> list[dict[str, Any]]:
-    """Every point of a space of choices and ranges, the last parameter changing fastest, as in Hydra's own grid."""
-
-    def values(key: str, distribution: BaseDistribution) -> Sequence[Any]:
-        if isinstance(distribution, CategoricalDistribution):
-            return distribution.choices
-        assert isinstance(distribution, IntDistribution | FloatDistribution)
-        if distribution.step is None or distribution.log:
-            raise ConfigError(f"{key}: a grid takes choice and range; an interval has no points to list")
-        steps = round((distribution.high - distribution.low) / distribution.step)
-        return [distribution.low + i * distribution.step for i in range(steps + 1)]
-
-    return [dict(zip(space, point, strict=True)) for point in product(*(values(k, d) for k, d in space.items()))]
-
-
-def make_sampler(settings: Mapping[str, Any], seed: int, number: int) -> optuna.samplers.BaseSampler:
-    """The sampler for one trial: seeded by its number, so that a sweep may stop and go on between any two trials."""
-    name, options = settings["name"], {key: value for key, value in settings.items() if key != "name"}
-    if name == "tpe":
-        return optuna.samplers.TPESampler(seed=seed + number, **options)
-    if name == "cmaes":
-        return optuna.samplers.CmaEsSampler(seed=seed + number, warn_independent_sampling=False, **options)
-    if name == "qmc":  # one sequence for the whole study: its position is kept in the storage
-        return optuna.samplers.QMCSampler(
-            scramble=True, seed=seed, warn_independent_sampling=False, independent_sampler=random_sampler(seed + number)
-        )
-    if name in ("random", "grid"):  # a grid's points are queued, and never drawn
-        return random_sampler(seed + number)
-    raise ConfigError(f"hydra.sweeper.sampler.name={name!r}: must be one of tpe, random, cmaes, qmc, grid")
-
-
-def random_sampler(seed: int) -> optuna.samplers.BaseSampler:
-    """Independent draws."""
-    return optuna.samplers.RandomSampler(seed=seed)
-
-
-def make_pruner(settings: Mapping[str, Any], steps: int) -> optuna.pruners.BasePruner:
-    """The pruner; `steps` is the length of a whole trial."""
-    name, options = settings["name"], {key: value for key, value in settings.items() if key != "name"}
-    if name == "median":
-        return optuna.pruners.MedianPruner(**options)
-    if name == "hyperband":
-        return optuna.pruners.HyperbandPruner(max_resource=max(steps, options["min_resource"]), **options)
-    if name == "none":
-        return optuna.pruners.NopPruner()
-    raise ConfigError(f"hydra.sweeper.pruner.name={name!r}: must be one of median, hyperband, none")
-
-
-def open_storage(url: str | None, heartbeat: int, grace: int) -> optuna.storages.RDBStorage:
-    """Opens the study's database, creating its tables if need be; StudyError if it cannot be reached."""
-    (ROOT / "mlruns").mkdir(exist_ok=True)
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    options: dict[str, Any] = {
-        "heartbeat_interval": heartbeat,
-        "grace_period": grace,
-        "engine_kwargs": {"pool_pre_ping": True},  # a database that was started again has closed every connection
-    }
-    with experimental():
-        try:
-            with file_lock():
-                url = url or create_database(ROOT / "mlruns/optuna.db")
-                if url.startswith("sqlite"):
-                    options["engine_kwargs"]["connect_args"] = {"timeout": 60}
-                return connect(url, options)
-        except (ImportError, sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-            why = str(error).strip().splitlines()[0]
-            if isinstance(error, ImportError | sqlalchemy.exc.NoSuchModuleError):
-                why = f"its driver is not installed ({why}); for PostgreSQL: {INSTALL} 'psycopg[binary]'"
-            shown = re.sub(r":[^:@/]*@", ":***@", str(url))
-            raise StudyError(f"hydra.sweeper.storage.url={shown}: {why}") from None
-
-
-def connect(url: str, options: dict[str, Any]) -> optuna.storages.RDBStorage:
-    """Opens the database, with patience: other machines may be creating its tables in these very moments."""
-    for _ in range(9):
-        try:
-            return optuna.storages.RDBStorage(url, **options)
-        except (sqlalchemy.exc.IntegrityError, sqlalchemy.exc.ProgrammingError):
-            time.sleep(0.5)
-    return optuna.storages.RDBStorage(url, **options)
-
-
-@contextlib.contextmanager
-def database_faults_told() -> Iterator[None]:
-    """Makes a StudyError of whatever the study's database has to complain about while the study goes on."""
-    try:
-        yield
-    except DATABASE_FAULTS as error:
-        raise StudyError(f"{fault_in_words(error)}. {GO_ON}") from error
-
-
-def fault_in_words(error: Exception) -> str:
-    """What the study's database has to complain about, in a line."""
-    cause = error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) else error
-    return f"the study's database failed: {str(cause).strip().splitlines()[0]}"
-
-
-def create_database(database: Path) -> str:
-    """The address of the SQLite database; made whole or, if the process is killed meanwhile, not at all."""
-    if not database.exists():
-        unfinished = database.with_suffix(".db.new")
-        unfinished.unlink(missing_ok=True)
-        optuna.storages.RDBStorage(sqlite_uri(unfinished)).engine.dispose()
-        unfinished.rename(database)
-    return sqlite_uri(database)
-
-
-@contextlib.contextmanager
-def file_lock() -> Iterator[None]:
-    """One process of this checkout at a time."""
-    with open(ROOT / "mlruns/.study.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-@contextlib.contextmanager
-def study_lock(storage: optuna.storages.RDBStorage) -> Iterator[None]:
-    """One worker at a time may create the study, take a trial or clear up after a dead worker.
-
-    The total is exact because of it. PostgreSQL locks across machines; the other databases within this checkout.
-    Both locks go with the process that holds them, however it ends.
-    """
-    if storage.engine.dialect.name == "postgresql":
-        with storage.engine.connect() as connection, connection.begin():
-            connection.execute(sqlalchemy.text("SELECT pg_advisory_xact_lock(5170617)"))
-            yield
-    else:
-        with file_lock():
-            yield
+        return max(search.corner_values(searched)) if searched else self.config["training.steps"]
 
 
 def open_study(storage: optuna.storages.RDBStorage, declared: Declared) -> optuna.Study:
@@ -272,7 +76,7 @@ def open_study(storage: optuna.storages.RDBStorage, declared: Declared) -> optun
         study_name=declared.name,
         storage=storage,
         direction="maximize" if declared.direction == "maximize" else "minimize",
-        pruner=make_pruner(declared.pruner, declared.steps()),
+        pruner=search.make_pruner(declared.pruner, declared.steps()),
         load_if_exists=declared.name in optuna.get_all_study_names(storage),
     )
     identity = declared.identity()
@@ -281,7 +85,7 @@ def open_study(storage: optuna.storages.RDBStorage, declared: Declared) -> optun
     known = known | unknown  # to an older version, which did not write it: taken as it is declared now
     if changed := [key for key, text in identity.items() if known.get(key) != text]:
         details = "; ".join(f"{key} was {known.get(key)}, is {identity.get(key)}" for key in changed[:4])
-        raise StudyError(
+        raise database.StudyError(
             f"hydra.sweeper.study_name={declared.name!r}: that study exists with another {changed[0]}; results would "
             f"be mixed ({details}). Give this one another hydra.sweeper.study_name"
         )
@@ -326,7 +130,7 @@ def queue(study: optuna.Study, declared: Declared) -> None:
     It goes by nothing but the trials that there are: whenever a worker is killed, the next call makes up for it.
     """
     if declared.sampler["name"] == "grid":
-        queue_grid(study, grid_points(declared.space))
+        queue_grid(study, search.grid_points(declared.space))
     else:
         queue_killed(study)
 
@@ -377,7 +181,7 @@ def taken(trials: Iterable[FrozenTrial], declared: Declared) -> int:
     counting = [trial for trial in trials if does_count(trial)]
     if declared.sampler["name"] != "grid":
         return len(counting)
-    points = Counter(map(as_text, grid_points(declared.space)))
+    points = Counter(map(as_text, search.grid_points(declared.space)))
     return (points & Counter(as_text(point_of(trial)) for trial in counting)).total()
 
 
@@ -419,14 +223,14 @@ def failures_in_a_row(study: optuna.Study) -> list[FrozenTrial]:
 
 def take_trial(study: optuna.Study, storage: optuna.storages.RDBStorage, declared: Declared) -> Trial | None:
     """The next trial, signed by this worker; None when the declared total is running or done."""
-    with study_lock(storage), experimental():
+    with database.study_lock(storage), database.experimental():
         release_trials(study, of=is_dead)
         optuna.storages.fail_stale_trials(study)
         queue(study, declared)
         trials = study.get_trials(deepcopy=False)  # read once: another worker's may end at any moment, lock or no lock
         if taken(trials, declared) >= declared.total:
             return None
-        study.sampler = make_sampler(declared.sampler, declared.seed, len(trials))
+        study.sampler = search.make_sampler(declared.sampler, declared.seed, len(trials))
         trial = study.ask(declared.space)
         storage.record_heartbeat(trial._trial_id)
         trial.set_user_attr("worker", this_process())

@@ -14,7 +14,7 @@ from rich.console import Console
 from lstm_lab.commandline import say, typed
 from lstm_lab.records import store
 from lstm_lab.runs import run
-from lstm_lab.studies import overrides, study
+from lstm_lab.studies import database, overrides, study
 from lstm_lab.studies.page import ParentPage, short, summary
 from lstm_lab.studies.trial import fault_in_words, reason_of
 
@@ -38,7 +38,7 @@ class Sweep:
     shown: set[int]  # the numbers of the trials whose end was said, or was there before
 
 
-@study.database_faults_told()
+@database.faults_told()
 def run_sweep(
     settings: Mapping[str, Any],
     declared: study.Declared,
@@ -66,8 +66,8 @@ def run_sweep(
 
 def begin(storage_settings: Mapping[str, Any], declared: study.Declared) -> Sweep:
     """Opens the study and its page, and says how they stand."""
-    console, storage = Console(), study.open_storage(**storage_settings)
-    with study.study_lock(storage):
+    console, storage = Console(), database.open_storage(**storage_settings)
+    with database.study_lock(storage):
         opened = study.open_study(storage, declared)
         client = store.open_store()
         with store_faults_told():
@@ -87,7 +87,7 @@ def store_faults_told() -> Iterator[None]:
     except Exception as error:
         if not is_away(error):
             raise
-        raise study.StudyError(f"{fault_in_words(error)}. {study.GO_ON}") from error
+        raise database.StudyError(f"{fault_in_words(error)}. {database.GO_ON}") from error
 
 
 @contextlib.contextmanager
@@ -97,7 +97,7 @@ def ended_however(sweep: Sweep) -> Iterator[None]:
         yield
     except BaseException as stopped:
         try:
-            with study.study_lock(sweep.storage):
+            with database.study_lock(sweep.storage):
                 study.release_trials(sweep.opened, of=study.is_own)
                 sweep.page.end("KILLED" if isinstance(stopped, KeyboardInterrupt) else "FAILED")
         except Exception as error:
@@ -109,7 +109,7 @@ def ended_however(sweep: Sweep) -> Iterator[None]:
 
 def finish(sweep: Sweep) -> None:
     """Leaves the page complete, unless another worker has."""
-    with study.study_lock(sweep.storage):
+    with database.study_lock(sweep.storage):
         if not sweep.page.is_finished():
             sweep.page.end("FINISHED")
 
@@ -153,7 +153,7 @@ def run_as_job(
         found = sweep.opened.get_trials(deepcopy=False)[trial.number]
         if found.state.is_finished():
             return found
-        if error is None or is_away(error) or isinstance(error, study.StudyError):
+        if error is None or is_away(error) or isinstance(error, database.StudyError):
             return study.fail(sweep.opened, trial, fault=fault_in_words(error) if error else "its job told of no end")
         return study.fail(sweep.opened, trial, reason=reason_of(error))
 
@@ -173,7 +173,7 @@ def after_trial(sweep: Sweep, trial: FrozenTrial) -> None:
 
 def refresh(sweep: Sweep, reconcile: bool) -> None:
     """Brings the study's page up to date, the trials' runs with it if one of them did not end as it should."""
-    with study.study_lock(sweep.storage):
+    with database.study_lock(sweep.storage):
         sweep.page.refresh()
         if reconcile:
             sweep.page.reconcile()
@@ -181,7 +181,7 @@ def refresh(sweep: Sweep, reconcile: bool) -> None:
 
 def is_fault(error: Exception) -> bool:
     """Whether the store or the study's database has failed."""
-    return isinstance(error, study.DATABASE_FAULTS) or store.is_fault(error)
+    return isinstance(error, database.DATABASE_FAULTS) or store.is_fault(error)
 
 
 def is_away(error: Exception) -> bool:
@@ -201,7 +201,7 @@ def patiently(sweep: Sweep, act: Callable[[], T]) -> T:
             if not is_away(error):
                 raise
             if tries == TRIES:
-                raise study.StudyError(f"{fault_in_words(error)}. {study.GO_ON}") from error
+                raise database.StudyError(f"{fault_in_words(error)}. {database.GO_ON}") from error
             wait_for_stores(sweep, fault_in_words(error))
     raise AssertionError
 
@@ -212,7 +212,7 @@ def wait_for_stores(sweep: Sweep, fault: str) -> None:
     given_up = time.monotonic() + PATIENCE
     while fault := missing_store(sweep):
         if time.monotonic() > given_up:
-            raise study.StudyError(f"{fault}, for {PATIENCE // 60} minutes. {study.GO_ON}")
+            raise database.StudyError(f"{fault}, for {PATIENCE // 60} minutes. {database.GO_ON}")
         time.sleep(1)
 
 
@@ -248,9 +248,9 @@ def show(sweep: Sweep) -> int:
 def stop_after_faults(trial: FrozenTrial, faults: int, most: int) -> None:
     """Raises StudyError when a store has failed in so many trials in a row that patience will not help."""
     if faults >= most:
-        raise study.StudyError(
+        raise database.StudyError(
             f"the last {faults} trials of this worker were cut short, the newest by this: "
-            f"{trial.user_attrs['fault']}. {study.GO_ON}"
+            f"{trial.user_attrs['fault']}. {database.GO_ON}"
         )
 
 
@@ -258,7 +258,7 @@ def stop_after_failures(opened: optuna.Study, most: int) -> None:
     """Raises StudyError when so many trials in a row have failed that the next ones likely will."""
     row = study.failures_in_a_row(opened)
     if len(row) >= most:
-        raise study.StudyError(
+        raise database.StudyError(
             f"study {opened.study_name}: the last {len(row)} trials failed, the newest for this reason: "
             f"{row[0].user_attrs['reason']}. Mend the search space, or raise hydra.sweeper.max_failures"
         )

@@ -21,7 +21,7 @@ from lstm_lab.records import store, tracking
 from lstm_lab.runs import keeping, metrics, run, setup, watching
 from lstm_lab.runs.setup import Part, Setup
 from lstm_lab.runs.watching import Pruned, Result
-from lstm_lab.studies import study
+from lstm_lab.studies import database, search, study
 from lstm_lab.studies.page import short
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def run_job(composed: DictConfig, job: Any) -> Exception | None:
 @functools.lru_cache(maxsize=1)
 def open_for_trial(name: str, **storage_settings: Any) -> optuna.Study:
     """The study as its trials see it; opened once per process."""
-    return optuna.load_study(study_name=name, storage=study.open_storage(**storage_settings))
+    return optuna.load_study(study_name=name, storage=database.open_storage(**storage_settings))
 
 
 def run_trial(opened: optuna.Study, trial: Trial, composed: DictConfig, folder: Path) -> None:
@@ -56,7 +56,7 @@ def run_trial(opened: optuna.Study, trial: Trial, composed: DictConfig, folder: 
         del values["resume"], values["take_over"]
         checked = config.check(locate(values))
         result = run.run(checked, Console(quiet=True), part=part_of(opened, trial, checked, folder))
-    except study.DATABASE_FAULTS:
+    except database.DATABASE_FAULTS:
         raise
     except Exception as error:
         if store.is_fault(error):
@@ -70,7 +70,7 @@ def run_trial(opened: optuna.Study, trial: Trial, composed: DictConfig, folder: 
 def part_of(opened: optuna.Study, trial: Trial, checked: Config, folder: Path) -> Part:
     """What the trial's run is part of, by what the study has declared; the job's own settings may say otherwise."""
     declared, steps = opened.user_attrs["declared"], checked.training.steps
-    opened.pruner = study.make_pruner(declared["pruner"], declared["steps"])
+    opened.pruner = search.make_pruner(declared["pruner"], declared["steps"])
     if steps != declared["steps"]:
         trial.set_user_attr("steps", steps)
     data = data_of(checked) if declared["on_different_data"] else ""
@@ -124,8 +124,8 @@ def reason_of(error: Exception) -> str:
 
 def fault_in_words(error: Exception) -> str:
     """What the store or the study's database has to complain about, in a line."""
-    if isinstance(error, study.DATABASE_FAULTS):
-        return study.fault_in_words(error)
+    if isinstance(error, database.DATABASE_FAULTS):
+        return database.fault_in_words(error)
     return f"the store failed: {store.first_line(error).split(' with exception ')[0]}"
 
 

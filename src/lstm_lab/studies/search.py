@@ -1,0 +1,97 @@
+"""What is searched, and how: the space in Optuna's distributions, the sampler, the pruner."""
+
+from collections.abc import Mapping, Sequence
+from itertools import product
+from typing import Any
+
+import optuna
+from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+
+from lstm_lab.config import ConfigError
+from lstm_lab.studies import overrides
+
+
+def to_distribution(override: Override) -> BaseDistribution:
+    """Optuna's distribution for a choice, range or interval in Hydra's words; ConfigError if it is empty or faulty.
+
+    As in Hydra, a range ends before its stop. `int(interval(...))` gives whole numbers, `tag(log, ...)` a log scale.
+    """
+    text, sweep = override.input_line, override.value()
+    if isinstance(sweep, ChoiceSweep):
+        return CategoricalDistribution([overrides.choice(value) for value in sweep.list])
+    if isinstance(sweep, RangeSweep):
+        values: list[Any] = list(sweep.range())
+        if not values:
+            raise ConfigError(f"{text}: the range is empty")
+        if all(isinstance(number, int) for number in (*values, sweep.step)):
+            return IntDistribution(values[0], values[-1], step=int(sweep.step))
+        return FloatDistribution(float(values[0]), float(values[-1]), step=float(sweep.step))
+    if not isinstance(sweep, IntervalSweep):
+        raise ConfigError(f"{text}: a search space is made of choice, range and interval")
+    low, high, log = sweep.start, sweep.end, "log" in sweep.tags
+    assert low is not None
+    assert high is not None
+    if not low < high:
+        raise ConfigError(f"{text}: the lower end must be below the upper end")
+    if log and low <= 0:
+        raise ConfigError(f"{text}: on a log scale the lower end must be greater than 0")
+    if isinstance(low, int) and isinstance(high, int):
+        return IntDistribution(low, high, log=log)
+    return FloatDistribution(low, high, log=log)
+
+
+def corner_values(distribution: BaseDistribution) -> list[Any]:
+    """The values by which a parameter's whole range can be checked: every choice, or both ends."""
+    if isinstance(distribution, CategoricalDistribution):
+        return list(distribution.choices)
+    assert isinstance(distribution, IntDistribution | FloatDistribution)
+    return [distribution.low, distribution.high]
+
+
+def grid_points(space: Mapping[str, BaseDistribution]) -> list[dict[str, Any]]:
+    """Every point of a space of choices and ranges, the last parameter changing fastest, as in Hydra's own grid."""
+
+    def values(key: str, distribution: BaseDistribution) -> Sequence[Any]:
+        if isinstance(distribution, CategoricalDistribution):
+            return distribution.choices
+        assert isinstance(distribution, IntDistribution | FloatDistribution)
+        if distribution.step is None or distribution.log:
+            raise ConfigError(f"{key}: a grid takes choice and range; an interval has no points to list")
+        steps = round((distribution.high - distribution.low) / distribution.step)
+        return [distribution.low + i * distribution.step for i in range(steps + 1)]
+
+    return [dict(zip(space, point, strict=True)) for point in product(*(values(k, d) for k, d in space.items()))]
+
+
+def make_sampler(settings: Mapping[str, Any], seed: int, number: int) -> optuna.samplers.BaseSampler:
+    """The sampler for one trial: seeded by its number, so that a sweep may stop and go on between any two trials."""
+    name, options = settings["name"], {key: value for key, value in settings.items() if key != "name"}
+    if name == "tpe":
+        return optuna.samplers.TPESampler(seed=seed + number, **options)
+    if name == "cmaes":
+        return optuna.samplers.CmaEsSampler(seed=seed + number, warn_independent_sampling=False, **options)
+    if name == "qmc":  # one sequence for the whole study: its position is kept in the storage
+        return optuna.samplers.QMCSampler(
+            scramble=True, seed=seed, warn_independent_sampling=False, independent_sampler=random_sampler(seed + number)
+        )
+    if name in ("random", "grid"):  # a grid's points are queued, and never drawn
+        return random_sampler(seed + number)
+    raise ConfigError(f"hydra.sweeper.sampler.name={name!r}: must be one of tpe, random, cmaes, qmc, grid")
+
+
+def random_sampler(seed: int) -> optuna.samplers.BaseSampler:
+    """Independent draws."""
+    return optuna.samplers.RandomSampler(seed=seed)
+
+
+def make_pruner(settings: Mapping[str, Any], steps: int) -> optuna.pruners.BasePruner:
+    """The pruner; `steps` is the length of a whole trial."""
+    name, options = settings["name"], {key: value for key, value in settings.items() if key != "name"}
+    if name == "median":
+        return optuna.pruners.MedianPruner(**options)
+    if name == "hyperband":
+        return optuna.pruners.HyperbandPruner(max_resource=max(steps, options["min_resource"]), **options)
+    if name == "none":
+        return optuna.pruners.NopPruner()
+    raise ConfigError(f"hydra.sweeper.pruner.name={name!r}: must be one of median, hyperband, none")
