@@ -8,7 +8,7 @@ def test_an_override_that_fixes_a_parameter_takes_it_out_of_the_search():
     settings = {
         "params": {"model.cell_size": "choice(5, 10)", "optimizer.learning_rate": "interval(0.1, 0.2)"},
         "sampler": {"name": "random"}, "pruner": {"name": "none"}, "n_trials": 3, "study_name": "s",
-        "direction": "minimize", "objective": "final_cost", "seed": 0,
+        "direction": "minimize", "objective": "final_cost", "seed": 0, "prune_every": 100,
     }  # fmt: skip
     fixed = declaration.declare(
         settings, composed("model.cell_size=64"), ["model.cell_size=64"], ["hydra.sweeper.n_trials=3"]
