@@ -122,7 +122,7 @@ def sweeping(empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         opened.append(make(*arguments, **options))
         return opened[-1]
 
-    monkeypatch.setattr(study, "open_storage", open_storage)
+    monkeypatch.setattr(database, "open_storage", open_storage)
     monkeypatch.setattr(page, "draw_study", lambda *arguments: None)  # it takes a second each time
     for cache in (store.open_store, trial.open_for_trial):
         cache.cache_clear()

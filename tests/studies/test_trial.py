@@ -12,10 +12,12 @@ from optuna.trial import TrialState
 from sqlalchemy.exc import OperationalError
 
 from helpers import ROOT
+from lstm_lab import config
 from lstm_lab.config import ConfigError
 from lstm_lab.runs.watching import Pruned, Result
 from lstm_lab.studies import database, study, trial
 from studies.conftest import declared
+from test_config import composed
 
 
 @pytest.fixture
@@ -38,6 +40,10 @@ def job(sweeping, monkeypatch, tmp_path):
     return job
 
 
+def made_of(checked, epoch=None):
+    return SimpleNamespace(config=checked, source=SimpleNamespace(epoch=epoch))
+
+
 def result(status="FINISHED", reason="", **metrics):
     return Result("0" * 32, status, reason, metrics, np.zeros(1), [])
 
@@ -53,7 +59,8 @@ def test_what_was_declared_counts_and_not_the_jobs_own_settings(job):
     seen = []
 
     def run(checked, part, opened):
-        seen.append((opened.pruner, part.watch.every, part.watch.steps))
+        watch = part.watch(made_of(checked))
+        seen.append((opened.pruner, watch.every, watch.steps))
         return result(final_cost=2.0, mean_last_20_cost=3.0)
 
     assert job(run, objective="final_cost", prune_every=7, config={"training.steps": 200}).value == 2.0
@@ -114,9 +121,31 @@ def test_the_run_of_a_trial_that_another_worker_has_ended_is_killed(job, sweepin
     assert sweeping.client.get_run(run_id).info.status == "KILLED"
 
 
+def test_what_begins_an_epoch_is_not_reported():
+    """The jump there says nothing of how good a trial is."""
+    asked = optuna.create_study(pruner=optuna.pruners.NopPruner()).ask()
+    watch = trial.CostWatch(asked, 7, made_of(config.check(composed()), epoch=7))
+    for step in range(1, 36):
+        watch(SimpleNamespace(step=step, costs=np.full(1, 20.0 if step % 7 == 1 else 0.5)))
+    assert asked.study.trials[0].intermediate_values == {7: 0.5, 14: 0.5, 21: 0.5, 28: 0.5, 35: 0.5}
+
+
+def test_a_study_by_validation_is_told_of_it_at_the_same_steps_however_slow_a_trial_is(monkeypatch):
+    monkeypatch.setattr(trial.keeping, "validate", lambda made: {"validation.mse": made.at})
+    told = []
+    for ends in ([1, 50, 100, 150, 200], [1, 20, 50, 51, 90, 100, 120, 150, 199, 200]):
+        asked = optuna.create_study(pruner=optuna.pruners.NopPruner()).ask()
+        setup = made_of(config.check(composed("training.frames=4")))
+        watch = trial.watch_of(asked, {"objective": "validation.mse", "prune_every": 60}, setup)
+        for setup.at in ends:
+            watch(SimpleNamespace(step=setup.at, costs=np.ones(1)))
+        told.append(asked.study.trials[0].intermediate_values)
+    assert told == [{100: 100, 150: 150}] * 2
+
+
 def test_a_trial_that_another_worker_has_ended_is_trained_no_further():
     ended = optuna.create_study().ask()
     ended.study.tell(ended, state=TrialState.FAIL)
-    watch = trial.PruneWatch(ended, 10, 100)
+    watch = trial.CostWatch(ended, 10, made_of(config.check(composed())))
     with pytest.raises(Pruned, match="another worker took this one for dead"):
         watch(SimpleNamespace(step=10, costs=np.ones(10)))

@@ -50,7 +50,7 @@ def declare(
         config={key: value for key, value in values if not {key, key.partition(".")[0]} & set(space)},
         total=total_of(space, sampler, settings.n_trials),
         files=files_of(points),
-        experiment=points[0].tracking.experiment,
+        experiment=experiment_of(fixed, compose),
         prune_every=settings.prune_every,
     )
     with database.experimental():  # built once here, so that a fault in their settings shows before any trial
@@ -124,6 +124,12 @@ def check_objective(settings: Sweeper, points: Sequence[Config], pruner: Mapping
             "known, and by that it would be pruned; add hydra/sweeper/pruner=none"
         )
     return objective
+
+
+def experiment_of(fixed: Sequence[str], compose: Compose) -> str:
+    """The experiment of the study's page: presets that are searched may each name one of their own."""
+    words = [word for word in fixed if word.startswith(("tracking", "experiment="))]
+    return str(compose(words)["tracking"]["experiment"])
 
 
 def files_of(points: Sequence[Config]) -> dict[str, str]:

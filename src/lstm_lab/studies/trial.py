@@ -137,7 +137,10 @@ def watch_of(trial: Trial, declared: Mapping[str, Any], made_of: Setup) -> "Obse
 
 def report(trial: Trial, step: int, value: float, what: str) -> None:
     """Reports a value to the study, and ends the run if the pruner says so."""
-    trial.report(value, step)
+    try:
+        trial.report(value, step)
+    except optuna.exceptions.UpdateFinishedTrialError:
+        raise Pruned("another worker took this one for dead and tries its parameters again") from None
     if trial.should_prune():
         raise Pruned(f"pruned at step {step:,}: {what} {value:.3g}")
 
