@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import sys
+import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -96,10 +97,14 @@ def clear_faults() -> Iterator[None]:
         fail(config.explain_composition(f"{error}\n{error.__cause__ or ''}"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         fail(config.explain_file(error, ROOT / "conf"))
-    except ValueError as error:
-        if "Config group override" not in str(error):
-            raise
-        fail(f"{error}: a group takes the name of one of its files, as in model=gru")
+    except (ValueError, OSError, RecursionError) as error:
+        called = {frame.name for frame in traceback.extract_tb(error.__traceback__)}
+        if "load_configuration" in called:  # Hydra's, which has no error of its own for every fault
+            endless = "the defaults of a file lead back to it" if isinstance(error, RecursionError) else ""
+            fail(config.explain_composition(endless or str(error)))
+        if called >= {"run_job", "mkdir"} and "job" not in called:
+            fail(f"hydra.run.dir: {error}")
+        raise
     except CannotRunError as error:
         fail(str(error))
     except KeyboardInterrupt:
