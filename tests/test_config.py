@@ -87,7 +87,7 @@ FAULTS = {
     "training.steps=99999999999999999999": "training.steps=99999999999999999999: must be less than or equal to",
     "tracking.run_name='  '": "tracking.run_name='  ': must be a name of printable characters",
     "~model.cell": "model.cell is missing: must be one of 'lstm', 'gru', 'simple_rnn'",
-    "+experiment.steps=3": "experiment: the preset's file must hold keys and values below the line '# @package _global_'",
+    "+experiment.steps=3": "experiment: the preset's file must hold keys and values below the line '# @pack",
     "tracking.run_name=''": "tracking.run_name='': must have at least 1 character",
     "optimizer.name=adamw": "optimizer.name='adamw': must be one of 'adam', 'nadam', 'sgd', 'rmsprop'",
     "model.cell=gru": "model.forget_bias: not a setting of the chosen model; it belongs to lstm",
@@ -178,9 +178,9 @@ def test_each_sine_needs_amplitude_and_frequency():
         ("Could not find 'model//etc/passwd'\n", ["gru"], "model=/etc/passwd: there is no such choice; allowed: gru"),
         ("Cannot find primary config 'x'. Check", None, "--config-name x: there is no x.yaml in conf/"),
         (
-            "KeyError raised while resolving interpolation: \"Environment variable 'X' not found\"\n full_key: model.cell",
+            "KeyError raised while resolving interpolation: \"Environment variable 'X' not found\"\n full_key: a.b",
             None,
-            "model.cell: Environment variable 'X' not found",
+            "a.b: Environment variable 'X' not found",
         ),
         ("Could not delete from config. 'training.sed' does not exist.", None, "did you mean 'training.seed'?"),
         (

@@ -370,8 +370,8 @@ def describe_fault(fault: Any, model: type[Group], prefix: str = "") -> str:
     if fault["type"] == "extra_forbidden":
         return describe_unknown_key(key)
     if fault["type"] == "union_tag_not_found":
-        tag, kinds = fault["ctx"]["discriminator"].strip("'"), kinds_of(key, model)
-        return f"{key}.{tag} is missing: must be one of {', '.join(map(repr, kinds))}"
+        tag = fault["ctx"]["discriminator"].strip("'")
+        return f"{key}.{tag} is missing: must be one of {', '.join(map(repr, kinds_of(key, model)))}"
     if fault["type"] == "missing":
         return f"{key} is missing: every setting needs a value"
     if fault["type"] == "string_type" and given is None:
