@@ -231,7 +231,7 @@ def test_what_other_programs_write_is_read(tmp_path):
     """A byte order mark, Windows' line ends, spaces, quotes, blank lines at the end, columns in another order."""
     content = '\ufeff"b", "a, quoted", a \r\n 1.5 ,"x, y", -2e-5 \r\n+3,z,.5\r\n\r\n\n'
     (tmp_path / "my.csv").write_bytes(content.encode())
-    table = series.load(tmp_path / "my.csv", ["a", "b"])
+    table = series.load(tmp_path / "my.csv", [" a ", "b"])
     np.testing.assert_array_equal(table.values, [[-2e-5, 1.5], [0.5, 3.0]])
     assert table.sha256 == hashlib.sha256(content.encode()).hexdigest()
 

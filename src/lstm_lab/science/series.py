@@ -93,7 +93,7 @@ def parse(path: Path, file: BinaryIO, columns: Sequence[str], sha: "hashlib._Has
     if header is None or not any(name.strip() for name in header):
         raise ConfigError(f"{path}: is empty, or its first line is: that line must name the columns")
     names = [name.strip() for name in header]
-    places = [place_of(path, names, column) for column in columns]
+    places = [place_of(path, names, column.strip()) for column in columns]
     blank = 0
     while (fields := next_line()) is not None:
         if not fields:
