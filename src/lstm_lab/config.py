@@ -501,8 +501,9 @@ def explain_file(error: Exception, place: Path) -> str:
     if isinstance(error, yaml.reader.ReaderError):
         return f"{error.name}: is no YAML ({error.reason})"
     if isinstance(error, UnicodeDecodeError):
-        files = [file for file in sorted(place.rglob("*.yaml")) if error.object in file.read_bytes()]
-        return f"{files[0] if files else 'a YAML file'}: is not UTF-8; save the file in that encoding"
+        places = sorted(place.rglob("*.yaml")) if place.is_dir() else [place]
+        files = [file for file in places if error.object in file.read_bytes()]
+        return f"{files[0] if files else 'a file of the config'}: is not UTF-8; save the file in that encoding"
     return f"{place}: cannot be read ({getattr(error, 'strerror', None) or str(error).splitlines()[0]})"
 
 
