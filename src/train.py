@@ -64,7 +64,7 @@ def run_trial(composed: DictConfig, hydra_config: Any) -> Any:
 def run_composed(composed: DictConfig, hydra_config: Any) -> None:
     """Runs what Hydra composed: a run, or one that is resumed."""
     values: Any = OmegaConf.to_container(composed, resolve=True)
-    named, take_over = values.pop("resume"), values.pop("take_over")
+    named, take_over = values.pop("resume", None), values.pop("take_over", False)
     verbose, resumed = bool(hydra_config.verbose), None
     if named is not None:
         resumed, checked = resumed_config(
@@ -100,7 +100,7 @@ def clear_faults() -> Iterator[None]:
     except (ValueError, OSError, RecursionError) as error:
         called = {frame.name for frame in traceback.extract_tb(error.__traceback__)}
         if "load_configuration" in called:  # Hydra's, which has no error of its own for every fault
-            endless = "the defaults of a file lead back to it" if isinstance(error, RecursionError) else ""
+            endless = "a file leads back to itself" if isinstance(error, RecursionError) else ""
             fail(config.explain_composition(endless or str(error)))
         if called >= {"run_job", "mkdir"} and "job" not in called:
             fail(f"hydra.run.dir: {error}")
@@ -153,7 +153,7 @@ def prepare() -> None:
     """Makes ready what Hydra needs before `launch`, in this process and in the jobs that it starts."""
     commandline.set_up()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would otherwise print and exit with
-    OmegaConf.register_new_resolver("choices", lambda: config.describe_choices(ROOT))
+    OmegaConf.register_new_resolver("choices", lambda: config.describe_choices(ROOT).replace("$", "$$"))
     os.environ["PYTHONPATH"] = os.pathsep.join(
         [str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]
     )  # of launched jobs

@@ -176,6 +176,12 @@ def test_each_sine_needs_amplitude_and_frequency():
             "hydra/sweeper/sampler=x: there is no such choice",
         ),
         ("Could not find 'model//etc/passwd'\n", ["gru"], "model=/etc/passwd: there is no such choice; allowed: gru"),
+        (
+            "no viable alternative at input '${'\n full_key: data.curve",
+            None,
+            "data.curve: is no interpolation, such as",
+        ),
+        ("In 'train': ValidationError raised:\ninvalid value 5", None, "ValidationError raised: invalid value 5"),
         ("Cannot find primary config 'x'. Check", None, "--config-name x: there is no x.yaml in conf/"),
         (
             "KeyError raised while resolving interpolation: \"Environment variable 'X' not found\"\n full_key: a.b",

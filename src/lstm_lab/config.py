@@ -28,6 +28,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 NotNegative = Annotated[int, Field(ge=0, le=10**9)]
 
 
+UNREADABLE = re.compile("no viable alternative|mismatched input|extraneous input|token recognition")  # ANTLR's words
 PRESET = "# @package _global_"
 SWEEPER = "hydra.sweeper"  # where the settings of a sweep stand
 
@@ -489,8 +490,11 @@ def explain_composition(message: str, options: Iterable[str] | None = None) -> s
     if keyed := re.search(r"full_key: (\S+)", message):
         first = message.strip().splitlines()[0]
         why = re.sub(r'^\w+ raised while resolving interpolation: "?(.*?)"?$', r"\1", first)
+        if UNREADABLE.search(why):
+            why = r"is no interpolation, such as ${training.steps}; \${ is text"
         return f"{keyed.group(1)}: {why}"
-    first = re.sub(r"\s*See https\S+.*", "", message, flags=re.S).strip().splitlines()[0]
+    first, *rest = re.sub(r"\s*See https\S+.*", "", message, flags=re.S).strip().splitlines()
+    first += f" {rest[0].strip()}" if first.endswith(":") and rest else ""
     return f"cannot compose the config: {first}"
 
 
