@@ -97,18 +97,29 @@ def clear_faults() -> Iterator[None]:
         fail(config.explain_composition(f"{error}\n{error.__cause__ or ''}"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         fail(config.explain_file(error, ROOT / "conf"))
-    except (ValueError, OSError, RecursionError) as error:
-        called = {frame.name for frame in traceback.extract_tb(error.__traceback__)}
-        if "load_configuration" in called:  # Hydra's, which has no error of its own for every fault
-            endless = "a file leads back to itself" if isinstance(error, RecursionError) else ""
-            fail(config.explain_composition(endless or str(error)))
-        if called >= {"run_job", "mkdir"} and "job" not in called:
-            fail(f"hydra.run.dir: {error}")
-        raise
+    except (ValueError, OSError, RuntimeError, TypeError) as error:
+        if not (message := explain_hydras(error)):
+            raise
+        fail(message)
     except CannotRunError as error:
         fail(str(error))
     except KeyboardInterrupt:
         sys.exit(EXIT_CODES["KILLED"])
+
+
+def explain_hydras(error: Exception) -> str | None:
+    """What is said where Hydra has no error of its own; None if it was not Hydra that raised it."""
+    called = [frame.name for frame in traceback.extract_tb(error.__traceback__)]
+    if "load_configuration" in called:
+        return config.explain_composition(
+            "a file leads back to itself" if isinstance(error, RecursionError) else str(error)
+        )
+    if {"run_job", "mkdir"} <= set(called) and "job" not in called:
+        return f"hydra.run.dir: {error}"
+    for part in ("sweeper", "launcher"):
+        if f"instantiate_{part}" in called and called[-1] in ("_get_cls_name", f"instantiate_{part}"):
+            return f"hydra.{part}: cannot be replaced as a whole; its settings are set one by one"
+    return None
 
 
 def explain_missing(error: MissingConfigException) -> str:

@@ -215,6 +215,8 @@ FAULTY_DEFAULTS = {
     "defaults: 5\n": "cannot compose the config: Invalid defaults list in 'experiment/mine'",
     "defaults: [mine]\n": "cannot compose the config: a file leads back to itself",
     "hydra: {run: {dir: /proc/x}}\n": "hydra.run.dir: ",
+    "hydra: {sweeper: 5, mode: MULTIRUN}\n": "hydra.sweeper: cannot be replaced as a whole",
+    "hydra: {launcher: null, mode: MULTIRUN}\n": "hydra.launcher: cannot be replaced as a whole",
 }
 
 
