@@ -31,16 +31,18 @@ sweep: ## Search with Optuna, by several workers if asked: make sweep STUDY=grid
 	  $(python) src/train.py -m sweeps=$(STUDY) $(ARGS) >/dev/null & done; \
 	$(python) src/train.py -m sweeps=$(STUDY) $(ARGS); status=$$?; wait; exit $$status
 
-needs_run = test -n "$(RUN)" || { echo "which run? make $@ RUN=ID (its first digits, as make report shows them), or RUN=last" >&2; exit 2; }
+# As typed, whatever its characters mean to make or to the shell: a study's name may hold any
+run := '$(subst ','\'',$(value RUN))'
+needs_run = test -n $(run) || { echo "which run? make $@ RUN=ID (its first digits, as make report shows them), or RUN=last" >&2; exit 2; }
 
 resume: ## Go on with a run that was cut short: make resume RUN=ID ARGS="training.steps=400"
 	@$(needs_run)
 	@$(setup) venv .venv requirements.lock
-	@$(python) src/train.py resume="$(RUN)" $(ARGS)
+	@$(python) src/train.py resume=$(run) $(ARGS)
 
 reproduce: ## Train a run again and compare the bits: make reproduce RUN=ID ARGS="tolerance=1e-6 --checkout"
 	@$(setup) venv .venv requirements.lock
-	@$(python) src/reproduce.py $(if $(RUN),run="$(RUN)") $(ARGS)
+	@$(python) src/reproduce.py $(if $(value RUN),run=$(run)) $(ARGS)
 
 report: ## List and compare tracked runs: make report ARGS="runs=ID,ID" or ARGS="best=5 --compare"
 	@$(setup) venv .venv requirements.lock

@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import sys
+import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,7 @@ def run_trial(composed: DictConfig, hydra_config: Any) -> Any:
 def run_composed(composed: DictConfig, hydra_config: Any) -> None:
     """Runs what Hydra composed: a run, or one that is resumed."""
     values: Any = OmegaConf.to_container(composed, resolve=True)
-    named, take_over = values.pop("resume"), values.pop("take_over")
+    named, take_over = values.pop("resume", None), values.pop("take_over", False)
     verbose, resumed = bool(hydra_config.verbose), None
     if named is not None:
         resumed, checked = resumed_config(
@@ -96,14 +97,29 @@ def clear_faults() -> Iterator[None]:
         fail(config.explain_composition(f"{error}\n{error.__cause__ or ''}"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         fail(config.explain_file(error, ROOT / "conf"))
-    except ValueError as error:
-        if "Config group override" not in str(error):
+    except (ValueError, OSError, RuntimeError, TypeError) as error:
+        if not (message := explain_hydras(error)):
             raise
-        fail(f"{error}: a group takes the name of one of its files, as in model=gru")
+        fail(message)
     except CannotRunError as error:
         fail(str(error))
     except KeyboardInterrupt:
         sys.exit(EXIT_CODES["KILLED"])
+
+
+def explain_hydras(error: Exception) -> str | None:
+    """What is said where Hydra has no error of its own; None if it was not Hydra that raised it."""
+    called = [frame.name for frame in traceback.extract_tb(error.__traceback__)]
+    if "load_configuration" in called:
+        return config.explain_composition(
+            "a file leads back to itself" if isinstance(error, RecursionError) else str(error)
+        )
+    if {"run_job", "mkdir"} <= set(called) and "job" not in called:
+        return f"hydra.run.dir: {error}"
+    for part in ("sweeper", "launcher"):
+        if f"instantiate_{part}" in called and called[-1] in ("_get_cls_name", f"instantiate_{part}"):
+            return f"hydra.{part}: cannot be replaced as a whole; its settings are set one by one"
+    return None
 
 
 def explain_missing(error: MissingConfigException) -> str:
@@ -148,7 +164,7 @@ def prepare() -> None:
     """Makes ready what Hydra needs before `launch`, in this process and in the jobs that it starts."""
     commandline.set_up()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would otherwise print and exit with
-    OmegaConf.register_new_resolver("choices", lambda: config.describe_choices(ROOT))
+    OmegaConf.register_new_resolver("choices", lambda: config.describe_choices(ROOT).replace("$", "$$"))
     os.environ["PYTHONPATH"] = os.pathsep.join(
         [str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]
     )  # of launched jobs

@@ -146,3 +146,19 @@ def test_a_missing_package_is_named(name):
     assert re.fullmatch(
         r"\w+ is not installed here: run `make train`, or `\. \.venv/bin/activate` after it\n", done.stderr
     )
+
+
+@pytest.mark.parametrize("target", ["resume", "reproduce"])
+@pytest.mark.parametrize("name", ["it's", 'a "b', "$x `id` $(id)", "1a2b"])
+def test_make_takes_a_runs_name_as_typed(target, name):
+    printed = subprocess.run(["make", "-n", target, f"RUN={name}"], cwd=ROOT, capture_output=True, text=True).stdout
+    words = [word for word in shlex.split(printed.splitlines()[-1]) if word.startswith(("run=", "resume="))]
+    assert [word.partition("=")[2] for word in words] == [name]
+
+
+def test_a_pipe_that_nobody_reads_any_more_ends_nothing():
+    command = [sys.executable, "-u", str(ROOT / "src/train.py"), "--info", "all"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0

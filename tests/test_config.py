@@ -85,6 +85,9 @@ FAULTS = {
     "tracking.run_name=../x": "tracking.run_name='../x': must be a name of printable characters, without / and",
     "tracking.run_name=5": "tracking.run_name=5: must be text; in a YAML file quotes",
     "training.steps=99999999999999999999": "training.steps=99999999999999999999: must be less than or equal to",
+    "tracking.run_name='  '": "tracking.run_name='  ': must be a name of printable characters",
+    "~model.cell": "model.cell is missing: must be one of 'lstm', 'gru', 'simple_rnn'",
+    "+experiment.steps=3": "experiment: the preset's file must hold keys and values below the line '# @pack",
     "tracking.run_name=''": "tracking.run_name='': must have at least 1 character",
     "optimizer.name=adamw": "optimizer.name='adamw': must be one of 'adam', 'nadam', 'sgd', 'rmsprop'",
     "model.cell=gru": "model.forget_bias: not a setting of the chosen model; it belongs to lstm",
@@ -106,6 +109,8 @@ def test_a_fault_is_named_with_the_value_given_and_what_is_allowed(override):
     ("words", "said"),
     [
         ((), "data.path is missing: it has no default, so name one, as in data.path=..."),
+        (("data.path=''", "data.input=a"), "data.path='': must have at least 1 character"),
+        (("data.path='a\0b'", "data.input=a"), "data.path='a\\x00b': must be a path, without the character NUL"),
         (("data.path=x.csv", "data.input=a"), "data: needs either data.target=COLUMN or data.horizon=SAMPLES"),
         (
             ("data.path=x.csv", "data.input=a", "data.target=b", "data.horizon=1"),
@@ -163,6 +168,25 @@ def test_each_sine_needs_amplitude_and_frequency():
             "In 'train': Could not find 'model/x'\n\nAvail",
             ["gru", "lstm"],
             "model=x: there is no such choice; allowed: gru, lstm",
+        ),
+        ("In 'train': Could not load 'experiment/x'.", None, "experiment=x: there is no such choice"),
+        (
+            "In 'h': Could not find 'hydra/sweeper/sampler/x'",
+            ["tpe"],
+            "hydra/sweeper/sampler=x: there is no such choice",
+        ),
+        ("Could not find 'model//etc/passwd'\n", ["gru"], "model=/etc/passwd: there is no such choice; allowed: gru"),
+        (
+            "no viable alternative at input '${'\n full_key: data.curve",
+            None,
+            "data.curve: is no interpolation, such as",
+        ),
+        ("In 'train': ValidationError raised:\ninvalid value 5", None, "ValidationError raised: invalid value 5"),
+        ("Cannot find primary config 'x'. Check", None, "--config-name x: there is no x.yaml in conf/"),
+        (
+            "KeyError raised while resolving interpolation: \"Environment variable 'X' not found\"\n full_key: a.b",
+            None,
+            "a.b: Environment variable 'X' not found",
         ),
         ("Could not delete from config. 'training.sed' does not exist.", None, "did you mean 'training.seed'?"),
         (

@@ -155,7 +155,7 @@ def make_targets() -> Iterator[str]:
     for target, recipe in re.findall(r"^(\w[\w-]*):(?!.*\?=).*\n((?:\t.*\n)*)", text, flags=re.M):
         for _ in range(2):
             recipe = re.sub(r"\$\((\w+)\)", lambda name: own.get(name[1], name[0]), recipe)
-        names = dict.fromkeys(re.findall(r"\$\(([A-Z_]+)\)", recipe))
+        names = dict.fromkeys(re.findall(r"\$\((?:value )?([A-Z_]+)\)", recipe))
         given = dict(re.findall(rf"^{target}: (\w+) \?= (.*)$", text, flags=re.M))
         yield " ".join([f"make {target}", *(f"{name}={given[name]}" if name in given else name for name in names)])
 

@@ -53,4 +53,6 @@ def test_a_home_folder_is_meant_where_no_file_is_called_so(tmp_path, monkeypatch
     (tmp_path / "~x.csv").touch()
     assert found("~x.csv") == str(tmp_path / "~x.csv")
     assert found("~no-such-user/x.csv") == str(tmp_path / "~no-such-user/x.csv")
+    for odd in ("", "a\0b", "a\ud800b"):  # the check of the config refuses them
+        assert found(odd) in (odd, f"{tmp_path}/{odd}")
     assert found("x" * 300) == str(tmp_path / ("x" * 300))

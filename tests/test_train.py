@@ -1,5 +1,6 @@
 """The command as a user types it, and what it leaves behind."""
 
+import importlib
 import json
 import os
 import re
@@ -194,7 +195,8 @@ def test_a_broken_file_matters_only_when_it_is_chosen(checkout):
     (checkout / "sweeps/carry.yaml").write_text("a: [1\nb: 2\n")
     (checkout / "sweeps/grid.yaml").write_bytes(b"# \xff\n")
     (checkout / "conf/model/gru.yaml").write_text("cell: gru\n\tcell_size: 1\n")
-    assert train(checkout, "--help").returncode == 0
+    (checkout / "conf/experiment/x$y.yaml").write_text("# For $y.\n")  # what Hydra would take for a place to fill in
+    assert "x$y                         For $y" in train(checkout, "--help").stdout
     for words, said in {
         (
             "-m",
@@ -207,6 +209,29 @@ def test_a_broken_file_matters_only_when_it_is_chosen(checkout):
         assert done.returncode == 2
         assert done.stderr.startswith(said)
         assert done.stderr.count("\n") == 1
+
+
+FAULTY_DEFAULTS = {
+    "defaults: 5\n": "cannot compose the config: Invalid defaults list in 'experiment/mine'",
+    "defaults: [mine]\n": "cannot compose the config: a file leads back to itself",
+    "hydra: {run: {dir: /proc/x}}\n": "hydra.run.dir: ",
+    "hydra: {sweeper: 5, mode: MULTIRUN}\n": "hydra.sweeper: cannot be replaced as a whole",
+    "hydra: {launcher: null, mode: MULTIRUN}\n": "hydra.launcher: cannot be replaced as a whole",
+}
+
+
+@pytest.mark.parametrize("text", FAULTY_DEFAULTS)
+def test_what_hydra_has_no_error_for_gets_one_message(text, tmp_path, monkeypatch, capsys):
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment/mine.yaml").write_text(f"# @package _global_\n{text}")
+    monkeypatch.setattr(sys, "argv", ["src/train.py"])
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    with pytest.raises(SystemExit) as ended:
+        importlib.import_module("train").launch(["--config-dir", str(tmp_path), "experiment=mine"])
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith(FAULTY_DEFAULTS[text])
+    assert said.count("\n") == 1
 
 
 def test_a_relative_path_is_from_where_the_command_was_typed(checkout, tmp_path_factory):

@@ -77,9 +77,10 @@ def test_hydras_own_texts_are_never_choices():
     assert taken("-m", "sweeps", "hydra.sweeper.study_name=a,b") == ["default", "a,b"]
 
 
-def test_flags_and_words_come_in_any_order():
+def test_flags_and_words_come_in_any_order(monkeypatch):
     arguments = ["training.seed=1", "--cfg", "job", "model=gru", "--resolve"]
     assert words.for_hydra(arguments) == ["--cfg", "job", "--resolve", "training.seed=1", "model=gru"]
+    monkeypatch.setenv("COMP_LINE", "python src/train.py mod")
     assert words.for_hydra(["-sc", "query=bash"]) == ["-sc", "query=bash"]
     assert words.for_hydra(["-m", "model.cell_size=8,16", "sweeps", "-m"]) == [
         "-m", "-m", "model.cell_size=8,16", "sweeps=default",
@@ -87,11 +88,11 @@ def test_flags_and_words_come_in_any_order():
 
 
 def test_a_groups_file_may_be_called_by_a_number():
-    assert taken("experiment=2024") == ["2024"]
-    assert taken("experiment=null") == [None]
+    assert taken("experiment=2024", "hydra/sweeper=5") == ["2024", "5"]
+    assert taken("experiment=[smoke,long]") == [["smoke", "long"]]
 
 
-@pytest.mark.parametrize("value", ["=5", "5)", "[1,2", "(", "'", "a, b]"])
+@pytest.mark.parametrize("value", ["9" * 5000, "=5", "5)", "[1,2", "(", "'", "a, b]"])
 def test_a_value_that_hydra_cannot_read_reaches_the_check_of_the_config(value):
     assert taken(f"model.cell_size={value}") == [value]
 
@@ -114,6 +115,22 @@ def test_a_value_that_hydra_cannot_read_reaches_the_check_of_the_config(value):
         ("'training.seed=range(0,2)'", "training.seed=range(0,2): several values need -m, as in `"),
         ("data.amplitudes=1,2", "data.amplitudes=1,2: a list stands in brackets, as in data.amplitudes=[1,2]; several"),
         ("model=null", "model=null: takes one of gru, lstm, simple_rnn"),
+        ("experiment=null", "experiment=null: takes one of best, co2, "),
+        ("sweeps=null", "sweeps=null: takes one of best, carry, "),
+        ("model=[gru,lstm]", "model=[gru,lstm]: takes one of gru, lstm, simple_rnn"),
+        ("hydra/launcher=null", "hydra/launcher=null: takes one of its choices"),
+        ("++model=gru", "++model=gru: model is there already; leave out the ++"),
+        ("data@x=csv", "data@x=csv: a group has one place in the config; leave out the @x"),
+        ("@x=csv", "@x=csv: the key is missing"),
+        ("~take_over", "~take_over: take_over cannot be taken out"),
+        ("take_over=5", "take_over=5: must be true or false"),
+        ("resume", "resume: a value is missing, as in resume=..."),
+        ("-model", "--multirun/-m: takes no value, and has 'odel' right behind it"),
+        ("--config-dir /nowhere", "--config-dir /nowhere: there is no such folder"),
+        ("--cfg job --package modl", "--package modl: there is no such setting; did you mean 'model'?"),
+        ("-sc", "-sc: goes with (un)install= and bash, fish or zsh"),
+        ("-sc install=ksh", "-sc install=ksh: goes with (un)install= and bash, fish or zsh"),
+        ("-sc query=bash", "-sc query=bash: goes with (un)install= and bash, fish or zsh"),
         ("+training.seed=1", "+training.seed=1: training.seed is there already; leave out the +"),
         ("training.seed=1 training.seed=2", "training.seed=2: training.seed is given twice"),
         ("model._target_=x", "model._target_=x: no _target_ is taken"),

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -101,9 +101,31 @@ def set_up() -> None:
         os.environ["PYTHONUTF8"] = "1"
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if sys.stdout is sys.__stdout__:
+        sys.stdout = lasting(sys.stdout)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+
+
+class Lasting(io.FileIO):
+    """A file that takes what is written also when nobody reads it any more: `| head` ends no run."""
+
+    def write(self, text: Any) -> int:
+        """As of any file; in a pipe without a reader the text is gone."""
+        try:
+            return super().write(text)
+        except BrokenPipeError:
+            return memoryview(text).nbytes
+
+
+def lasting(stream: Any) -> Any:
+    """The text stream of this process anew, over a file that lasts; what is no file stays as it is."""
+    try:
+        file = io.BufferedWriter(Lasting(stream.fileno(), "w", closefd=False))
+    except (AttributeError, OSError, ValueError):  # there is none, or it is closed
+        return stream
+    return io.TextIOWrapper(file, stream.encoding, line_buffering=stream.line_buffering)
 
 
 def check_letters(words: Sequence[str]) -> None:

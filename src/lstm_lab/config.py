@@ -28,6 +28,8 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 NotNegative = Annotated[int, Field(ge=0, le=10**9)]
 
 
+UNREADABLE = re.compile("no viable alternative|mismatched input|extraneous input|token recognition")  # ANTLR's words
+PRESET = "# @package _global_"
 SWEEPER = "hydra.sweeper"  # where the settings of a sweep stand
 
 # Groups that change nothing of what is trained: a run that differs only in these is the same run, watched otherwise.
@@ -113,9 +115,16 @@ class DelayedRecall(Curve):
     noise_seed: Seed
 
 
+def without_nul(path: str) -> str:
+    """Refuses what no file can be called."""
+    if "\0" in path:
+        raise ValueError("must be a path, without the character NUL")
+    return path
+
+
 class Csv(Data):
     curve: Literal["csv"]
-    path: Annotated[str, Field(min_length=1)]
+    path: Annotated[str, Field(min_length=1), AfterValidator(without_nul)]
     input: str
     target: str | None
     horizon: Count | None
@@ -217,14 +226,14 @@ class Evaluation(Group):
 
 def plain_name(name: str) -> str:
     """Refuses what could be a path, or could not be shown in a line: a run's folder is named after it."""
-    if name in (".", "..") or not name.isprintable() or set(name) & set("/\\"):
+    if name in (".", "..") or not name.isprintable() or not name.strip() or set(name) & set("/\\"):
         raise ValueError("must be a name of printable characters, without / and \\")
     return name
 
 
 def printable(name: str) -> str:
     """Refuses what could not be shown in a line."""
-    if not name.isprintable():
+    if not name.isprintable() or not name.strip():
         raise ValueError("must be a name of printable characters")
     return name
 
@@ -357,8 +366,13 @@ def describe_fault(fault: Any, model: type[Group], prefix: str = "") -> str:
     parts = [str(part) for i, part in enumerate(fault["loc"]) if not (i == 1 and part in kinds)]
     key = ".".join([prefix, *parts] if prefix else parts)
     given = fault["input"]
+    if key == "experiment":  # what a preset's file holds has gone below its own name
+        return f"experiment: the preset's file must hold keys and values below the line {PRESET!r}"
     if fault["type"] == "extra_forbidden":
         return describe_unknown_key(key)
+    if fault["type"] == "union_tag_not_found":
+        tag = fault["ctx"]["discriminator"].strip("'")
+        return f"{key}.{tag} is missing: must be one of {', '.join(map(repr, kinds_of(key, model)))}"
     if fault["type"] == "missing":
         return f"{key} is missing: every setting needs a value"
     if fault["type"] == "string_type" and given is None:
@@ -463,17 +477,24 @@ def explain_composition(message: str, options: Iterable[str] | None = None) -> s
 
     `options` are the files of the group when Hydra knows that one of them was meant.
     """
-    if missing := re.search(r"Could not find '(.+?)/([^/']*)'", message):
+    if missing := re.search(r"Could not (?:find|load) '(hydra/(?:sweeper/)?[^/']+|[^/']+)/([^']*)'", message):
         group, choice = missing.groups()
-        return f"{group}={choice}: there is no such choice{suggest(choice, options or [])}"
+        return f"{group}={choice}: there is no such choice{suggest(choice, options) if options else ''}"
+    if primary := re.search("Cannot find primary config '(.+?)'", message):
+        return f"--config-name {primary[1]}: there is no {primary[1]}.yaml in conf/ or the folder of --config-path"
     if unknown := re.search(r"Could not (?:override|delete from config\.) '(.+?)'", message):
         return describe_unknown_key(unknown.group(1).split("@")[0])
     if refused := re.search(r"Error merging override (.*)\n(.+)", message):
         word, why = refused.groups()
         return f"{word}: {why}"
     if keyed := re.search(r"full_key: (\S+)", message):
-        return f"{keyed.group(1)}: {message.splitlines()[0]}"
-    first = re.sub(r"\s*See https\S+.*", "", message, flags=re.S).strip().splitlines()[0]
+        first = message.strip().splitlines()[0]
+        why = re.sub(r'^\w+ raised while resolving interpolation: "?(.*?)"?$', r"\1", first)
+        if UNREADABLE.search(why):
+            why = r"is no interpolation, such as ${training.steps}; \${ is text"
+        return f"{keyed.group(1)}: {why}"
+    first, *rest = re.sub(r"\s*See https\S+.*", "", message, flags=re.S).strip().splitlines()
+    first += f" {rest[0].strip()}" if first.endswith(":") and rest else ""
     return f"cannot compose the config: {first}"
 
 
@@ -484,8 +505,9 @@ def explain_file(error: Exception, place: Path) -> str:
     if isinstance(error, yaml.reader.ReaderError):
         return f"{error.name}: is no YAML ({error.reason})"
     if isinstance(error, UnicodeDecodeError):
-        files = [file for file in sorted(place.rglob("*.yaml")) if error.object in file.read_bytes()]
-        return f"{files[0] if files else place}: is not UTF-8; save the file in that encoding"
+        places = sorted(place.rglob("*.yaml")) if place.is_dir() else [place]
+        files = [file for file in places if error.object in file.read_bytes()]
+        return f"{files[0] if files else 'a file of the config'}: is not UTF-8; save the file in that encoding"
     return f"{place}: cannot be read ({getattr(error, 'strerror', None) or str(error).splitlines()[0]})"
 
 

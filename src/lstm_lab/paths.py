@@ -15,13 +15,13 @@ def locate(values: dict[str, Any]) -> dict[str, Any]:
     A file below the root is remembered by its place there, so that the run can be repeated in another clone.
     """
     path = values["data"].get("path") if isinstance(values.get("data"), dict) else None
-    if not isinstance(path, str):
+    if not isinstance(path, str) or not path:
         return values
     typed = Path(path if os.path.exists(path) else os.path.expanduser(path))
-    found = (typed if os.path.exists(typed) else ROOT / typed).resolve()
+    found = typed if os.path.exists(typed) else ROOT / typed
     if not os.path.exists(found):
         found = typed.absolute()
-    elif found.is_relative_to(ROOT):
+    elif (found := found.resolve()).is_relative_to(ROOT):
         found = found.relative_to(ROOT)
     return values | {"data": values["data"] | {"path": str(found)}}
 

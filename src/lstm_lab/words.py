@@ -6,6 +6,7 @@ too: the check of the config then names it, and what its key takes.
 
 import argparse
 import collections
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ from lstm_lab.config import ConfigError
 from lstm_lab.paths import ROOT
 
 HYDRAS_TEXTS = {"hydra.sweeper.study_name", "hydra.sweeper.storage.url", "hydra.sweep.dir", "hydra.run.dir"}
+OWN_BOOLEANS = {"take_over"}
 TEXTS = {"resume", *config.keys_taking(str), *HYDRAS_TEXTS}
 GROUPS = (*config.Config.model_fields, "experiment")
 FLAGS = ("--help", "-m", "--cfg job", "--resolve", "--package KEY", "--info", "--config-dir FOLDER", "--hydra-help")
@@ -35,14 +37,15 @@ def for_hydra(arguments: Sequence[str]) -> list[str]:
     """The arguments as Hydra reads them, flags first; ConfigError names one that cannot be meant."""
     check_letters(arguments)
     read = read_flags(arguments)
+    if read.shell_completion:
+        check_completion(read.overrides)
+        return list(arguments)
     overrides, flags = list(read.overrides), []
     for argument in arguments:
         if overrides and argument == overrides[0]:
             overrides.pop(0)
         else:
             flags.append(argument)
-    if read.shell_completion:
-        return list(arguments)
     check_flags(read)
     check_once(read.overrides)
     return [*flags, *(for_hydra_one(word, read.multirun) for word in read.overrides)]
@@ -53,13 +56,25 @@ def read_flags(arguments: Sequence[str]) -> argparse.Namespace:
     parser = get_args_parser()
 
     def refuse(message: str) -> NoReturn:
-        raise ConfigError(re.sub("^argument ", "", message))
+        message = re.sub("^argument ", "", message)
+        raise ConfigError(
+            re.sub("ignored explicit argument (.*)", r"takes no value, and has \1 right behind it", message)
+        )
 
     parser.error = refuse  # type: ignore[method-assign]  # it would print a page and exit
     read, unknown = parser.parse_known_intermixed_args(arguments)
     if unknown:
         raise ConfigError(f"{unknown[0]}: there is no such flag; allowed: {', '.join(FLAGS)}")
     return read
+
+
+def check_completion(words: Sequence[str]) -> None:
+    """Raises ConfigError unless the shell is told what it is to have, or asks on its own."""
+    shells = re.fullmatch("((un)?install|query)=(bash|fish|zsh)", words[0] if len(words) == 1 else "")
+    if not shells or (shells[1] == "query" and "COMP_LINE" not in os.environ):
+        raise ConfigError(
+            f"{' '.join(['-sc', *words])}: goes with (un)install= and bash, fish or zsh: -sc install=bash"
+        )
 
 
 def check_flags(read: argparse.Namespace) -> None:
@@ -74,6 +89,11 @@ def check_flags(read: argparse.Namespace) -> None:
         raise ConfigError("--resolve: goes with what is to be shown, as in --cfg job --resolve")
     if read.package and not read.cfg:
         raise ConfigError(f"--package {read.package}: goes with --cfg, as in --cfg job --package {read.package}")
+    for flag, folder in {"--config-dir": read.config_dir, "--config-path": read.config_path}.items():
+        if folder is not None and not os.path.isdir(folder):
+            raise ConfigError(f"{flag} {folder}: there is no such folder")
+    if read.cfg == "job" and read.package and read.package not in {*config.Config.model_fields, *known_keys()}:
+        raise ConfigError(f"--package {config.describe_unknown_key(read.package)}")
 
 
 def check_once(overrides: Sequence[str]) -> None:
@@ -98,29 +118,55 @@ def for_hydra_one(word: str, multirun: bool) -> str:
     check_key(word, start, key)
     if start.startswith("~"):
         return start
+    if key in OWN_BOOLEANS and value.lower() not in ("true", "false"):
+        raise ConfigError(f"{word}: must be true or false")
     if key in TEXTS:
         return f"{start}={as_choices(value) if multirun and key not in HYDRAS_TEXTS else as_text(value)}"
     if TARGET.search(word):
         raise ConfigError(f"{word}: no _target_ is taken; code maps names to classes")
     override = parse(word)
-    if override is None or (key in (*GROUPS, "sweeps") and isinstance(override.value(), int | float)):
+    if override is None or (is_group(key) and isinstance(override.value(), int | float)):
         return f"{start}={as_text(value)}"  # a group's file may be called 2024
-    if key in config.Config.model_fields and override.value() is None:
-        raise ConfigError(f"{word}: takes one of {', '.join(choices(ROOT / 'conf' / key))}")
+    if is_group(key):
+        check_choice(word, key, override.value())
     if override.is_sweep_override() and not multirun:
         in_brackets = f"a list stands in brackets, as in {key}=[{value}]; " if key in config.keys_taking(list) else ""
         raise ConfigError(f"{word}: {in_brackets}several values need -m, as in `{typed('train', '-m', word)}`")
     return word
 
 
+def known_keys() -> set[str]:
+    """Every key that is no group's."""
+    return {*config.all_keys(), "resume", *OWN_BOOLEANS}
+
+
+def is_group(key: str) -> bool:
+    """Whether it takes the name of a file: a group of the config, or one of Hydra's."""
+    return key in (*GROUPS, "sweeps", "hydra") or key.startswith("hydra/")
+
+
+def check_choice(word: str, group: str, value: Any) -> None:
+    """Raises ConfigError for what can be no file's name; several presets can be taken at once."""
+    if value is None or (isinstance(value, list) and group not in ("experiment", "sweeps")):
+        files = choices(ROOT / ("" if group == "sweeps" else "conf") / group)
+        raise ConfigError(
+            f"{word}: takes one of {', '.join(files) or 'its choices, by name'}; leave it out for the default"
+        )
+
+
 def check_key(word: str, start: str, key: str) -> None:
     """Raises ConfigError if what stands before the = is no key, or has a + although it is there already."""
-    if not key:
+    if not key or key.startswith("@"):
         raise ConfigError(f"{word}: the key is missing, as in training.seed=1")
+    if "@" in key:
+        raise ConfigError(f"{word}: a group has one place in the config; leave out the @{key.partition('@')[2]}")
+    if start.startswith("~") and key in ("resume", *OWN_BOOLEANS):
+        raise ConfigError(f"{word}: {key} cannot be taken out; leave the word out")
     if parse(f"{start}=0") is None:
         raise ConfigError(config.describe_unknown_key(key))
-    if re.match(r"\+[^+]", start) and key in (*GROUPS, *config.all_keys()):
-        raise ConfigError(f"{word}: {key} is there already; leave out the +")
+    plus = start[: len(start) - len(key)]
+    if (plus == "+" and key in known_keys()) or ("+" in plus and is_group(key)):
+        raise ConfigError(f"{word}: {key} is there already; leave out the {plus}")
 
 
 def lone(word: str, multirun: bool) -> str:
@@ -133,7 +179,7 @@ def lone(word: str, multirun: bool) -> str:
         example = "-m sweeps" if word == "sweeps" else f"{word}={groups[word][-1]}"
         command = typed("train", *example.split())
         raise ConfigError(f"{word}: takes one of {', '.join(groups[word])}, as in `{command}`")
-    if word in config.all_keys():
+    if word in known_keys() or word.startswith("hydra."):
         raise ConfigError(f"{word}: a value is missing, as in {word}=...")
     for group, files in groups.items():
         if word in files:
@@ -189,5 +235,5 @@ def parse(word: str) -> Override | None:
     """The override in Hydra's own terms; None if Hydra cannot read it."""
     try:
         return OverridesParser.create().parse_override(word)
-    except HydraException:
+    except (HydraException, ValueError):  # the second for numbers of thousands of digits
         return None

@@ -58,6 +58,8 @@ def test_data_are_the_same_whatever_they_are_cut_into_unless_a_cost_would_tell()
     for other in ("data.input=b", "data.horizon=2", "data.held_out=0.3", "data.validation=0.2"):
         assert data(*CSV, other) != mine
     assert data(*CSV, file="1" * 64) != mine
+    older = {key: text for key, text in config.as_params(checked(*CSV)).items() if key != "data.validation"}
+    assert metrics.data_set(older, "0" * 64) == data(*CSV, "data.validation=0")
     curve = data(file=None)
     assert curve.startswith("sine_to_cosine ")
     assert data("data.batch_size=5", "training.seed=7", file=None) == curve

@@ -1,5 +1,6 @@
 """Series of one's own: what is read, what is refused, and how batches are cut from it."""
 
+import contextlib
 import csv
 import hashlib
 import os
@@ -230,7 +231,7 @@ def test_what_other_programs_write_is_read(tmp_path):
     """A byte order mark, Windows' line ends, spaces, quotes, blank lines at the end, columns in another order."""
     content = '\ufeff"b", "a, quoted", a \r\n 1.5 ,"x, y", -2e-5 \r\n+3,z,.5\r\n\r\n\n'
     (tmp_path / "my.csv").write_bytes(content.encode())
-    table = series.load(tmp_path / "my.csv", ["a", "b"])
+    table = series.load(tmp_path / "my.csv", [" a ", "b"])
     np.testing.assert_array_equal(table.values, [[-2e-5, 1.5], [0.5, 3.0]])
     assert table.sha256 == hashlib.sha256(content.encode()).hexdigest()
 
@@ -280,6 +281,16 @@ def test_a_held_out_number_that_no_float32_could_tell_is_refused(tmp_path):
     (tmp_path / "my.csv").write_text("a\n" + "".join(f"{v!r}\n" for v in values.tolist()))
     with pytest.raises(ConfigError, match=r"column 'a': -9\.97e\+36 is held out, .* if it stands for a missing value"):
         batches_of(tmp_path / "my.csv", target=None, horizon=1)
+
+
+@pytest.mark.parametrize("wave", [np.sin(np.arange(100) / 5), np.arange(100) % 7 == 0.0], ids=["wave", "spikes"])
+def test_a_number_to_train_on_that_hides_all_others_is_refused(wave, tmp_path):
+    for far, refused in ((1e20, wave.dtype == float), (1e4, False)):
+        values = np.where(np.arange(100) == 30, far, wave)
+        (tmp_path / "my.csv").write_text("a\n" + "".join(f"{v!r}\n" for v in values.tolist()))
+        said = r"column 'a': half of the samples .* and 1e\+20 is among the others.* take it out"
+        with pytest.raises(ConfigError, match=said) if refused else contextlib.nullcontext():
+            batches_of(tmp_path / "my.csv", target=None, horizon=1)
 
 
 def test_a_large_file_is_not_held_in_memory(tmp_path):

@@ -67,8 +67,8 @@ def data_set(params: Mapping[str, str], file_sha256: str | None) -> str:
     left_out = {"data.batch_size"}
     if file_sha256:
         left_out.add("data.path")
-    if float(params.get("data.validation", 0)):
-        left_out.add("data.time_steps")
+    validated = float(params.get("data.validation", 0))
+    left_out.add("data.time_steps" if validated else "data.validation")  # 0 is as in runs older than that setting
     settings = {key: value for key, value in params.items() if key.startswith("data.") and key not in left_out}
     text = json.dumps([settings, file_sha256], sort_keys=True)
     name = Path(params["data.path"]).stem if params.get("data.path") else params.get("data.curve", "?")

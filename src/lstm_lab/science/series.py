@@ -93,7 +93,7 @@ def parse(path: Path, file: BinaryIO, columns: Sequence[str], sha: "hashlib._Has
     if header is None or not any(name.strip() for name in header):
         raise ConfigError(f"{path}: is empty, or its first line is: that line must name the columns")
     names = [name.strip() for name in header]
-    places = [place_of(path, names, column) for column in columns]
+    places = [place_of(path, names, column.strip()) for column in columns]
     blank = 0
     while (fields := next_line()) is not None:
         if not fields:
@@ -191,6 +191,7 @@ class SeriesBatches:
         units = [unit_of(path, column, normal[:, i]) for i, column in enumerate(columns)]
         self.units = units[0], units[-1]
         for i, column in enumerate(columns):
+            check_outliers(path, column, normal[:, i], units[i])
             check_range(path, column, self.table.values[len(normal) :, i], units[i])
 
     def too_short(self, path: str | os.PathLike, samples: int, unseen: int, between: int) -> str:
@@ -276,6 +277,20 @@ def unit_of(path: str | os.PathLike, column: str, values: np.ndarray) -> tuple[f
             f"are read in steps of {step:.2g}; subtract a constant from it"
         )
     return mean, stddev
+
+
+def check_outliers(path: str | os.PathLike, column: str, values: np.ndarray, unit: tuple[float, float]) -> None:
+    """ConfigError if one of the values [samples] is so far off that float32 does not tell the others apart."""
+    mean, stddev = unit
+    low, high = np.quantile(values[:: 1 + len(values) // BLOCK], (0.25, 0.75)).tolist()
+    step = stddev * np.spacing(np.float32(max(mean - low, high - mean) / stddev))
+    if 0 < high - low < STEPS * step:
+        farthest = max(values.min(), values.max(), key=lambda value: abs(value - mean))
+        raise ConfigError(
+            f"{path}, column '{column}': half of the samples to train on lie between {low:g} and {high:g}, and "
+            f"{farthest:g} is among the others: normalised by that they are all one; if it stands for a missing value, "
+            "take it out"
+        )
 
 
 def check_range(path: str | os.PathLike, column: str, values: np.ndarray, unit: tuple[float, float]) -> None:
