@@ -56,6 +56,22 @@ def test_an_override_that_fixes_a_parameter_takes_it_out_of_the_search():
     assert declare(hydra=["hydra/sweeper/sampler=random"]).name == "s hydra/sweeper/sampler=random"
 
 
+def test_a_plus_before_a_key_changes_nothing():
+    """Hydra takes `++key=value` for any key; the study knows it by its name."""
+    assert list(declare("++model.cell_size=64").space) == ["optimizer.learning_rate"]
+    declared = declare("++data.delay=2,4", "data=delayed_recall", **PLAIN)
+    assert list(declared.space) == ["data.delay"]
+    assert declared.for_jobs()["on_different_data"]
+
+
+def test_a_studys_page_stands_in_the_experiment_that_is_named():
+    assert declare("experiment=smoke").experiment == "smoke"
+    assert declare("tracking.experiment=${data.curve} x", "data=sunspots", "training.seed=0,1").experiment == "csv x"
+    presets = "experiment=smoke,sunspots"
+    assert declare(presets, **PLAIN).experiment == "lstm-lab"
+    assert declare(presets, "tracking.experiment=mine", **PLAIN).experiment == "mine"
+
+
 def test_a_key_without_a_default_may_be_searched(mine):
     """What is checked are whole points."""
     words = ("data=csv", f"data.path={mine}", "data.input=a,b", "data.horizon=1,3")
@@ -91,6 +107,9 @@ def test_lists_are_choices():
         (["model.cell_size=1,0"], "model.cell_size=0"),
         (["model.cel_size=1,2"], "model.cel_size"),
         (["training.level=portable,fast"], "training.level: TensorFlow takes it once"),
+        (["sweeps=default,grid"], "sweeps: a sweep is of one study"),
+        (["resume=a,b"], "resume: a run is resumed by itself"),
+        (["+hydra.sweeper.seed=0,1"], "hydra.sweeper.seed: is not of the trials"),
         (["training.truncation_steps=5,10", "training.truncation_every=5,20"], "truncation_every=20"),
     ],
 )
@@ -113,6 +132,8 @@ def test_the_objective_is_a_metric_that_every_trial_has():
     assert declare("data=co2,sunspots", **PLAIN).objective == "validation.mse"
     with pytest.raises(ConfigError, match=r"objective='validation.mse': must be a metric that every trial has: final_"):
         declare(objective="validation.mse")
+    with pytest.raises(ConfigError, match="objective='': must be a metric"):
+        declare(objective="")
     median = {"name": "median", "n_startup_trials": 1, "n_warmup_steps": 0}
     with pytest.raises(ConfigError, match="add hydra/sweeper/pruner=none"):
         declare(objective="evaluation.mse", pruner=median)

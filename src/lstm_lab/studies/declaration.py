@@ -17,6 +17,15 @@ from lstm_lab.runs import metrics, setup
 from lstm_lab.studies import database, overrides, search, study
 
 Compose = Callable[[list[str]], dict[str, Any]]  # the run config that some overrides give
+ONCE = "TensorFlow takes it once for all trials of a process; run a sweep for each value"
+ONE_RUN = "a run is resumed by itself, without -m; a sweep goes on when it is typed again"
+NOT_SEARCHED = {
+    "training.level": ONCE,
+    "training.threads": ONCE,
+    "resume": ONE_RUN,
+    "take_over": ONE_RUN,
+    "sweeps": "a sweep is of one study; run one for each",
+}
 LONGEST = 200  # characters of a study's name: databases and pages take little more
 
 
@@ -50,7 +59,7 @@ def declare(
         config={key: value for key, value in values if not {key, key.partition(".")[0]} & set(space)},
         total=total_of(space, sampler, settings.n_trials),
         files=files_of(points),
-        experiment=experiment_of(fixed, compose),
+        experiment=experiment_of(fixed, compose) if "experiment" in space else points[0].tracking.experiment,
         prune_every=settings.prune_every,
     )
     with database.experimental():  # built once here, so that a fault in their settings shows before any trial
@@ -64,7 +73,7 @@ def search_space(params: dict[str, Any], words: Sequence[str]) -> dict[str, Base
 
     An override that names one value takes its parameter out of the search, one that names several replaces its range.
     """
-    given = {override.get_key_element(): override for override in overrides.parse(words)}
+    given = {override.get_key_element().lstrip("+"): override for override in overrides.parse(words)}
     ranges = dict(config.flatten(params))  # a key's dots are nesting to the command line, not to a file
     space = {key: overrides.parse([f"{key}={text}"])[0] for key, text in ranges.items() if key not in given}
     space |= {key: override for key, override in given.items() if override.is_sweep_override()}
@@ -73,10 +82,8 @@ def search_space(params: dict[str, Any], words: Sequence[str]) -> dict[str, Base
             "there is nothing to sweep: name a study, as in `-m sweeps`, or several values, as in `-m a=1,2`"
         )
     for key in space:
-        if key in ("training.level", "training.threads"):
-            raise ConfigError(
-                f"{key}: TensorFlow takes it once for all trials of a process; run a sweep for each value"
-            )
+        if key in NOT_SEARCHED or key.partition(".")[0] == "hydra":
+            raise ConfigError(f"{key}: {NOT_SEARCHED.get(key, 'is not of the trials, so it takes one value')}")
     return {key: search.to_distribution(override) for key, override in space.items()}
 
 
@@ -113,7 +120,9 @@ def check_objective(settings: Sweeper, points: Sequence[Config], pruner: Mapping
     """
     found = [metrics.metrics_of(point) for point in points]
     allowed = [name for name in found[0] if all(name in names for names in found)]
-    objective = settings.objective or metrics.ranked_by(dict.fromkeys(allowed, 0.0))
+    objective = settings.objective
+    if objective is None:
+        objective = metrics.ranked_by(dict.fromkeys(allowed, 0.0))
     if objective not in allowed:
         raise ConfigError(
             f"hydra.sweeper.objective={objective!r}: must be a metric that every trial has: {', '.join(allowed)}"
@@ -128,7 +137,7 @@ def check_objective(settings: Sweeper, points: Sequence[Config], pruner: Mapping
 
 def experiment_of(fixed: Sequence[str], compose: Compose) -> str:
     """The experiment of the study's page: presets that are searched may each name one of their own."""
-    words = [word for word in fixed if word.startswith(("tracking", "experiment="))]
+    words = [word for word in fixed if word.startswith(("sweeps=", "tracking"))]
     return str(compose(words)["tracking"]["experiment"])
 
 
