@@ -157,6 +157,8 @@ def read_study(file: Path) -> DictConfig:
         raise ConfigError(config.explain_file(error, file)) from None
     if not isinstance(study, DictConfig):
         raise ConfigError(f"{file}: must hold keys and values")
+    if not isinstance(OmegaConf.select(study, "hydra.sweeper", default=study), DictConfig):
+        raise ConfigError(f"{file}: hydra.sweeper must hold keys and values")
     return study
 
 

@@ -194,6 +194,7 @@ def test_bad_input_gets_one_message_and_leaves_nothing(word, checkout):
 def test_a_broken_file_matters_only_when_it_is_chosen(checkout):
     (checkout / "sweeps/carry.yaml").write_text("a: [1\nb: 2\n")
     (checkout / "sweeps/grid.yaml").write_bytes(b"# \xff\n")
+    (checkout / "sweeps/best.yaml").write_text("# @package _global_\nhydra: {sweeper: null}\n")
     (checkout / "conf/model/gru.yaml").write_text("cell: gru\n\tcell_size: 1\n")
     (checkout / "conf/experiment/x$y.yaml").write_text("# For $y.\n")  # what Hydra would take for a place to fill in
     assert "x$y                         For $y" in train(checkout, "--help").stdout
@@ -203,6 +204,7 @@ def test_a_broken_file_matters_only_when_it_is_chosen(checkout):
             "sweeps=carry",
         ): f"{checkout}/sweeps/carry.yaml, line 2: is no YAML (expected ',' or ']', but got ':')\n",
         ("-m", "sweeps=grid"): f"{checkout}/sweeps/grid.yaml: is not UTF-8; save the file in that encoding\n",
+        ("-m", "sweeps=best"): f"{checkout}/sweeps/best.yaml: hydra.sweeper must hold keys and values\n",
         ("model=gru",): f"{checkout}/conf/model/gru.yaml, line 2: is no YAML (found character",
     }.items():
         done = train(checkout, *words)

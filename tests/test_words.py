@@ -135,6 +135,7 @@ def test_a_value_that_hydra_cannot_read_reaches_the_check_of_the_config(value):
         ("training.seed=1 training.seed=2", "training.seed=2: training.seed is given twice"),
         ("model._target_=x", "model._target_=x: no _target_ is taken"),
         ("'model={_target_: x}'", "model={_target_: x}: no _target_ is taken"),
+        ("-m hydra.sweeper=null", "hydra.sweeper=null: takes a setting at a time, as in hydra.sweeper.KEY=VALUE"),
         ("--foo", "--foo: there is no such flag; allowed: --help, -m, --cfg job, "),
         ("-x=1", "-x=1: there is no such flag; allowed: "),
         ("--cfg", "--cfg/-c: expected one argument"),

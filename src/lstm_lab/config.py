@@ -393,6 +393,8 @@ def describe_unknown_key(key: str) -> str:
     group = key.split(".")[0]
     if key in (*Config.model_fields, "experiment"):
         return f"{key}: takes the name of one of the files in conf/{key}/"
+    if key.startswith(f"{SWEEPER}.params"):
+        return f"{key}: what is searched stands in a file of sweeps/, or is typed, as in `-m training.seed=0,1`"
     if key.startswith(f"{SWEEPER}."):
         known = {f"{SWEEPER}.{name}" for name in all_keys(Sweeper)}
         if key not in known:

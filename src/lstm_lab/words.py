@@ -122,6 +122,8 @@ def for_hydra_one(word: str, multirun: bool) -> str:
         raise ConfigError(f"{word}: must be true or false")
     if key in TEXTS:
         return f"{start}={as_choices(value) if multirun and key not in HYDRAS_TEXTS else as_text(value)}"
+    if key in ("hydra.sweeper", "hydra.launcher") and not value.startswith("{"):
+        raise ConfigError(f"{word}: takes a setting at a time, as in {key}.KEY=VALUE")
     if TARGET.search(word):
         raise ConfigError(f"{word}: no _target_ is taken; code maps names to classes")
     override = parse(word)

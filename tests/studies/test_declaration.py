@@ -56,6 +56,35 @@ def test_an_override_that_fixes_a_parameter_takes_it_out_of_the_search():
     assert declare(hydra=["hydra/sweeper/sampler=random"]).name == "s hydra/sweeper/sampler=random"
 
 
+def test_a_plus_before_a_key_changes_nothing():
+    """Hydra takes `++key=value` for any key; the study knows it by its name."""
+    assert list(declare("++model.cell_size=64").space) == ["optimizer.learning_rate"]
+    declared = declare("++data.delay=2,4", "data=delayed_recall", **PLAIN)
+    assert list(declared.space) == ["data.delay"]
+    assert declared.for_jobs()["on_different_data"]
+
+
+@pytest.mark.parametrize("text", ["choice(", "3", "null", "[1, 2]", ""])
+def test_what_a_file_cannot_have_searched_is_named(text):
+    with pytest.raises(ConfigError, match=r"model\.cell_size.*choice, range"):
+        declare(params={"model.cell_size": text})
+
+
+def test_a_text_in_a_file_is_taken_as_it_is(mine):
+    mine.write_text(mine.read_text().replace("a,b", "N [/cm3],T (°C)", 1))
+    words = ("data=csv", f"data.path={mine}", "data.horizon=1")
+    for text in ("N [/cm3],T (°C)", "choice('N [/cm3]', 'T (°C)')"):
+        assert declare(*words, params={"data": {"input": text}}).space["data.input"].choices == ("N [/cm3]", "T (°C)")
+
+
+def test_a_studys_page_stands_in_the_experiment_that_is_named():
+    assert declare("experiment=smoke").experiment == "smoke"
+    assert declare("tracking.experiment=${data.curve} x", "data=sunspots", "training.seed=0,1").experiment == "csv x"
+    presets = "experiment=smoke,sunspots"
+    assert declare(presets, **PLAIN).experiment == "lstm-lab"
+    assert declare(presets, "tracking.experiment=mine", **PLAIN).experiment == "mine"
+
+
 def test_a_key_without_a_default_may_be_searched(mine):
     """What is checked are whole points."""
     words = ("data=csv", f"data.path={mine}", "data.input=a,b", "data.horizon=1,3")
@@ -91,6 +120,10 @@ def test_lists_are_choices():
         (["model.cell_size=1,0"], "model.cell_size=0"),
         (["model.cel_size=1,2"], "model.cel_size"),
         (["training.level=portable,fast"], "training.level: TensorFlow takes it once"),
+        (["sweeps=default,grid"], "sweeps: a sweep is of one study"),
+        (["experiment=smoke,null"], "experiment=null: takes the name of one of the files in conf/experiment/"),
+        (["resume=a,b"], "resume: a run is resumed by itself"),
+        (["+hydra.sweeper.seed=0,1"], "hydra.sweeper.seed: is not of the trials"),
         (["training.truncation_steps=5,10", "training.truncation_every=5,20"], "truncation_every=20"),
     ],
 )
@@ -108,11 +141,16 @@ def test_windows_that_a_file_is_too_short_for_are_refused_before_the_first_trial
 def test_the_objective_is_a_metric_that_every_trial_has():
     assert declare().objective == "mean_last_20_cost"
     assert declare(objective="evaluation.mse").direction == "minimize"
+    assert declare(objective="steps_per_second").direction == "maximize"
+    with pytest.raises(ConfigError, match="objective='steps_per_second': must be a metric that every trial has"):
+        declare("training.steps=1", objective="steps_per_second")
     assert declare(objective="evaluation.r2").direction == "maximize"
     assert declare("data=sine_to_cosine,sunspots", **PLAIN).objective == "mean_last_20_cost"
     assert declare("data=co2,sunspots", **PLAIN).objective == "validation.mse"
     with pytest.raises(ConfigError, match=r"objective='validation.mse': must be a metric that every trial has: final_"):
         declare(objective="validation.mse")
+    with pytest.raises(ConfigError, match="objective='': must be a metric"):
+        declare(objective="")
     median = {"name": "median", "n_startup_trials": 1, "n_warmup_steps": 0}
     with pytest.raises(ConfigError, match="add hydra/sweeper/pruner=none"):
         declare(objective="evaluation.mse", pruner=median)

@@ -80,6 +80,10 @@ def distribution(text):
         ("range(1, 10, 3)", IntDistribution(1, 7, step=3)),
         ("range(5)", IntDistribution(0, 4)),
         ("range(0, 1, 0.25)", FloatDistribution(0, 0.75, step=0.25)),
+        ("range(10, 0, -3)", IntDistribution(1, 10, step=3)),
+        ("sort(range(0, 4), reverse=true)", IntDistribution(0, 3)),
+        ("range(1, 0, -0.25)", FloatDistribution(0.25, 1, step=0.25)),
+        ("range(0, 2000000000)", IntDistribution(0, 1999999999)),
         ("interval(1, 4)", FloatDistribution(1, 4)),
         ("int(interval(8, 64))", IntDistribution(8, 64)),
         ("tag(log, interval(1e-4, 1e-2))", FloatDistribution(1e-4, 1e-2, log=True)),
@@ -97,6 +101,8 @@ def test_hydras_words_become_optunas_distributions(text, expected):
         ("interval(1, 1)", "the lower end must be below the upper end"),
         ("tag(log, interval(0, 1))", "on a log scale the lower end must be greater than 0"),
         ("range(10, 1)", "the range is empty"),
+        ("range(1, 2, 0)", "the step must not be 0"),
+        ("range(0, 1, 1e-9)", "must have at most 100,000 values"),
         ("glob(*)", "made of choice, range and interval"),
     ],
 )
@@ -112,6 +118,8 @@ def test_a_grid_has_every_point_in_hydras_order():
     assert [tuple(point.values()) for point in points] == expected
     with pytest.raises(ConfigError, match="a: a grid takes choice and range"):
         search.grid_points({"a": distribution("interval(0, 1)")})
+    with pytest.raises(ConfigError, match="a grid over a, b has 4,000,000,000 points: must be at most 100,000"):
+        search.grid_points({"a": distribution("range(0, 2000000000)"), "b": distribution("1,2")})
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random", "cmaes", "qmc"])
@@ -148,7 +156,7 @@ def test_a_total_may_be_raised_and_nothing_else_changed():
 def test_a_grid_is_queued_once_however_often_it_is_opened():
     what = declared(space={"b": CategoricalDistribution([1, 2]), "a": CategoricalDistribution([0.1, 0.2])}, total=4)
     what = declared(space=what.space, sampler={"name": "grid"}, total=4)
-    assert len(opened(what).study.trials) == len(opened(what).study.trials) == 4
+    assert len(opened(what).study.trials) == len(opened(what).study.trials) == 1  # the next point alone is queued
     assert work(what) == [0, 1, 2, 3]
     assert [tuple(t.params.values()) for t in opened(what).study.trials] == [(1, 0.1), (1, 0.2), (2, 0.1), (2, 0.2)]
 

@@ -29,13 +29,14 @@ if TYPE_CHECKING:  # these import TensorFlow or MLflow, and a refused config mus
 
 @contextlib.contextmanager
 def output_folder(part: Part | None) -> Iterator[Path]:
-    """Where artifacts are written before they are logged: a trial's own folder, or one that goes with the run."""
-    if part and part.folder:
-        part.folder.mkdir(parents=True, exist_ok=True)
-        yield part.folder
-        return
+    """Where artifacts are written before they are logged; a trial's own folder gets a copy.
+
+    Only that: another trial's files may be there, of a study that is no more, or where `hydra.sweep` names one for all.
+    """
     with tempfile.TemporaryDirectory() as folder:
         yield Path(folder)
+        if part and part.folder:
+            shutil.copytree(folder, part.folder, dirs_exist_ok=True)
 
 
 def log_beginning(setup: Setup, tracked: "TrackedRun", folder: Path, saved: "Checkpoint | None") -> None:

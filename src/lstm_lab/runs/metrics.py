@@ -44,7 +44,7 @@ def mean_of_last(costs: np.ndarray, epoch: int | None) -> float:
 
 def metrics_of(config: Config) -> list[str]:
     """The metrics that a run of this config has at its end."""
-    found = [*COSTS, "steps_per_second"]
+    found = [*COSTS, *(["steps_per_second"] if config.training.steps > 1 else [])]  # the first step is compiled, too
     horizon = None
     if isinstance(config.data, Csv):
         found += [VALIDATION] if config.data.validation else []

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
 from optuna.distributions import BaseDistribution
 
 from lstm_lab import config
@@ -15,8 +17,18 @@ from lstm_lab.config import Config, ConfigError, Sweeper
 from lstm_lab.paths import ROOT, locate, short_name
 from lstm_lab.runs import metrics, setup
 from lstm_lab.studies import database, overrides, search, study
+from lstm_lab.words import GROUPS, TEXTS, as_choices
 
 Compose = Callable[[list[str]], dict[str, Any]]  # the run config that some overrides give
+ONCE = "TensorFlow takes it once for all trials of a process; run a sweep for each value"
+ONE_RUN = "a run is resumed by itself, without -m; a sweep goes on when it is typed again"
+NOT_SEARCHED = {
+    "training.level": ONCE,
+    "training.threads": ONCE,
+    "resume": ONE_RUN,
+    "take_over": ONE_RUN,
+    "sweeps": "a sweep is of one study; run one for each",
+}
 LONGEST = 200  # characters of a study's name: databases and pages take little more
 
 
@@ -50,7 +62,7 @@ def declare(
         config={key: value for key, value in values if not {key, key.partition(".")[0]} & set(space)},
         total=total_of(space, sampler, settings.n_trials),
         files=files_of(points),
-        experiment=experiment_of(fixed, compose),
+        experiment=experiment_of(fixed, compose) if "experiment" in space else points[0].tracking.experiment,
         prune_every=settings.prune_every,
     )
     with database.experimental():  # built once here, so that a fault in their settings shows before any trial
@@ -64,20 +76,33 @@ def search_space(params: dict[str, Any], words: Sequence[str]) -> dict[str, Base
 
     An override that names one value takes its parameter out of the search, one that names several replaces its range.
     """
-    given = {override.get_key_element(): override for override in overrides.parse(words)}
-    ranges = dict(config.flatten(params))  # a key's dots are nesting to the command line, not to a file
-    space = {key: overrides.parse([f"{key}={text}"])[0] for key, text in ranges.items() if key not in given}
+    given = {override.get_key_element().lstrip("+"): override for override in overrides.parse(words)}
+    ranges = {key.lstrip("+"): text for key, text in config.flatten(params)}  # a file may nest keys, or dot them
+    space = {key: searched(key, text) for key, text in ranges.items() if key not in given}
     space |= {key: override for key, override in given.items() if override.is_sweep_override()}
     if not space:
         raise ConfigError(
             "there is nothing to sweep: name a study, as in `-m sweeps`, or several values, as in `-m a=1,2`"
         )
     for key in space:
-        if key in ("training.level", "training.threads"):
-            raise ConfigError(
-                f"{key}: TensorFlow takes it once for all trials of a process; run a sweep for each value"
-            )
-    return {key: search.to_distribution(override) for key, override in space.items()}
+        if key in NOT_SEARCHED or key.partition(".")[0] == "hydra":
+            raise ConfigError(f"{key}: {NOT_SEARCHED.get(key, 'is not of the trials, so it takes one value')}")
+    found = {key: search.to_distribution(override) for key, override in space.items()}
+    for key in set(found) & set(GROUPS):
+        if None in search.corner_values(found[key]):
+            raise ConfigError(f"{key}=null: takes the name of one of the files in conf/{key}/")
+    return found
+
+
+def searched(key: str, text: Any) -> Override:
+    """What a file of sweeps/ searches a parameter over; ConfigError if Hydra cannot read it."""
+    try:
+        return overrides.parse([f"{key}={as_choices(text) if key in TEXTS and isinstance(text, str) else text}"])[0]
+    except HydraException:
+        raise ConfigError(
+            f"hydra.sweeper.params: {key}: {text}: cannot be read; it must be a choice, range or interval, as in "
+            "choice(1, 2), and a text with other signs than letters stands in quotes"
+        ) from None
 
 
 def check_space(space: Mapping[str, BaseDistribution], compose: Callable[[dict[str, Any]], Any]) -> list[Config]:
@@ -113,7 +138,9 @@ def check_objective(settings: Sweeper, points: Sequence[Config], pruner: Mapping
     """
     found = [metrics.metrics_of(point) for point in points]
     allowed = [name for name in found[0] if all(name in names for names in found)]
-    objective = settings.objective or metrics.ranked_by(dict.fromkeys(allowed, 0.0))
+    objective = settings.objective
+    if objective is None:
+        objective = metrics.ranked_by(dict.fromkeys(allowed, 0.0))
     if objective not in allowed:
         raise ConfigError(
             f"hydra.sweeper.objective={objective!r}: must be a metric that every trial has: {', '.join(allowed)}"

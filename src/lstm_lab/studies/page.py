@@ -275,8 +275,9 @@ def intermediate_figure(trials: Sequence[Any], objective: str, total: int) -> "F
 
 
 def summary(counts: Mapping[str, int]) -> str:
-    """The counts that are not zero, in words."""
-    return ", ".join(f"{count} {state}" for state, count in counts.items() if count) or "no trial yet"
+    """The counts that are not zero, in words; what is queued is no trial yet."""
+    shown = [f"{count} {state}" for state, count in counts.items() if count and state != "WAITING"]
+    return ", ".join(shown) or "no trial yet"
 
 
 def short(params: Mapping[str, Any]) -> str:

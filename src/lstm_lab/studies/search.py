@@ -1,5 +1,6 @@
 """What is searched, and how: the space in Optuna's distributions, the sampler, the pruner."""
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any
@@ -11,6 +12,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from lstm_lab.config import ConfigError
 from lstm_lab.studies import overrides
 
+MOST_POINTS = 100_000  # of a grid or a range of fractions: a worker goes through all of them for every trial
+
 
 def to_distribution(override: Override) -> BaseDistribution:
     """Optuna's distribution for a choice, range or interval in Hydra's words; ConfigError if it is empty or faulty.
@@ -21,12 +24,7 @@ def to_distribution(override: Override) -> BaseDistribution:
     if isinstance(sweep, ChoiceSweep):
         return CategoricalDistribution([overrides.choice(value) for value in sweep.list])
     if isinstance(sweep, RangeSweep):
-        values: list[Any] = list(sweep.range())
-        if not values:
-            raise ConfigError(f"{text}: the range is empty")
-        if all(isinstance(number, int) for number in (*values, sweep.step)):
-            return IntDistribution(values[0], values[-1], step=int(sweep.step))
-        return FloatDistribution(float(values[0]), float(values[-1]), step=float(sweep.step))
+        return range_distribution(text, sweep)
     if not isinstance(sweep, IntervalSweep):
         raise ConfigError(f"{text}: a search space is made of choice, range and interval")
     low, high, log = sweep.start, sweep.end, "log" in sweep.tags
@@ -41,6 +39,25 @@ def to_distribution(override: Override) -> BaseDistribution:
     return FloatDistribution(low, high, log=log)
 
 
+def range_distribution(text: str, sweep: RangeSweep) -> BaseDistribution:
+    """The same for a range; one that falls is the one that rises through the same values."""
+    assert sweep.start is not None
+    assert sweep.stop is not None
+    if not sweep.step:
+        raise ConfigError(f"{text}: the step must not be 0")
+    values: Any = sweep.range()
+    if not isinstance(values, range):  # Hydra counts fractions one by one
+        if not (sweep.stop - sweep.start) / sweep.step <= MOST_POINTS:
+            raise ConfigError(f"{text}: must have at most {MOST_POINTS:,} values; interval(...) takes all between two")
+        values = list(values)
+    if not len(values):
+        raise ConfigError(f"{text}: the range is empty")
+    low, high = sorted((values[0], values[-1]))
+    if isinstance(values, range):
+        return IntDistribution(low, high, step=abs(values.step))
+    return FloatDistribution(low, high, step=abs(float(sweep.step)))
+
+
 def corner_values(distribution: BaseDistribution) -> list[Any]:
     """The values by which a parameter's whole range can be checked: every choice, or both ends."""
     if isinstance(distribution, CategoricalDistribution):
@@ -51,17 +68,32 @@ def corner_values(distribution: BaseDistribution) -> list[Any]:
 
 def grid_points(space: Mapping[str, BaseDistribution]) -> list[dict[str, Any]]:
     """Every point of a space of choices and ranges, the last parameter changing fastest, as in Hydra's own grid."""
+    count = math.prod(length(key, distribution) for key, distribution in space.items())
+    if count > MOST_POINTS:
+        raise ConfigError(
+            f"a grid over {', '.join(space)} has {count:,} points: must be at most {MOST_POINTS:,}; another sampler, "
+            "such as hydra/sweeper/sampler=random, draws hydra.sweeper.n_trials of them"
+        )
+    return [dict(zip(space, point, strict=True)) for point in product(*map(grid_values, space.values()))]
 
-    def values(key: str, distribution: BaseDistribution) -> Sequence[Any]:
-        if isinstance(distribution, CategoricalDistribution):
-            return distribution.choices
-        assert isinstance(distribution, IntDistribution | FloatDistribution)
-        if distribution.step is None or distribution.log:
-            raise ConfigError(f"{key}: a grid takes choice and range; an interval has no points to list")
-        steps = round((distribution.high - distribution.low) / distribution.step)
-        return [distribution.low + i * distribution.step for i in range(steps + 1)]
 
-    return [dict(zip(space, point, strict=True)) for point in product(*(values(k, d) for k, d in space.items()))]
+def length(key: str, distribution: BaseDistribution) -> int:
+    """How many values of a parameter a grid has; ConfigError if it is no list."""
+    if isinstance(distribution, CategoricalDistribution):
+        return len(distribution.choices)
+    assert isinstance(distribution, IntDistribution | FloatDistribution)
+    if distribution.step is None or distribution.log:
+        raise ConfigError(f"{key}: a grid takes choice and range; an interval has no points to list")
+    return round((distribution.high - distribution.low) / distribution.step) + 1
+
+
+def grid_values(distribution: BaseDistribution) -> Sequence[Any]:
+    """The values of a parameter of a grid, in order."""
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices
+    assert isinstance(distribution, IntDistribution | FloatDistribution)
+    step = distribution.step or 0
+    return [distribution.low + i * step for i in range(length("", distribution))]
 
 
 def make_sampler(settings: Mapping[str, Any], seed: int, number: int) -> optuna.samplers.BaseSampler:

@@ -136,18 +136,23 @@ def queue(study: optuna.Study, declared: Declared) -> None:
 
 
 def queue_grid(study: optuna.Study, points: Sequence[Mapping[str, Any]]) -> None:
-    """Queues the points that no trial has that counts; takes out of the queue what is not wanted, or wanted once."""
+    """Queues the first point that no trial has that counts, unless one waits; takes out what is not wanted, or twice.
+
+    One at a time: to queue a grid of thousands at once would take minutes, and each is read again for every trial.
+    """
     trials = study.get_trials(deepcopy=False)
     missing = Counter(map(as_text, points)) - Counter(as_text(point_of(trial)) for trial in trials if does_count(trial))
+    waits = False
     for trial in trials:
         if trial.state == TrialState.WAITING:
             point = as_text(point_of(trial))
             if missing[point] > 0:
                 missing[point] -= 1
+                waits = True
             else:
                 study._storage.set_trial_state_values(trial._trial_id, state=TrialState.FAIL)
-    for point in missing.elements():
-        study.enqueue_trial(json.loads(point))
+    if not waits and (next_point := next(missing.elements(), None)):
+        study.enqueue_trial(json.loads(next_point))
 
 
 def queue_killed(study: optuna.Study) -> None:
