@@ -155,7 +155,7 @@ def check_objective(settings: Sweeper, points: Sequence[Config], pruner: Mapping
 
 def experiment_of(fixed: Sequence[str], compose: Compose) -> str:
     """The experiment of the study's page: presets that are searched may each name one of their own."""
-    words = [word for word in fixed if word.startswith(("tracking", "experiment=", "sweeps="))]
+    words = [word for word in fixed if word.startswith(("sweeps=", "tracking"))]
     return str(compose(words)["tracking"]["experiment"])
 
 
