@@ -285,10 +285,10 @@ def test_a_held_out_number_that_no_float32_could_tell_is_refused(tmp_path):
 
 @pytest.mark.parametrize("wave", [np.sin(np.arange(100) / 5), np.arange(100) % 7 == 0.0], ids=["wave", "spikes"])
 def test_a_number_to_train_on_that_hides_all_others_is_refused(wave, tmp_path):
-    for far, refused in ((1e20, wave.dtype == float), (1e4, False)):
-        values = np.where(np.arange(100) == 30, far, wave)
+    for far, refused, unit in ((1e20, wave.dtype == float, 1e-80), (1e4, False, 1e-80), (1e4, False, 1e80)):
+        values = unit * np.where(np.arange(100) == 30, far, wave)
         (tmp_path / "my.csv").write_text("a\n" + "".join(f"{v!r}\n" for v in values.tolist()))
-        said = r"column 'a': half of the samples .* and 1e\+20 is among the others.* take it out"
+        said = r"column 'a': half of the samples .* and 1e-60 is among the others.* take it out"
         with pytest.raises(ConfigError, match=said) if refused else contextlib.nullcontext():
             batches_of(tmp_path / "my.csv", target=None, horizon=1)
 

@@ -283,7 +283,7 @@ def check_outliers(path: str | os.PathLike, column: str, values: np.ndarray, uni
     """ConfigError if one of the values [samples] is so far off that float32 does not tell the others apart."""
     mean, stddev = unit
     low, high = np.quantile(values[:: 1 + len(values) // BLOCK], (0.25, 0.75)).tolist()
-    step = stddev * np.spacing(np.float32(max(mean - low, high - mean) / stddev))
+    step = stddev * float(np.spacing(np.float32(max(mean - low, high - mean) / stddev)))
     if 0 < high - low < STEPS * step:
         farthest = max(values.min(), values.max(), key=lambda value: abs(value - mean))
         raise ConfigError(
