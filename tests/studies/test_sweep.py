@@ -221,7 +221,7 @@ def test_a_failing_trial_is_told_and_too_many_in_a_row_stop_the_sweep(checkout):
     assert "the last 2 trials failed, the newest for this reason: the cost became" in done.stderr
     assert done.stderr.count("\n") == 1
     found = study_of(checkout)
-    assert [trial.state.name for trial in found.trials] == ["FAIL", "COMPLETE", "FAIL", "FAIL", "WAITING"]
+    assert [trial.state.name for trial in found.trials] == ["FAIL", "COMPLETE", "FAIL", "FAIL"]
     parent, children = runs_of(checkout, "lstm-lab")
     assert parent.info.status == "FAILED"
     assert all(agree(found.trials[number], run) for number, run in children.items())
