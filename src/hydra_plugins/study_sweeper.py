@@ -59,11 +59,10 @@ class StudySweeper(Sweeper):
 
         from lstm_lab.studies.overrides import parse
 
-        groups, values = [], []
-        for word, override in zip(overrides, parse(overrides), strict=True):
-            (values if "." in override.key_or_group else groups).append((word, override))
-        composed = copy.deepcopy(self.chosen(tuple(word for word, _ in groups)))
-        ConfigLoaderImpl._apply_overrides_to_config([override for _, override in values], composed)
+        values = [override for override in parse(overrides) if "." in override.key_or_group]
+        valued = {override.input_line for override in values}
+        composed = copy.deepcopy(self.chosen(tuple(word for word in overrides if word not in valued)))
+        ConfigLoaderImpl._apply_overrides_to_config(values, composed)
         plain: Any = OmegaConf.to_container(composed, resolve=True)
         return plain
 

@@ -221,7 +221,7 @@ def test_a_failing_trial_is_told_and_too_many_in_a_row_stop_the_sweep(checkout):
     assert "the last 2 trials failed, the newest for this reason: the cost became" in done.stderr
     assert done.stderr.count("\n") == 1
     found = study_of(checkout)
-    assert [trial.state.name for trial in found.trials] == ["FAIL", "COMPLETE", "FAIL", "FAIL", "WAITING"]
+    assert [trial.state.name for trial in found.trials] == ["FAIL", "COMPLETE", "FAIL", "FAIL"]
     parent, children = runs_of(checkout, "lstm-lab")
     assert parent.info.status == "FAILED"
     assert all(agree(found.trials[number], run) for number, run in children.items())
@@ -580,3 +580,12 @@ def test_what_can_be_done_with_the_best_run_is_printed(sweeping):
     found = sweeping.client.search_runs(["1"], words[2].removeprefix("filter="))
     assert len(found) == 4
     assert words[3:] == ["last=4", "--compare"]
+
+
+def test_a_file_that_was_changed_stops_the_sweep_and_costs_no_trial(sweeping):
+    sweeping.before = lambda running: study.FileChangedError("x.csv was changed") if running.number == 1 else None
+    with pytest.raises(study.FileChangedError, match=r"x\.csv was changed"):
+        sweeping.run()
+    assert "1 COMPLETE, 1 KILLED" in sweeping.page()[0].data.tags["trials"]
+    sweeping.before = lambda running: None
+    assert "s is done: 4 COMPLETE" in sweeping.run()

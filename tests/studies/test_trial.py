@@ -1,5 +1,6 @@
 """A trial's job: what it takes from its study, and what it tells it of each way in which a run can end."""
 
+import hashlib
 import math
 from types import SimpleNamespace
 
@@ -149,3 +150,23 @@ def test_a_trial_that_another_worker_has_ended_is_trained_no_further():
     watch = trial.CostWatch(ended, 10, made_of(config.check(composed())))
     with pytest.raises(Pruned, match="another worker took this one for dead"):
         watch(SimpleNamespace(step=10, costs=np.ones(10)))
+
+
+def test_a_file_that_was_changed_under_way_is_not_mixed(job, tmp_path):
+    mine, trained = tmp_path / "mine.csv", []
+    mine.write_text("a,b\n" + "".join(f"{i % 9},{i % 7}\n" for i in range(400)))
+    words = ("data=csv", f"data.path={mine}", "data.input=a", "data.target=b")
+
+    def run(checked, part, opened):
+        trained.append(checked)
+        return result(mean_last_20_cost=1.0)
+
+    sha256 = hashlib.sha256(mine.read_bytes()).hexdigest()
+    assert job(run, *words, files={str(mine): sha256}).state == TrialState.COMPLETE
+    mine.write_text(mine.read_text() + "1,1\n")
+    with pytest.raises(study.FileChangedError, match=r"mine\.csv: was changed while the study is"):
+        job(run, *words, files={str(mine): sha256})
+    mine.unlink()
+    with pytest.raises(study.FileChangedError, match=r"mine\.csv: was removed"):
+        job(run, *words, files={str(mine): sha256})
+    assert len(trained) == 1

@@ -24,7 +24,7 @@ def to_distribution(override: Override) -> BaseDistribution:
     if isinstance(sweep, ChoiceSweep):
         return CategoricalDistribution([overrides.choice(value) for value in sweep.list])
     if isinstance(sweep, RangeSweep):
-        return range_distribution(text, sweep)
+        return range_distribution(str(text), sweep)
     if not isinstance(sweep, IntervalSweep):
         raise ConfigError(f"{text}: a search space is made of choice, range and interval")
     low, high, log = sweep.start, sweep.end, "log" in sweep.tags

@@ -22,6 +22,10 @@ from lstm_lab.records.processes import is_gone, this_process
 from lstm_lab.studies import database, search
 
 
+class FileChangedError(database.StudyError):
+    """A file that the trials are trained on is not the one that the study has declared."""
+
+
 @dataclass(frozen=True)
 class Declared:
     """What a study is: what must not change when it is continued, and (total, below) what may."""

@@ -153,6 +153,9 @@ def run_as_job(
         found = sweep.opened.get_trials(deepcopy=False)[trial.number]
         if found.state.is_finished():
             return found
+        if isinstance(error, study.FileChangedError):
+            study.fail(sweep.opened, trial, fault=str(error))
+            raise error
         if error is None or is_away(error) or isinstance(error, database.StudyError):
             return study.fail(sweep.opened, trial, fault=fault_in_words(error) if error else "its job told of no end")
         return study.fail(sweep.opened, trial, reason=reason_of(error))

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from lstm_lab import config
 from lstm_lab.config import CannotRunError, Config
-from lstm_lab.paths import locate
+from lstm_lab.paths import ROOT, locate
 from lstm_lab.records import store, tracking
 from lstm_lab.runs import keeping, metrics, run, setup, watching
 from lstm_lab.runs.setup import Part, Setup
@@ -55,8 +55,9 @@ def run_trial(opened: optuna.Study, trial: Trial, composed: DictConfig, folder: 
         values: Any = OmegaConf.to_container(composed, resolve=True)
         del values["resume"], values["take_over"]
         checked = config.check(locate(values))
+        check_file(opened, checked)
         result = run.run(checked, Console(quiet=True), part=part_of(opened, trial, checked, folder))
-    except database.DATABASE_FAULTS:
+    except (*database.DATABASE_FAULTS, study.FileChangedError):
         raise
     except Exception as error:
         if store.is_fault(error):
@@ -65,6 +66,19 @@ def run_trial(opened: optuna.Study, trial: Trial, composed: DictConfig, folder: 
             study.fail(opened, trial, reason=reason_of(error))
         return
     tell(opened, trial, result)
+
+
+def check_file(opened: optuna.Study, checked: Config) -> None:
+    """Raises FileChangedError if the trial's file was changed, or went away, since the study was declared."""
+    path = checked.data.path if isinstance(checked.data, config.Csv) else ""
+    known = opened.user_attrs["identity"].get(f"SHA-256 of {path}")
+    is_gone = not (ROOT / path).exists()
+    if is_gone or (known and known != setup.make_source(checked).file_sha256):
+        raise study.FileChangedError(
+            f"data.path={path}: was {'removed' if is_gone else 'changed'} while the study is under way; results would "
+            "be mixed. Once the file is as it was, the same command goes on; for another file, give another "
+            "hydra.sweeper.study_name"
+        )
 
 
 def part_of(opened: optuna.Study, trial: Trial, checked: Config, folder: Path) -> Part:
