@@ -119,6 +119,7 @@ def test_a_value_that_hydra_cannot_read_reaches_the_check_of_the_config(value):
         ("sweeps=null", "sweeps=null: takes one of best, carry, "),
         ("model=[gru,lstm]", "model=[gru,lstm]: takes one of gru, lstm, simple_rnn"),
         ("hydra/launcher=null", "hydra/launcher=null: takes one of its choices"),
+        ("-m sweeps hydra/sweeper=basic", "hydra/sweeper=basic: every sweep is an Optuna study here"),
         ("++model=gru", "++model=gru: model is there already; leave out the ++"),
         ("data@x=csv", "data@x=csv: a group has one place in the config; leave out the @x"),
         ("@x=csv", "@x=csv: the key is missing"),

@@ -131,6 +131,8 @@ def for_hydra_one(word: str, multirun: bool) -> str:
         return f"{start}={as_text(value)}"  # a group's file may be called 2024
     if is_group(key):
         check_choice(word, key, override.value())
+    if key == "hydra/sweeper" and value != "study":
+        raise ConfigError(f"{word}: every sweep is an Optuna study here, so it must be study: leave it out")
     if override.is_sweep_override() and not multirun:
         in_brackets = f"a list stands in brackets, as in {key}=[{value}]; " if key in config.keys_taking(list) else ""
         raise ConfigError(f"{word}: {in_brackets}several values need -m, as in `{typed('train', '-m', word)}`")
