@@ -151,7 +151,9 @@ def test_a_missing_package_is_named(name):
 @pytest.mark.parametrize("target", ["resume", "reproduce"])
 @pytest.mark.parametrize("name", ["it's", 'a "b', "$x `id` $(id)", "1a2b"])
 def test_make_takes_a_runs_name_as_typed(target, name):
-    printed = subprocess.run(["make", "-n", target, f"RUN={name}"], cwd=ROOT, capture_output=True, text=True).stdout
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}  # of `make test`
+    command = ["make", "-n", target, f"RUN={name}"]
+    printed = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True).stdout
     words = [word for word in shlex.split(printed.splitlines()[-1]) if word.startswith(("run=", "resume="))]
     assert [word.partition("=")[2] for word in words] == [name]
 
