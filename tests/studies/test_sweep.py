@@ -295,7 +295,7 @@ def test_a_server_that_goes_away_costs_a_sweep_no_trial(checkout, free_server):
     trials = study_of(checkout).trials
     assert sorted(children) == [0, 1, 2, 3]
     assert all(agree(trials[number], run) for number, run in children.items())
-    assert [trials[3].params, trials[1].user_attrs["fault"][:16]] == [trials[1].params, "the store failed"]
+    assert [trials[2].params, trials[1].user_attrs["fault"][:16]] == [trials[1].params, "the store failed"]
 
 
 def test_a_worker_that_was_suspended_for_too_long_goes_on_with_the_next_trial(checkout):
@@ -308,7 +308,7 @@ def test_a_worker_that_was_suspended_for_too_long_goes_on_with_the_next_trial(ch
         assert (process.wait(), process.stderr.read()) == (0, "")
     assert "trial 0 was taken from this worker" in said
     trials = study_of(checkout).trials
-    assert [trial.params["training.seed"] for trial in trials if trial.state == TrialState.COMPLETE] == [1, 0]
+    assert [trial.params["training.seed"] for trial in trials if trial.state == TrialState.COMPLETE] == [0, 1]
     _, children = runs_of(checkout, "lstm-lab")
     assert all(agree(trials[number], run) for number, run in children.items())
     assert children[0].data.tags["reason"].startswith("another worker took this one for dead")

@@ -78,7 +78,7 @@ def test_what_was_declared_counts_and_not_the_jobs_own_settings(job):
         (raises(ConfigError("one\ntwo")), (), "one; two"),
         (raises(ValueError("broken\nmore")), (), "ValueError: broken"),
         (None, ("model.cell_size=0",), "model.cell_size=0: must be greater than or equal to 1"),
-        (None, ("tracking.run_name=${oc.env:NOT_THERE}",), "tracking.run_name: KeyError raised"),
+        (None, ("tracking.run_name=${oc.env:NOT_THERE}",), "tracking.run_name: Environment variable 'NOT_"),
         (lambda *_: result("FAILED", "the cost became nan"), (), "the cost became nan"),
         (lambda *_: result(final_cost=1.0), (), "the run has no mean_last_20_cost"),
         (lambda *_: result(mean_last_20_cost=math.nan), (), "the run has no mean_last_20_cost"),
