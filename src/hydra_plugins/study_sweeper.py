@@ -2,6 +2,7 @@
 
 import copy
 import functools
+from pathlib import Path
 from typing import Any
 
 from hydra.plugins.sweeper import Sweeper
@@ -45,6 +46,8 @@ class StudySweeper(Sweeper):
             f"hydra.sweeper.study_name={overrides.quoted(declared.name)}",
             f"hydra.sweep.dir={overrides.quoted(str(self.config.hydra.sweep.dir))}",
         ]
+        typed = [*arguments, *(word for word in hydra_words if word != "hydra.mode=MULTIRUN")]
+        self.about = "\n".join([declared.name, *typed, ""])
         fixed = [word for word in arguments if not overrides.is_sweep(word)]
 
         def command(params: dict[str, Any]) -> str:
@@ -77,5 +80,8 @@ class StudySweeper(Sweeper):
     def launch(self, overrides: list[str], number: int) -> Any:
         """Runs one trial as the job of its number; raises what the job raised."""
         assert self.launcher is not None
+        about = Path(self.config.hydra.sweep.dir) / "study.txt"  # the folder's own name may be a short one
+        about.parent.mkdir(parents=True, exist_ok=True)
+        about.write_text(self.about)
         [job] = self.launcher.launch([[*overrides, *self.of_study]], initial_job_idx=number)
         return job.return_value

@@ -126,7 +126,15 @@ def test_the_parent_has_the_figures_and_the_best_trials_config_model_and_fit(def
 def test_each_trial_has_a_folder_by_its_number(default_sweep):
     checkout, _ = default_sweep
     folder = next((checkout / "mlruns/sweeps").iterdir())
-    assert {path.name for path in folder.iterdir()} == {str(number) for number in range(16)}
+    assert {path.name for path in folder.iterdir()} == {*map(str, range(16)), "study.txt"}
+    name, *words = (folder / "study.txt").read_text().splitlines()
+    assert name == study_of(checkout).study_name
+    assert set(words) == {
+        "sweeps=default",
+        "hydra.sweeper.n_trials=16",
+        *SHORT,
+        "hydra.sweeper.pruner.n_warmup_steps=10",
+    }
     costs = np.load(folder / "3/cost.npy", allow_pickle=False)
     assert len(costs) <= 40
     assert not list(folder.glob("*/model*"))
