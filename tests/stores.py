@@ -92,7 +92,7 @@ def fill_store(uri: str, folder: Path) -> dict[str, str]:
         "hostile": {
             "name": HOSTILE,
             "files": {"cost.npy": np.array([HOSTILE], object), "figures/fitted_curve.png": b"<svg onload='alert(1)'/>"},
-            "params": {"tracking.run_name": HOSTILE},
+            "params": {"tracking.run_name": HOSTILE, "data.validation": HOSTILE, "data.path": HOSTILE},
             "tags": dict.fromkeys(("reason", "process", "mlflow.source.git.commit", "cost.sha256", "verdict"), HOSTILE),
             "metrics": {"final_cost": 1.0},
             "status": "RUNNING",

@@ -108,8 +108,8 @@ def test_the_page_needs_nothing_else_and_runs_nothing(html):
         assert not [key for key in attributes if key.startswith("on") or key in ("href", "srcset", "action")]
         assert attributes.get("src", "data:image/png;base64,").startswith("data:image/png;base64,")
     assert not re.search(r"url\(|@import|https?:", html)
-    # as text: name, reason, verdict, a value of the config, the command
-    assert elements.text.count("<script>alert(1)</script><img src=x onerror=alert(2)> [bold]{{ 7*7 }}") == 5
+    # as text: name, reason, verdict, three values of the config, the command
+    assert elements.text.count("<script>alert(1)</script><img src=x onerror=alert(2)> [bold]{{ 7*7 }}") == 7
 
 
 def test_the_page_shows_curves_fits_and_what_differs(html, kinds):

@@ -67,7 +67,7 @@ def data_set(params: Mapping[str, str], file_sha256: str | None) -> str:
     left_out = {"data.batch_size"}
     if file_sha256:
         left_out.add("data.path")
-    validated = float(params.get("data.validation", 0))
+    validated = params.get("data.validation", "0.0") not in ("0", "0.0")
     left_out.add("data.time_steps" if validated else "data.validation")  # 0 is as in runs older than that setting
     settings = {key: value for key, value in params.items() if key.startswith("data.") and key not in left_out}
     text = json.dumps([settings, file_sha256], sort_keys=True)
