@@ -46,7 +46,8 @@ class StudySweeper(Sweeper):
             f"hydra.sweeper.study_name={overrides.quoted(declared.name)}",
             f"hydra.sweep.dir={overrides.quoted(str(self.config.hydra.sweep.dir))}",
         ]
-        typed = [*arguments, *(word for word in hydra_words if word != "hydra.mode=MULTIRUN")]
+        unsaid = ("hydra.mode=", "hydra.sweeper.storage")  # Hydra's own; and an address may hold a password
+        typed = [word for word in [*arguments, *hydra_words] if not word.startswith(unsaid)]
         self.about = "\n".join([declared.name, *typed, ""])
         fixed = [word for word in arguments if not overrides.is_sweep(word)]
 

@@ -59,6 +59,7 @@ def default_sweep(tmp_path_factory):
     checkout = copy_project(tmp_path_factory.mktemp("sweep"))
     done = train(
         checkout, "-m", "sweeps", "hydra.sweeper.n_trials=16", *SHORT, "hydra.sweeper.pruner.n_warmup_steps=10",
+        "hydra.sweeper.storage.grace=50",
         cwd=tmp_path_factory.mktemp("elsewhere"),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
