@@ -26,7 +26,7 @@ from sweep import measure_sweep
 
 sys.path.insert(0, str(ROOT / "src"))
 from lstm_lab.machine import processor
-from lstm_lab.records import provenance
+from lstm_lab.records import code
 
 HERE = Path(__file__).resolve().parent
 SLOW = ("eager", "function", "fit", "fit_data", "fit_many")  # measured in the default recipe alone
@@ -97,8 +97,10 @@ def machine() -> dict[str, Any]:
 
 def commit() -> str:
     """The commit that is measured, and whether anything is changed beside it."""
-    found = provenance.running_commit()
-    return "unknown" if found is None else found.hash[:12] + (" with uncommitted changes" if found.diff else "")
+    found = code.running_code()
+    if found is None or found.hash is None:
+        return "unknown"
+    return found.hash[:12] + (" with uncommitted changes" if found.dirty else "")
 
 
 def main() -> int:

@@ -8,9 +8,11 @@ import shlex
 import shutil
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ def importing() -> Iterator[None]:
 
 with importing():
     from lstm_lab.config import CannotRunError, ConfigError
+    from lstm_lab.hiding import hide, hide_known
     from lstm_lab.paths import ROOT
 
 
@@ -103,6 +106,7 @@ def set_up() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if sys.stdout is sys.__stdout__:
         sys.stdout = lasting(sys.stdout)
+    sys.excepthook = trace
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
@@ -128,6 +132,11 @@ def lasting(stream: Any) -> Any:
     return io.TextIOWrapper(file, stream.encoding, line_buffering=stream.line_buffering)
 
 
+def trace(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
+    """Prints a stack trace as Python does, without the secrets that its messages may quote."""
+    print(hide_known("".join(traceback.format_exception(kind, error, where))), end="", file=sys.stderr)
+
+
 def check_letters(words: Sequence[str]) -> None:
     """Raises ConfigError for a word that is no text: bytes that are not UTF-8."""
     for word in words:
@@ -143,8 +152,8 @@ def complain(message: str) -> None:
 
 
 def say(console: "Console", text: str, style: str | None = None) -> None:
-    """Prints plain text, unbroken: nothing in it is markup, the name of a picture (:cat:), or steers the terminal."""
-    text = CONTROLS.sub("\N{REPLACEMENT CHARACTER}", text)
+    """Prints plain text, unbroken: nothing in it is markup, a picture (:cat:), a secret, or steers the terminal."""
+    text = CONTROLS.sub("\N{REPLACEMENT CHARACTER}", hide(text))
     console.print(text, style=style, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 

@@ -17,6 +17,8 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from lstm_lab.hiding import hide
+
 # The upper ends keep float32 finite and one batch within reach of a machine's memory.
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Size = Annotated[int, Field(ge=1, le=10**5)]
@@ -40,7 +42,10 @@ Checked = typing.TypeVar("Checked", bound="Group")
 
 
 class CannotRunError(Exception):
-    """Something that the user can mend keeps this from running; the message is all there is to say."""
+    """Something that the user can mend keeps this from running; the message is all there is to say, without secrets."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(hide(message))
 
 
 class ConfigError(CannotRunError):

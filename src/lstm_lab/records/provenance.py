@@ -6,61 +6,16 @@ import json
 import os
 import platform
 import shlex
-import shutil
-import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lstm_lab.hiding import hide, hide_in_word
 from lstm_lab.machine import numeric_environment, processor
-from lstm_lab.paths import ROOT
-
-
-@dataclass(frozen=True)
-class Commit:
-    """The state of the code: the commit's hash, its branch, and the diff of everything not committed."""
-
-    hash: str
-    branch: str
-    diff: bytes
-
-
-@functools.cache
-def running_commit() -> Commit | None:
-    """The state of the code that runs: read once per process, as the code was."""
-    return read_commit()
-
-
-def read_commit(root: Path = ROOT) -> Commit | None:
-    """The state of the git checkout at `root`; None if it is none or git is not installed.
-
-    The diff covers changed and new files alike, so that
-    `git apply` on the commit gives exactly this code.
-    """
-    if not shutil.which("git") or not (root / ".git").exists():
-        return None
-
-    def git(*words: str, **environment: str) -> bytes:
-        command = ["git", "-C", str(root), *words]
-        return subprocess.run(command, capture_output=True, check=True, env={**os.environ, **environment}).stdout
-
-    try:
-        commit = git("rev-parse", "HEAD").decode().strip()
-        branch = git("rev-parse", "--abbrev-ref", "HEAD").decode().strip()
-        if not git("status", "--porcelain"):
-            return Commit(commit, branch, b"")
-        with tempfile.TemporaryDirectory() as folder:
-            # New files are in no diff until they are in an index: use one of our own, and leave the user's alone.
-            index = str(Path(folder, "index"))
-            git("read-tree", "HEAD", GIT_INDEX_FILE=index)
-            git("add", "--all", GIT_INDEX_FILE=index)
-            diff = git("diff", "--cached", "--binary", "HEAD", GIT_INDEX_FILE=index)
-        return Commit(commit, branch, diff)
-    except subprocess.CalledProcessError:  # a checkout without a commit, or one that belongs to another user
-        return None
+from lstm_lab.records import code
+from lstm_lab.records.code import LEFT_OUT
 
 
 @functools.cache
@@ -71,8 +26,8 @@ def packages() -> dict[str, str]:
 
 
 def command_line() -> str:
-    """The command that started this process, ready to be pasted into a shell."""
-    return shlex.join(["python", *sys.argv])
+    """The command that started this process, ready to be pasted into a shell but for the secrets in it."""
+    return shlex.join(["python", *map(hide_in_word, sys.argv)])
 
 
 def machine() -> dict[str, Any]:
@@ -81,9 +36,9 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "os": platform.platform(),
         "processor": processor(),
-        "environment": {name: value for name, value in numeric_environment().items() if value},
+        "environment": {name: hide(value) for name, value in numeric_environment().items() if value},
         "command_line": command_line(),
-        "directory": os.getcwd(),
+        "directory": hide(os.getcwd()),
     }
 
 
@@ -106,15 +61,8 @@ class Provenance:
 
 def current(**settings: Any) -> Provenance:
     """What makes a run of this process; `settings` go into the facts."""
-    commit = running_commit()
-    facts = {
-        "commit": commit.hash if commit else None,
-        "branch": commit.branch if commit else None,
-        "dirty": bool(commit.diff) if commit else None,
-        **settings,
-        **machine(),
-    }
-    return Provenance(facts, packages(), commit.diff if commit else b"")
+    running = code.running_code() or code.Code(None, None)
+    return Provenance({**running.facts(), **settings, **machine()}, packages(), running.diff)
 
 
 def read(folder: Path) -> Provenance:
@@ -141,9 +89,9 @@ def differences(then: Provenance, now: Provenance, portable: bool) -> list[str]:
         old, new = then.facts.get(key), now.facts.get(key)
         return [] if old == new else [f"{key} {str(old)[:60]} then, {str(new)[:60]} now"]
 
-    code = fact("commit")
+    changed = fact("commit")
     if then.diff != now.diff:
-        code.append(f"uncommitted changes: {len(then.diff):,} bytes of diff then, {len(now.diff):,} now")
+        changed.append(f"uncommitted changes: {len(then.diff):,} bytes of diff then, {len(now.diff):,} now")
     versions = different(then.packages, now.packages)
     numeric = [f"{name} {words}" for name, words in versions.items() if name in NUMERIC_PACKAGES]
     others = [f"{name} {words}" for name, words in versions.items() if name not in NUMERIC_PACKAGES]
@@ -157,8 +105,10 @@ def differences(then: Provenance, now: Provenance, portable: bool) -> list[str]:
     ]
     if sets := set(old_processor.get("instruction_sets", ())) ^ set(new_processor.get("instruction_sets", ())):
         processor.append(f"processor's instruction sets, in {', '.join(sorted(sets)[:6])}")
-    rest = [*fact("python"), *others, *fact("os")]
-    return [*code, *numeric, *environment, *(rest + processor if portable else processor + rest)]
+    files = different(*({file["path"]: file.get("sha256") for file in p.facts.get(LEFT_OUT, ())} for p in (then, now)))
+    left_out = [f"files beside the diff: {', '.join(files)[:200]}"] if files else []
+    rest = [*fact("python"), *others, *fact("os"), *left_out]
+    return [*changed, *numeric, *environment, *(rest + processor if portable else processor + rest)]
 
 
 def different(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from lstm_lab.commandline import python
 from lstm_lab.config import CannotRunError
+from lstm_lab.hiding import hide_known
 from lstm_lab.paths import ROOT
 from lstm_lab.runtime import loading
 
@@ -49,8 +50,15 @@ def tracking_uri() -> str:
 
 def address(page: str) -> str:
     """Where a page (`#/...`) is in a browser: on the tracking server, or where `make ui` serves it."""
-    base = tracking_uri() if tracking_uri().startswith("http") else "http://127.0.0.1:5000"
+    base = without_user(tracking_uri()) if tracking_uri().startswith("http") else "http://127.0.0.1:5000"
     return f"{base.rstrip('/')}/{page}"
+
+
+def without_user(uri: str) -> str:
+    """A server's address without the user and password that may be in it: a browser asks for them."""
+    scheme, _, rest = uri.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
 
 
 def is_local_store() -> bool:
@@ -75,7 +83,7 @@ def check_store() -> None:
             pass  # it answered
         except (OSError, ValueError, http.client.HTTPException) as error:
             raise StoreError(
-                f"{named}: no tracking server answers there ({getattr(error, 'reason', error)}); "
+                f"{named}: no tracking server answers there ({hide_known(str(getattr(error, 'reason', error)))}); "
                 "start one with `mlflow server --host 127.0.0.1`, or unset the variable to use mlflow.db"
             ) from None
     if (ROOT / "mlflow.db").is_dir() or any(path.is_file() for path in (ROOT / "mlruns", artifact_folder())):
@@ -215,5 +223,5 @@ def is_fault(error: BaseException) -> bool:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's message: the rest is detail for --verbose."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    """The first line of an error's message, without secrets: the rest is detail for --verbose."""
+    return hide_known((str(error).strip() or type(error).__name__).splitlines()[0])

@@ -3,6 +3,7 @@
 import colorsys
 import json
 import math
+import os
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 import yaml
 
 from lstm_lab.config import Config, as_params
-from lstm_lab.records import provenance
+from lstm_lab.records import code
 from lstm_lab.records.processes import signature
 from lstm_lab.records.store import StoreError, address, find_or_create_experiment, first_line, tracking_uri
 from lstm_lab.runtime import not_imported
@@ -234,13 +235,21 @@ def config_tags(config: Config) -> dict[str, str]:
 
 def source_tags() -> dict[str, str]:
     """The tags in which MLflow shows where a run came from."""
+    tags = {"mlflow.source.name": "src/train.py", "mlflow.source.type": "LOCAL", "mlflow.user": user()}
+    running = code.running_code()
+    known = {
+        "mlflow.source.git.commit": running and running.hash,
+        "mlflow.source.git.branch": running and running.branch,
+        "git.dirty": str(running.dirty).lower() if running and running.dirty is not None else None,
+    }
+    return tags | {key: value for key, value in known.items() if value}
+
+
+def user() -> str:
+    """The user's name or, where the system has none for it, as in a container, the number."""
     import getpass
 
-    tags = {"mlflow.source.name": "src/train.py", "mlflow.source.type": "LOCAL", "mlflow.user": getpass.getuser()}
-    if commit := provenance.running_commit():
-        tags |= {
-            "mlflow.source.git.commit": commit.hash,
-            "mlflow.source.git.branch": commit.branch,
-            "git.dirty": str(bool(commit.diff)).lower(),
-        }
-    return tags
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # KeyError up to Python 3.12
+        return f"uid {os.getuid()}"

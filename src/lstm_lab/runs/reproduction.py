@@ -1,7 +1,6 @@
 """Reproducing: a tracked run is trained again from what the store has of it, and the two are compared bit by bit."""
 
 import math
-import os
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,8 @@ from lstm_lab.commandline import say
 from lstm_lab.config import CannotRunError, Config, as_params
 from lstm_lab.paths import ROOT
 from lstm_lab.records import lookup, provenance, store, tracking
+from lstm_lab.records.git import environment_without_git
+from lstm_lab.records.git import git as ask_git
 from lstm_lab.records.provenance import Provenance
 from lstm_lab.records.store import StoreError
 from lstm_lab.runs import resume, run, setup, watching
@@ -176,7 +177,7 @@ def reproduce_in_checkout(name: str, words: Sequence[str]) -> int:
         script = folder / "src/reproduce.py"
         if not script.exists():
             raise CannotRunError(f"commit {made_by.facts['commit']} is older than src/reproduce.py")
-        environment = {**os.environ, "MLFLOW_TRACKING_URI": store.tracking_uri()}
+        environment = {**environment_without_git(), "MLFLOW_TRACKING_URI": store.tracking_uri()}
         return subprocess.call([sys.executable, str(script), f"run={run_id}", *words], env=environment)
 
 
@@ -185,9 +186,12 @@ def worktree(commit: str, diff: bytes) -> Iterator[Path]:
     """A temporary worktree of this repository at `commit`, `diff` applied; CannotRunError if git cannot make it."""
 
     def git(*words: Any, content: bytes = b"") -> None:
-        done = subprocess.run(["git", *map(str, words)], input=content, capture_output=True)
-        if done.returncode:
-            raise CannotRunError(f"git {words[2]}: {done.stderr.decode(errors='replace').strip()}")
+        try:
+            ask_git(*words, content=content)
+        except subprocess.CalledProcessError as error:
+            raise CannotRunError(f"git {words[2]}: {error.stderr.decode(errors='replace').strip()}") from None
+        except FileNotFoundError:
+            raise CannotRunError("git is not installed: no commit can be checked out") from None
 
     with tempfile.TemporaryDirectory(prefix="lstm-lab-") as parent:
         folder = Path(parent, "checkout")
@@ -195,7 +199,7 @@ def worktree(commit: str, diff: bytes) -> Iterator[Path]:
         git("-C", ROOT, "worktree", "add", "--detach", folder, commit)
         try:
             if diff:
-                git("-C", folder, "apply", "--binary", "-", content=diff)
+                git("-C", folder, "apply", "--binary", "--whitespace=nowarn", "-", content=diff)
             yield folder
         finally:
             git("-C", ROOT, "worktree", "remove", "--force", folder)

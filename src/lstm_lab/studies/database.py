@@ -2,7 +2,6 @@
 
 import contextlib
 import fcntl
-import re
 import time
 import warnings
 from collections.abc import Iterator
@@ -13,8 +12,9 @@ import optuna
 import sqlalchemy
 
 from lstm_lab.config import CannotRunError
+from lstm_lab.hiding import hide_in_word, hide_known
 from lstm_lab.paths import ROOT
-from lstm_lab.records.store import sqlite_uri
+from lstm_lab.records.store import first_line, sqlite_uri
 
 INSTALL = ".venv/bin/python $(ls bootstrap/pip-*.whl)/pip install"  # .venv itself holds no pip
 DATABASE_FAULTS = (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError)
@@ -51,11 +51,10 @@ def open_storage(url: str | None, heartbeat: int, grace: int) -> optuna.storages
                     options["engine_kwargs"]["connect_args"] = {"timeout": 60}
                 return connect(url, options)
         except (ImportError, sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-            why = str(error).strip().splitlines()[0]
+            why = hide_known(first_line(error), url)
             if isinstance(error, ImportError | sqlalchemy.exc.NoSuchModuleError):
                 why = f"its driver is not installed ({why}); for PostgreSQL: {INSTALL} 'psycopg[binary]'"
-            shown = re.sub(r":[^:@/]*@", ":***@", str(url))
-            raise StudyError(f"hydra.sweeper.storage.url={shown}: {why}") from None
+            raise StudyError(f"{hide_in_word(f'hydra.sweeper.storage.url={url}')}: {why}") from None
 
 
 def connect(url: str, options: dict[str, Any]) -> optuna.storages.RDBStorage:
@@ -90,7 +89,7 @@ def faults_told() -> Iterator[None]:
 def fault_in_words(error: Exception) -> str:
     """What the study's database has to complain about, in a line."""
     cause = error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) else error
-    return f"the study's database failed: {str(cause).strip().splitlines()[0]}"
+    return f"the study's database failed: {first_line(cause or error)}"
 
 
 @contextlib.contextmanager

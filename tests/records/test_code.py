@@ -1,0 +1,301 @@
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from lstm_lab.records import code
+from lstm_lab.records.git import git as immune
+
+CODE = "import math\n\n\ndef curve(x):\n    return math.sin(x)\n"
+
+
+def git(folder, *words, **options):
+    done = subprocess.run(["git", "-C", str(folder), *words], check=True, capture_output=True, text=True, **options)
+    return done.stdout
+
+
+def commit(folder):
+    git(folder, "add", "-A")
+    git(folder, "-c", "user.name=test", "-c", "user.email=test@localhost", "commit", "-qm", "a commit")
+
+
+@pytest.fixture
+def repo(tmp_path, monkeypatch):
+    """A repository with one commit, in a home of its own; changed since in every way that code changes."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    (tmp_path / "home").mkdir()
+    root = tmp_path / "repo"
+    git(tmp_path, "init", "-q", "-b", "trunk", str(root))
+    (root / "src").mkdir()
+    for name in ("changed.py", "deleted.py", "made executable.py", "same.py", "ends in crlf.py"):
+        (root / "src" / name).write_text(CODE)
+    (root / "src/link").symlink_to("same.py")
+    (root / "README.md").write_text("no line end")
+    (root / ".gitignore").write_text("ignored/\n")
+    commit(root)
+    return root
+
+
+def change(root):
+    (root / "src/changed.py").write_text(CODE.replace("sin", "cos") + "# trailing  \n")
+    (root / "src/deleted.py").unlink()
+    (root / "src/made executable.py").chmod(0o755)
+    (root / "src/ends in crlf.py").write_bytes(CODE.replace("\n", "\r\n").encode())
+    (root / "src/link").unlink()
+    (root / "src/link").symlink_to("changed.py")
+    (root / "README.md").write_text("another line\nno line end")
+    (root / "src/new ü.py").write_text("new\n")
+    (root / "src/empty.py").write_text("")
+    (root / "ignored").mkdir()
+    (root / "ignored/file.py").write_text("not code\n")
+
+
+def tree(root):
+    """Everything in a folder but what git ignores or keeps there: modes and contents."""
+    found = {}
+    for path in sorted(root.rglob("*")):
+        name = path.relative_to(root).as_posix()
+        if name.startswith((".git/", "ignored")) or name == ".git" or (path.is_dir() and not path.is_symlink()):
+            continue
+        content = os.readlink(path) if path.is_symlink() else path.read_bytes()
+        found[name] = content if path.is_symlink() else (content, path.stat().st_mode & 0o100)
+    return found
+
+
+def rebuilt(root, found, folder):
+    """The code that the commit and the diff give."""
+    immune("clone", "-q", root, folder)
+    immune("-C", folder, "checkout", "-q", found.hash)
+    immune("-C", folder, "apply", "--binary", "--whitespace=nowarn", "-", content=found.diff)
+    return tree(folder)
+
+
+SETTINGS = [
+    {},
+    *({key: value} for key, value in [
+        ("diff.noprefix", "true"), ("diff.mnemonicPrefix", "true"), ("color.ui", "always"), ("color.diff", "always"),
+        ("diff.external", "/bin/true"), ("diff.srcPrefix", "x/"), ("diff.context", "0"), ("diff.interHunkContext", "9"),
+        ("diff.renames", "copies"), ("diff.algorithm", "patience"), ("diff.suppressBlankEmpty", "true"),
+        ("diff.relative", "true"), ("diff.orderFile", "/nowhere"), ("diff.submodule", "log"), ("diff.ignoreSubmodules", "all"),
+        ("diff.wsErrorHighlight", "all"), ("diff.colorMoved", "zebra"), ("diff.indentHeuristic", "false"),
+        ("status.showUntrackedFiles", "no"), ("status.short", "true"), ("status.branch", "true"), ("core.quotePath", "true"),
+        ("core.autocrlf", "true"), ("core.autocrlf", "input"), ("core.eol", "crlf"), ("core.safecrlf", "true"),
+        ("core.fileMode", "false"), ("core.symlinks", "false"), ("core.ignoreCase", "true"), ("core.bare", "true"),
+        ("core.fsmonitor", "/bin/false"), ("core.hooksPath", "/nowhere"), ("core.worktree", "/nowhere"), ("core.pager", "false"),
+        ("core.untrackedCache", "true"), ("core.splitIndex", "true"), ("core.sparseCheckout", "true"), ("core.trustctime", "x"),
+        ("core.excludesFile", "HOME/rules"), ("core.attributesFile", "HOME/rules"), ("core.bigFileThreshold", "1"),
+        ("core.compression", "x"), ("core.repositoryFormatVersion", "9"), ("core.abbrev", "4"), ("index.version", "4"),
+        ("apply.whitespace", "error"), ("apply.ignoreWhitespace", "change"), ("filter.x.clean", "/bin/false"),
+        ("submodule.recurse", "true"), ("extensions.worktreeConfig", "true"), ("extensions.nothing", "true"),
+        ("include.path", "/nowhere"), ("alias.diff", "status"), ("feature.manyFiles", "true"), ("log.showSignature", "true"),
+    ]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("where", ["local", "global"])
+@pytest.mark.parametrize("setting", SETTINGS, ids=str)
+def test_commit_and_diff_give_back_the_code_whatever_is_set(setting, where, repo, tmp_path):
+    change(repo)
+    hashed, objects = git(repo, "rev-parse", "HEAD").strip(), sorted((repo / ".git").rglob("*"))
+    (tmp_path / "home/rules").write_text("*.py binary\n*.md\n*.py -text diff=x filter=x\n")
+    shutil.copy(tmp_path / "home/rules", repo / ".git/info/attributes")
+    config = repo / ".git/config" if where == "local" else tmp_path / "home/.gitconfig"
+    with open(config, "a") as file:
+        for key, value in setting.items():
+            *section, name = key.split(".")
+            head = section[0] + (f' "{section[1]}"' if section[1:] else "")
+            file.write(f"[{head}]\n\t{name} = {value.replace('HOME', str(tmp_path / 'home'))}\n")
+    found = code.read_code(repo)
+    assert (found.hash, found.branch, found.dirty, found.left_out, found.missing) == (hashed, "trunk", True, [], [])
+    config.write_text("")
+    (repo / ".git/config").write_text("[core]\n\trepositoryformatversion = 0\n")
+    assert rebuilt(repo, found, tmp_path / "again") == tree(repo)
+    assert sorted((repo / ".git").rglob("*")) == sorted({*objects, repo / ".git/info/attributes"})
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        *((name, "/nowhere") for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY")),
+        *((name, "/nowhere") for name in ("GIT_CONFIG", "GIT_CONFIG_GLOBAL", "GIT_COMMON_DIR", "GIT_CEILING_DIRECTORIES")),
+        ("GIT_CONFIG_PARAMETERS", "'diff.noprefix=true'"),
+        ("GIT_CONFIG_COUNT", "x"),
+        ("GIT_EXTERNAL_DIFF", "/bin/true"),
+        ("GIT_DIFF_OPTS", "-u0"),
+        ("GIT_LITERAL_PATHSPECS", "1"),
+        ("GIT_NAMESPACE", "x"),
+        ("GIT_TRACE", "1"),
+        ("GIT_ATTR_SOURCE", "x"),
+        ("LANGUAGE", "de"),
+    ],
+)  # fmt: skip
+def test_commit_and_diff_give_back_the_code_whatever_the_environment(variable, value, repo, tmp_path, monkeypatch):
+    change(repo)
+    hashed = git(repo, "rev-parse", "HEAD").strip()
+    monkeypatch.setenv(variable, value)
+    found = code.read_code(repo)
+    assert (found.hash, found.branch, found.missing) == (hashed, "trunk", [])
+    assert rebuilt(repo, found, tmp_path / "again") == tree(repo)
+
+
+def test_data_and_secrets_are_left_out_by_name_and_hash(repo, tmp_path):
+    (repo / "weights.bin").write_bytes(bytes(9))
+    commit(repo)
+    (repo / "weights.bin").write_bytes(bytes(8))
+    planted = {
+        "series.csv": b"1,2\n",
+        ".env": b"PLANTED=1\n",
+        "src/id_rsa": b"PLANTED",
+        "key.pem": b"PLANTED",
+        "my secrets.yaml": b"PLANTED",
+        "sweeps.yaml": b"url: postgresql://lab:PLANTED/@x@host/lab\n",
+        "conf.yaml": b"a:\n  password: PLANTED\n",
+        "deploy.sh": b"-----BEGIN OPENSSH PRIVATE KEY-----\nPLANTED\n",
+        "big.py": b"# PLANTED\n" * 200_000,
+        "binary.py": b"PLANTED\0",
+    }
+    for name, content in planted.items():
+        (repo / name).write_bytes(content)
+    (repo / "secrets.py").write_text("def hide(password):\n    return f'http://{user}:{password}@host'\n")
+    found = code.read_code(repo)
+    assert b"PLANTED" not in found.diff
+    assert found.diff.count(b"diff --git") == 1, "code is code, whatever its name"
+    told = {file["path"]: (file["bytes"], file["sha256"]) for file in found.left_out}
+    expected = {**planted, "weights.bin": bytes(8)}
+    assert told == {name: (len(content), hashlib.sha256(content).hexdigest()) for name, content in expected.items()}
+    again = rebuilt(repo, found, tmp_path / "again")
+    assert again == {name: kept for name, kept in tree(repo).items() if name not in planted} | {
+        "weights.bin": (bytes(9), 0)
+    }
+    json.dumps(found.facts())
+
+
+def test_many_files_left_out_are_counted_and_the_diff_is_bounded(repo, monkeypatch):
+    monkeypatch.setattr(code, "NAMED", 3)
+    monkeypatch.setattr(code, "DIFF_BYTES", 1000)
+    for number in range(5):
+        (repo / f"{number}.csv").write_text("1\n")
+        (repo / f"{number}.py").write_text("#" * 300)
+    found = code.read_code(repo)
+    assert len(found.diff) < 2000
+    assert [file["path"] for file in found.left_out] == ["0.csv", "1.csv", "2.csv"]
+    assert found.missing == ["the names of 4 more files that are left out"]
+
+
+def test_what_is_no_file_of_its_own_loses_nothing(repo, tmp_path):
+    """A pipe, nested repositories with and without a commit, a submodule, a folder and a link in a file's place."""
+    inner = tmp_path / "inner"
+    git(tmp_path, "init", "-q", str(inner))
+    (inner / "file.py").write_text("1\n")
+    commit(inner)
+    git(repo, "-c", "protocol.file.allow=always", "submodule", "add", "-q", str(inner), "submodule")
+    commit(repo)
+    (repo / "submodule/file.py").write_text("2\n")
+    commit(repo / "submodule")
+    shutil.copytree(inner, repo / "nested")
+    git(repo, "init", "-q", "empty nested")
+    (repo / "empty nested/file.py").write_text("1\n")
+    os.mkfifo(repo / "pipe.py")
+    (repo / "src/deleted.py").unlink()
+    (repo / "src/deleted.py").mkdir()
+    (repo / "src/deleted.py/inside.py").write_text("1\n")
+    (repo / "src/changed.py").write_text("2\n")
+    (repo / "folder").symlink_to("src")
+    found = code.read_code(repo)
+    assert found.hash == git(repo, "rev-parse", "HEAD").strip()
+    told = {file["path"].rstrip("/"): file for file in found.left_out}
+    assert told["nested"]["commit"] == git(inner, "rev-parse", "HEAD").strip()
+    assert told["submodule"]["commit"] == git(repo / "submodule", "rev-parse", "HEAD").strip()
+    assert set(told) >= {"nested", "submodule", "pipe.py"}
+    again = rebuilt(repo, found, tmp_path / "again")
+    assert again["src/deleted.py/inside.py"] == (b"1\n", 0)
+    assert again["src/changed.py"] == (b"2\n", 0)
+    assert again["folder"] == "src"
+
+
+def test_a_file_that_cannot_be_read_is_named(repo, monkeypatch):
+    (repo / "src/changed.py").write_text("2\n")
+    reading = Path.read_bytes
+
+    def refused(path):
+        if path.name == "same.py":
+            raise PermissionError(13, "Permission denied")
+        return reading(path)
+
+    monkeypatch.setattr(Path, "read_bytes", refused)
+    found = code.read_code(repo)
+    assert b"+2" in found.diff
+    assert [(file["path"], file["why"]) for file in found.left_out] == [
+        ("src/same.py", "cannot be read: Permission denied")
+    ]
+
+
+def test_the_commit_is_known_without_git_and_with_a_damaged_repository(repo, monkeypatch, tmp_path):
+    hashed = git(repo, "rev-parse", "HEAD").strip()
+    git(repo, "pack-refs", "--all")
+    git(repo, "worktree", "add", "-q", str(tmp_path / "worktree"), "-b", "other/branch")
+    (repo / "src/changed.py").write_text("2\n")
+    for folder, branch in ((repo, "trunk"), (tmp_path / "worktree", "other/branch")):
+        with monkeypatch.context() as without:
+            without.setenv("PATH", "/nowhere")
+            found = code.read_code(folder)
+        assert (found.hash, found.branch, found.dirty) == (hashed, branch, None)
+        assert "git is not installed" in found.missing[0]
+    assert code.read_code(tmp_path / "worktree") == code.Code(hashed, "other/branch")
+
+    (repo / ".git/index").write_bytes(b"damaged")
+    (repo / ".git/config").write_text("[damaged\n")
+    found = code.read_code(repo)
+    assert (found.hash, found.branch, found.missing) == (hashed, "trunk", [])
+    assert b"+2" in found.diff
+    shutil.rmtree(repo / ".git/objects")
+    found = code.read_code(repo)
+    assert (found.hash, found.branch, found.dirty) == (hashed, "trunk", None)
+    assert "what differs from the commit" in found.missing[0]
+
+
+def test_a_branch_without_a_commit_and_a_broken_head_are_told(tmp_path):
+    git(tmp_path, "init", "-q", "-b", "trunk")
+    (tmp_path / "a.py").write_text("1\n")
+    found = code.read_code(tmp_path)
+    assert (found.hash, found.branch, found.dirty) == (None, "trunk", None)
+    assert found.missing
+    (tmp_path / ".git/HEAD").write_text("nothing\n")
+    found = code.read_code(tmp_path)
+    assert (found.hash, found.branch, found.dirty) == (None, None, None)
+    assert found.missing
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a folder away")
+def test_a_repository_of_another_user_is_read(repo):
+    hashed = git(repo, "rev-parse", "HEAD").strip()
+    (repo / "src/changed.py").write_text("2\n")
+    for path in [repo, *repo.rglob("*")]:
+        os.chown(path, 12345, 12345, follow_symlinks=False)
+    found = code.read_code(repo)
+    assert (found.hash, found.missing) == (hashed, [])
+    assert b"+2" in found.diff
+
+
+def test_a_forced_ignored_file_is_code_and_sha256_is_a_hash_as_well(tmp_path):
+    root = tmp_path / 'a "quoted":\\folder'
+    git(tmp_path, "init", "-q", "--object-format=sha256", str(root))
+    (root / ".gitignore").write_text("*.py\n")
+    (root / "a.py").write_text("1\n")
+    git(root, "add", "-f", "a.py")
+    commit(root)
+    (root / "a.py").write_text("2\n")
+    (root / "b.py").write_text("3\n")
+    git(root, "add", "-f", "b.py")
+    found = code.read_code(root)
+    assert len(found.hash) == 64
+    assert rebuilt(root, found, tmp_path / "again") == tree(root)
+
+
+def test_a_folder_outside_git_has_no_code(tmp_path):
+    assert code.read_code(tmp_path) is None
