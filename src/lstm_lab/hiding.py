@@ -12,7 +12,7 @@ KEY = rf"{SOUNDS}[\w.-]*"  # whatever stands before it: that is kept
 VALUE = r"""(?:"[^"]*"?|'[^']*'?|[^\s&,;)}\]]+)"""
 # Up to the last @, for a password that was not escaped may hold any character: rather too much is hidden.
 ADDRESS = re.compile(r"(://[^\s:/@]*):(\S*)@")
-TOKEN_AS_USER = re.compile(r"(https?://)([^\s:/@]+)@", re.IGNORECASE)
+TOKEN_AS_USER = re.compile(r"(https?://)([^\s:/]+)@", re.IGNORECASE)
 ASSIGNED = re.compile(rf"""({KEY}["']?=){VALUE}""", re.IGNORECASE)
 IN_BRACES = re.compile(rf"""([{{,]\s*["']?[\w.-]*{KEY}["']?\s*:\s*){VALUE}""", re.IGNORECASE)
 HEADER = re.compile(r"\b(Basic|Bearer) [\w.~+/=-]{6,}")

@@ -1,40 +1,9 @@
+import dataclasses
 import os
 import platform
-import subprocess
 from importlib.metadata import version
 
-from lstm_lab.records import provenance
-
-
-def git(folder, *words):
-    return subprocess.run(["git", "-C", str(folder), *words], check=True, capture_output=True, text=True).stdout
-
-
-def test_commit_and_diff_give_back_exactly_this_code(checkout, tmp_path_factory):
-    clean = provenance.read_commit(checkout)
-    assert clean.hash == git(checkout, "rev-parse", "HEAD").strip()
-    assert clean.branch == git(checkout, "branch", "--show-current").strip()
-    assert clean.diff == b""
-
-    (checkout / "conf/train.yaml").write_text("changed\n")
-    (checkout / "src/new file.bin").write_bytes(bytes(range(256)))
-    (checkout / "src/lstm_lab/science/model.py").unlink()
-    (checkout / "mlflow.db").write_text("ignored by git, so not part of the code\n")
-    status = git(checkout, "status", "--porcelain")
-    dirty = provenance.read_commit(checkout)
-    assert git(checkout, "status", "--porcelain") == status  # the user's index is untouched
-
-    elsewhere = tmp_path_factory.mktemp("elsewhere")
-    git(elsewhere, "clone", "-q", str(checkout), "clone")
-    subprocess.run(["git", "-C", str(elsewhere / "clone"), "apply", "-"], input=dirty.diff, check=True)
-    assert (elsewhere / "clone/conf/train.yaml").read_text() == "changed\n"
-    assert (elsewhere / "clone/src/new file.bin").read_bytes() == bytes(range(256))
-    assert not (elsewhere / "clone/src/lstm_lab/science/model.py").exists()
-    assert not (elsewhere / "clone/mlflow.db").exists()
-
-
-def test_a_folder_outside_git_has_no_commit(tmp_path):
-    assert provenance.read_commit(tmp_path) is None
+from lstm_lab.records import code, provenance
 
 
 def test_packages_hold_what_is_installed():
@@ -53,3 +22,21 @@ def test_machine_tells_what_numbers_depend_on(monkeypatch):
     assert machine["processor"]["machine"] == platform.machine()
     assert 1 <= machine["processor"]["cores"] <= (os.cpu_count() or 1)
     assert machine["processor"]["instruction_sets"] or platform.system() == "Darwin"
+
+
+def test_what_is_written_is_read_again_with_what_is_left_out(tmp_path, monkeypatch):
+    state = code.Code("a" * 40, "trunk", b"diff", [{"path": "my.csv", "why": "data", "sha256": "1"}], ["a file"])
+    monkeypatch.setattr(code, "running_code", lambda: state)
+    then = provenance.current(seed=0)
+    then.write(tmp_path)
+    assert provenance.read(tmp_path) == then
+    assert then.facts["left_out_of_diff"] == state.left_out
+    assert then.facts["not_known_of_code"] == ["a file"]
+    monkeypatch.setattr(code, "running_code", lambda: dataclasses.replace(state, left_out=[]))
+    assert provenance.differences(then, provenance.current(seed=0), portable=True) == ["files beside the diff: my.csv"]
+
+
+def test_a_folder_outside_git_has_a_provenance_without_a_commit(monkeypatch):
+    monkeypatch.setattr(code, "running_code", lambda: None)
+    found = provenance.current()
+    assert (found.facts["commit"], found.facts["branch"], found.facts["dirty"]) == (None, None, None)

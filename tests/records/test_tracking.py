@@ -1,4 +1,5 @@
 import math
+import os
 import re
 import sqlite3
 from pathlib import Path
@@ -10,7 +11,7 @@ import sqlalchemy
 
 from helpers import train
 from lstm_lab import config
-from lstm_lab.records import store, tracking
+from lstm_lab.records import code, store, tracking
 from test_config import composed
 
 RESTORE = ("runs", "restore", "--run-id", "1")
@@ -38,6 +39,29 @@ def test_a_printed_command_of_mlflows_works_on_the_store(monkeypatch):
     assert f"MLFLOW_TRACKING_URI={store.LOCAL_URI} " in store.mlflow_command("runs").replace("'", "")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
     assert re.fullmatch(r"\S*python -m mlflow runs restore --run-id 1", store.mlflow_command(*RESTORE))
+
+
+@pytest.mark.parametrize("error", [KeyError("getpwuid(): uid not found"), OSError("no username")])
+def test_a_user_without_a_name_is_known_by_the_number(error, monkeypatch):
+    for variable in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(variable, raising=False)
+
+    def unknown(uid):
+        raise error
+
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    assert tracking.source_tags()["mlflow.user"] == f"uid {os.getuid()}"
+
+
+@pytest.mark.parametrize(("dirty", "tag"), [(True, "true"), (False, "false"), (None, None)])
+def test_tags_say_of_the_code_what_is_known(dirty, tag, monkeypatch):
+    missing = ["all else"] if dirty is None else []
+    state = code.Code("a" * 40, None, b"diff" if dirty else b"", missing=missing)
+    monkeypatch.setattr(code, "running_code", lambda: state)
+    tags = tracking.source_tags()
+    assert tags["mlflow.source.git.commit"] == "a" * 40
+    assert "mlflow.source.git.branch" not in tags
+    assert tags.get("git.dirty") == tag
 
 
 def test_a_parameter_that_mlflow_cut_is_kept_and_another_value_is_not():

@@ -19,13 +19,13 @@ from lstm_lab.paths import ROOT
 from lstm_lab.records.git import Own, asked_head, git_folder, head
 
 # New files that are code or its settings; any other kind is data, and stays out of the diff.
-KINDS = tuple(".py .pyi .sh .mk .yaml .yml .toml .cfg .ini .lock .md .rst .txt .html .css .js .jinja".split(" "))
+SOURCES = (".py", ".pyi", ".sh", ".mk", ".html", ".css", ".js", ".jinja", ".md", ".rst")
+SETTINGS = (".yaml", ".yml", ".toml", ".cfg", ".ini", ".lock", ".txt")  # where a line `password: ...` is no code
 NAMES = ("Makefile", "Dockerfile", ".gitignore", ".gitattributes", ".python-version")
 KEYS = (".env", ".env.*", "*.env", "*.pem", "*.key", "*.p12", "*.pfx", "*.jks", "*.kdbx", "id_*", ".netrc", ".pgpass")
 ACCOUNTS = (".htpasswd", ".git-credentials", ".npmrc", ".pypirc")
 SECRETS = (*KEYS, *ACCOUNTS, "*secret*", "*password*", "*passwd*", "*token*", "*credential*")
 PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY")
-SETTINGS = (".yaml", ".yml", ".toml", ".cfg", ".ini", ".txt")  # files in which a line `password: ...` is no code
 SETTING = re.compile(
     r"^[ \t]*[\w.-]*(?:password|passwd|secret|api_?key|access_?key|token)[ \t]*[=:][ \t]*(?!null|~|\$)[^\s#]",
     re.I | re.M,
@@ -228,7 +228,12 @@ def reason(own: Own, name: str, old: Entry | None, found: Found | None, is_new: 
         return "a repository of its own"
     if not base.endswith(".py") and any(fnmatch.fnmatch(base, pattern) for pattern in SECRETS):
         return "a secret, by its name"
-    if is_new and found and found.mode != "120000" and not (base.endswith(KINDS) or os.path.basename(name) in NAMES):
+    if (
+        is_new
+        and found
+        and found.mode != "120000"
+        and not (base.endswith(SOURCES + SETTINGS) or os.path.basename(name) in NAMES)
+    ):
         return "data, by its name"
     if (old and old.size > FILE_BYTES) or (found and found.content is None):
         return f"more than {FILE_BYTES:,} bytes"

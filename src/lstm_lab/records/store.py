@@ -78,7 +78,7 @@ def check_store() -> None:
         )
     if scheme in ("http", "https"):
         try:
-            urllib.request.urlopen(uri, timeout=10).close()
+            urllib.request.urlopen(without_user(uri), timeout=10).close()
         except urllib.error.HTTPError:
             pass  # it answered
         except (OSError, ValueError, http.client.HTTPException) as error:
