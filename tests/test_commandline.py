@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from helpers import ROOT
-from lstm_lab.commandline import Door, say, typed
+from lstm_lab.commandline import Door, have_home, say, typed
 from lstm_lab.config import CannotRunError, ConfigError
 
 DOOR = Door(
@@ -164,3 +164,13 @@ def test_a_pipe_that_nobody_reads_any_more_ends_nothing():
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 0
+
+
+def test_a_user_without_a_home_has_an_empty_one(monkeypatch):
+    def nowhere():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(Path, "home", nowhere)
+    have_home()
+    assert os.listdir(os.environ["HOME"]) == []

@@ -80,10 +80,11 @@ def test_a_secret_of_a_word_ends_with_the_word():
 
 
 def test_what_an_address_was_taken_apart_into_is_hidden(monkeypatch):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://user:first@second%2Fpart@host")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://user:x:first@second%2Fpart@host")
     monkeypatch.setenv("PGPASSWORD", "of the environment")
-    said = "no host 'second%2Fpart@host', port 'first', decoded second/part; of the environment"
-    assert hiding.hide_known(said) == "no host '***@host', port '***', decoded ***/***; ***"
+    monkeypatch.setenv("A_TOKEN_FILE", "/nowhere")
+    said = "no host 'second%2Fpart@host', port 'first', 'x', decoded second/part; of the environment, /nowhere"
+    assert hiding.hide_known(said) == "no host '***@host', port '***', '***', decoded ***/***; ***, /nowhere"
 
 
 def test_nothing_recorded_or_said_holds_a_password(monkeypatch):

@@ -1,5 +1,6 @@
 """What the doors have in common: their words and help, Ctrl-C, one clear message for what keeps them from running."""
 
+import atexit
 import contextlib
 import io
 import os
@@ -8,6 +9,7 @@ import shlex
 import shutil
 import signal
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -107,6 +109,7 @@ def set_up() -> None:
     if sys.stdout is sys.__stdout__:
         sys.stdout = lasting(sys.stdout)
     sys.excepthook = trace
+    have_home()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
@@ -130,6 +133,15 @@ def lasting(stream: Any) -> Any:
     except (AttributeError, OSError, ValueError):  # there is none, or it is closed
         return stream
     return io.TextIOWrapper(file, stream.encoding, line_buffering=stream.line_buffering)
+
+
+def have_home() -> None:
+    """Gives a user without a home, as in a container, an empty one for this command: MLflow cannot be without."""
+    try:
+        Path.home()
+    except RuntimeError:
+        os.environ["HOME"] = home = tempfile.mkdtemp(prefix="lstm-lab-home-")
+        atexit.register(shutil.rmtree, home, ignore_errors=True)
 
 
 def trace(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:

@@ -46,18 +46,26 @@ def hide_known(text: str, *addresses: str | None) -> str:
     For what other programs say: one that takes an address apart quotes pieces of it, or has decoded them.
     """
     for secret in sorted(known_secrets(*addresses), key=len, reverse=True):
-        text = text.replace(secret, MASK)
+        if len(secret) >= SHORTEST:
+            text = text.replace(secret, MASK)
+        for quote in "'\"":
+            text = text.replace(f"{quote}{secret}{quote}", f"{quote}{MASK}{quote}")
     return hide(text)
 
 
 def known_secrets(*addresses: str | None) -> set[str]:
     """The secrets of `addresses`, the command line and the environment: whole, decoded, and in the pieces of a URL."""
     texts = [*filter(None, addresses), *sys.argv, os.environ.get("MLFLOW_TRACKING_URI", "")]
-    named = [value for name, value in os.environ.items() if re.search(SOUNDS, name, re.IGNORECASE)]
-    found = [secret for text in texts for secret in [*passwords(text), *map(value_of, ASSIGNED.finditer(text))]]
-    wholes = {form for secret in [*named, *found] for form in (secret, urllib.parse.unquote(secret))}
-    pieces = {piece for whole in wholes for piece in re.split(r"[@/:?#&\s]", whole)}
-    return {secret for secret in wholes | pieces if len(secret) >= SHORTEST}
+    typed = [secret for text in texts for secret in [*passwords(text), *map(value_of, ASSIGNED.finditer(text))]]
+    typed += map(urllib.parse.unquote, typed)
+    pieces = [piece for secret in typed for piece in re.split(r"[@/:?#&\s]", secret)]
+    return {*typed, *pieces, *environments_secrets()} - {""}
+
+
+def environments_secrets() -> set[str]:
+    """The values of environment variables that sound like a secret; a path is only where one is, and a digit none."""
+    named = (value for name, value in os.environ.items() if re.search(SOUNDS, name, re.IGNORECASE))
+    return {value for value in named if len(value) >= SHORTEST and not value.startswith("/")}
 
 
 def passwords(text: str) -> list[str]:
