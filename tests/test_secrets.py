@@ -16,7 +16,7 @@ PASSWORD = "pa@s/PLANTED%3A"  # as one might type it, escaped or not
 @pytest.fixture
 def environment(free_server):
     free_server.start()
-    yield {
+    return {
         **os.environ,
         "MLFLOW_TRACKING_URI": free_server.uri.replace("://", "://user:PLANTED%40@"),
         "PGPASSWORD": PLANTED,

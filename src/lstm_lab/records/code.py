@@ -247,7 +247,8 @@ def reason(own: Own, name: str, old: Entry | None, found: Found | None, is_new: 
 def holds_secret(base: str, content: bytes) -> bool:
     """Whether a file of that name gives a secret away: a private key, an address or a setting with a password."""
     text = content.decode(errors="replace")
-    literal = [p for p in passwords(text) if not set("{}<>\\*") & set(p) and not p.startswith("$") and p != "PASSWORD"]
+    unlike = set("{}<>\\*()" if base.endswith(".py") else "{}<>")  # of a pattern, or a place for a password
+    literal = [p for p in passwords(text) if not unlike & set(p) and not p.startswith("$") and p != "PASSWORD"]
     return bool(literal or PRIVATE_KEY.search(text) or (base.endswith(SETTINGS) and SETTING.search(text)))
 
 
