@@ -176,7 +176,10 @@ def prepare() -> None:
 def main() -> None:
     """The command line: `python src/train.py [GROUP=CHOICE ...] [KEY=VALUE ...]`."""
     prepare()
-    launch(sys.argv[1:])
+    try:
+        launch(sys.argv[1:])
+    finally:
+        commandline.printed()  # whatever became of the run, it is not undone by what could not be printed
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """src/train.py, stopped at one place: `python tests/stopping.py CHECKOUT PLACE HOW WORDS...`.
 
 PLACE is `step=100`, when every observer has seen that step, which must be the last of a chunk; or `DOTTED.NAME=3`, the
-moment before that function's third call. HOW is the name of a signal, which the process sends itself there; or `hold`:
-it says so and goes on when its standard input ends. Costs are sent and checkpoints saved after every chunk, whatever
+moment before that function's third call. HOW is the name of a signal, which the process sends itself there; `hold`:
+it says so and goes on when its standard input ends; or `fault`: the store has one. Costs are sent and checkpoints saved after every chunk, whatever
 the clock says.
 """
 
@@ -20,6 +20,10 @@ def stop(how: str) -> None:
     if how == "hold":
         print("held", flush=True)
         sys.stdin.read()
+    elif how == "fault":
+        from mlflow.exceptions import MlflowException
+
+        raise MlflowException("(sqlite3.OperationalError) database is locked")
     else:
         signal.raise_signal(signal.Signals[how])
 

@@ -6,13 +6,14 @@ import re
 import shlex
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from helpers import ROOT
-from lstm_lab.commandline import Door, have_home, say, typed
+from lstm_lab.commandline import Door, Lasting, have_home, say, typed
 from lstm_lab.config import CannotRunError, ConfigError
 
 DOOR = Door(
@@ -174,3 +175,54 @@ def test_a_user_without_a_home_has_an_empty_one(monkeypatch):
     monkeypatch.setattr(Path, "home", nowhere)
     have_home()
     assert os.listdir(os.environ["HOME"]) == []
+
+
+def test_what_a_reader_or_a_full_disk_does_not_take_ends_nothing(tmp_path):
+    (tmp_path / "closed to writing").touch()
+    with open(tmp_path / "closed to writing") as refusing, Lasting(refusing.fileno(), "w", closefd=False) as file:
+        assert file.write(b"four") == 4
+        assert file.fault.strerror == "Bad file descriptor"
+    reading, writing = os.pipe()
+    os.close(reading)
+    with Lasting(writing, "w") as file:
+        assert file.write(b"four") == 4
+        assert file.fault is None
+
+
+def test_a_busy_reader_gets_everything():
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with Lasting(writing, "w") as file, io.BufferedWriter(file) as buffered, ThreadPoolExecutor(1) as pool:
+        got = pool.submit(lambda: sum(iter(lambda: len(os.read(reading, 1000)), 0)))
+        buffered.write(b"x" * 1_000_000)
+        buffered.close()
+        assert got.result() == 1_000_000
+    os.close(reading)
+
+
+AS_A_DOOR = """
+import sys
+sys.path.insert(0, "src")
+from lstm_lab import commandline
+commandline.set_up()
+with open(sys.argv[1], "w") as opened:
+    print("printed to what is closed")
+    print("said to what is closed", file=sys.stderr)
+    print(opened.fileno() > 2, commandline.printed(), file=opened)
+"""
+
+
+def test_a_closed_stream_is_never_the_next_file_that_is_opened(tmp_path):
+    words = [sys.executable, "-c", AS_A_DOOR, str(tmp_path / "opened")]
+    subprocess.run(["sh", "-c", '"$@" <&- >&- 2>&-', "sh", *words], cwd=ROOT, check=True)
+    assert (tmp_path / "opened").read_text() == "True True\n"
+
+
+def test_a_report_that_could_not_be_printed_is_none(tmp_path, monkeypatch, capfd):
+    (tmp_path / "closed to writing").touch()
+    with open(tmp_path / "closed to writing") as refusing:
+        stream = io.TextIOWrapper(io.BufferedWriter(Lasting(refusing.fileno(), "w", closefd=False)))
+        monkeypatch.setattr("sys.stdout", stream)
+        monkeypatch.setattr("sys.argv", ["again.py", "run=1"])
+        assert DOOR.enter(lambda words: print("the report") or 0) == 2
+    assert "standard output did not take what was printed: Bad file descriptor" in capfd.readouterr().err

@@ -5,6 +5,7 @@ import contextlib
 import io
 import os
 import re
+import select
 import shlex
 import shutil
 import signal
@@ -84,7 +85,11 @@ class Door:
     def enter(self, answer: Callable[[dict[str, str]], int]) -> int:
         """Answers what was typed and returns the exit code: 2 after what the user can mend, 130 after Ctrl-C."""
         set_up()
-        arguments = sys.argv[1:]
+        code = self.attend(answer, sys.argv[1:])
+        return code if printed() else code or 2
+
+    def attend(self, answer: Callable[[dict[str, str]], int], arguments: Sequence[str]) -> int:
+        """Answers these words, or prints the help or what is wrong with them; returns the exit code."""
         if set(HELP) & set(arguments) or (self.needed and not arguments):
             print(self.help())
             return 0 if arguments else 2
@@ -107,32 +112,53 @@ def set_up() -> None:
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if sys.stdout is sys.__stdout__:
-        sys.stdout = lasting(sys.stdout)
+        have_streams()
     sys.excepthook = trace
     have_home()
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
 
 
 class Lasting(io.FileIO):
-    """A file that takes what is written also when nobody reads it any more: `| head` ends no run."""
+    """A file that takes whatever is written: printing ends no run when `| head` has gone or the disk is full."""
+
+    fault: OSError | None = None  # why it lost some of it, but for a reader that has gone: that one wants no more
 
     def write(self, text: Any) -> int:
-        """As of any file; in a pipe without a reader the text is gone."""
+        """As of any file, waiting while it is busy; what it does not take is gone."""
         try:
-            return super().write(text)
-        except BrokenPipeError:
-            return memoryview(text).nbytes
+            while (written := super().write(text)) is None:
+                select.select([], [self], [])
+        except OSError as error:
+            self.fault = None if isinstance(error, BrokenPipeError) else error
+            written = memoryview(text).nbytes
+        return written
 
 
-def lasting(stream: Any) -> Any:
-    """The text stream of this process anew, over a file that lasts; what is no file stays as it is."""
-    try:
-        file = io.BufferedWriter(Lasting(stream.fileno(), "w", closefd=False))
-    except (AttributeError, OSError, ValueError):  # there is none, or it is closed
-        return stream
-    return io.TextIOWrapper(file, stream.encoding, line_buffering=stream.line_buffering)
+def have_streams() -> None:
+    """Makes what is printed last; in a closed stream's place stands none, or the next file opened would get it."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
+    sys.stdout, sys.stderr = lasting(1, sys.stdout), lasting(2, sys.stderr)
+
+
+def lasting(number: int, stream: Any) -> io.TextIOWrapper:
+    """That standard stream anew, over a file that lasts; a letter that its encoding has not is a question mark."""
+    file = io.BufferedWriter(Lasting(number, "w", closefd=False))
+    encoding, line_buffering = (stream.encoding, stream.line_buffering) if stream else ("utf-8", False)
+    return io.TextIOWrapper(file, encoding, "replace", line_buffering=line_buffering)
+
+
+def printed() -> bool:
+    """Whether the standard output took what was printed; says so if it did not."""
+    file = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+    if isinstance(file, Lasting):
+        sys.stdout.flush()
+        if file.fault:
+            complain(f"the standard output did not take what was printed: {file.fault.strerror}")
+            return False
+    return True
 
 
 def have_home() -> None:

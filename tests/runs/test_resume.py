@@ -103,7 +103,10 @@ FIRST_MOMENTS = ("create_run", "log_batch", "log_inputs", "log_artifacts")  # of
 
 
 def test_a_run_goes_on_from_the_very_moment_it_is_in_the_store(copied_run):
-    """Killed before its parameters are logged and, each time it is resumed, before its data and before its files."""
+    """Killed before its parameters are logged and, each time it is resumed, before its data and before its files.
+
+    Then, with everything but its model there, the store fails: the run is not over before that is there too.
+    """
     checkout, [whole] = copied_run.checkout, runs_of(copied_run.checkout, "lstm-lab")
     words = ("tracking.experiment=killed", "tracking.animation=false")
     for call in FIRST_MOMENTS:
@@ -122,6 +125,10 @@ def test_a_run_goes_on_from_the_very_moment_it_is_in_the_store(copied_run):
     )
     assert refused.returncode == 2
     assert re.search(f"src/train.py'? resume={run.info.run_id}` ends one that was cut short", refused.stderr)
+    said = train_until("mlflow.MlflowClient.log_model_artifacts=1", "fault", checkout, *words)
+    assert said.returncode == 2
+    assert "database is locked\nThis run is not whole in the store." in said.stderr
+    assert runs_of(checkout, "killed")[0].info.status == "RUNNING"
     done = train(checkout, *words)
     assert done.returncode == 0, done.stderr
     [run] = runs_of(checkout, "killed")

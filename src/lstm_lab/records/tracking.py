@@ -4,6 +4,7 @@ import colorsys
 import json
 import math
 import os
+import tempfile
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -16,7 +17,6 @@ from lstm_lab.config import Config, as_params
 from lstm_lab.records import code
 from lstm_lab.records.processes import signature
 from lstm_lab.records.store import StoreError, address, find_or_create_experiment, first_line, tracking_uri
-from lstm_lab.runtime import not_imported
 
 if TYPE_CHECKING:  # mlflow takes a second or two to import, and a refused config must not wait for it
     import keras
@@ -188,34 +188,36 @@ class TrackedRun:
         self.client.log_artifacts(self.run_id, str(folder))
 
     def log_model(self, model: "keras.Model") -> None:
-        """Logs the model as a plain .keras file with its signature, to be loaded or served; nothing pickled."""
-        from unittest import mock
+        """Logs the model as a plain .keras file with its signature, to be loaded or served; nothing pickled.
 
+        By MLflow's client alone: what it offers beside that makes the run an active one, which it would call FINISHED
+        at exit whatever is missing, and it reads the whole history of every metric.
+        """
         import keras
-        import mlflow
         import tensorflow as tf
+        from mlflow.entities import LoggedModelOutput, LoggedModelStatus
         from mlflow.models import Model
 
         from lstm_lab.records import serving
 
-        mlflow.start_run(run_id=self.run_id)
-        # With requirements and signature given, MLflow starts no process to infer them. It would still read what
-        # files each installed package has, to see whether these are installed, and load GitPython for a commit that
-        # the run has as a tag: together three quarters of the time.
-        requirements = [f"keras=={keras.__version__}", f"tensorflow=={tf.__version__}"]
-        unneeded = mock.patch("mlflow.utils.environment.warn_dependency_requirement_mismatches")
-        options = {"model": model, "signature": serving.signature_of(model), "pip_requirements": requirements}
-        with unneeded, not_imported("git"):
-            Model.log(None, serving, name="model", **options)
+        params = {key: text[:SHORTEST_CUT] for key, text in as_params(self.config).items()}
+        logged = self.client.create_logged_model(self.experiment_id, "model", self.run_id, params=params)
+        with tempfile.TemporaryDirectory() as parent:
+            folder = Path(parent, "model")
+            serving.save_model(
+                str(folder),
+                model=model,
+                mlflow_model=Model(logged.artifact_location, self.run_id, model_id=logged.model_id),
+                signature=serving.signature_of(model),
+                pip_requirements=[f"keras=={keras.__version__}", f"tensorflow=={tf.__version__}"],
+            )
+            self.client.log_model_artifacts(logged.model_id, str(folder))
+        self.client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
+        self.client.log_outputs(self.run_id, [LoggedModelOutput(logged.model_id, step=0)])
 
     def end(self, status: str) -> None:
         """Sets the status: FINISHED, FAILED or KILLED."""
-        import mlflow
-
-        if mlflow.active_run():  # a model was logged; left active, MLflow would call the run FINISHED at exit
-            mlflow.end_run(status)
-        else:
-            self.client.set_terminated(self.run_id, status)
+        self.client.set_terminated(self.run_id, status)
 
     def url(self) -> str:
         """The run's page, in the web page that `mlflow ui` or the tracking server serves."""

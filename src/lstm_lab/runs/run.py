@@ -34,16 +34,17 @@ def run(
         if stop.received:
             raise KeyboardInterrupt
         tracked = begin(client, made_of, resumed)
-        with ended_however(tracked), keeping.output_folder(part) as folder:
+        with ended_however(tracked):
             if not part:
                 announce_interrupted(client, console)
             saved = resume.find_checkpoint(made_of, tracked) if resumed else None
-            keeping.log_beginning(made_of, tracked, folder, saved)
-            trained = watching.train(made_of, tracked, saved, stop)
-            result = keeping.keep(made_of, tracked, folder, trained)
+            with keeping.output_folder(part) as folder:
+                keeping.log_beginning(made_of, tracked, folder, saved)
+                trained = watching.train(made_of, tracked, saved, stop)
+                result = keeping.keep(made_of, tracked, folder, trained)
             tracked.end("KILLED" if result.status == "PRUNED" else result.status)
-            if not part:
-                resume.forget_checkpoints(tracked.run_id)
+        if not part:
+            resume.forget_checkpoints(tracked.run_id)
         telling.report(console, tracked, result)
     return result
 
