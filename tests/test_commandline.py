@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from helpers import ROOT
-from lstm_lab.commandline import Door, Lasting, have_home, say, typed
+from lstm_lab.commandline import Door, Lasting, complain, have_home, say, typed
 from lstm_lab.config import CannotRunError, ConfigError
 
 DOOR = Door(
@@ -226,3 +226,10 @@ def test_a_report_that_could_not_be_printed_is_none(tmp_path, monkeypatch, capfd
         monkeypatch.setattr("sys.argv", ["again.py", "run=1"])
         assert DOOR.enter(lambda words: print("the report") or 0) == 2
     assert "standard output did not take what was printed: Bad file descriptor" in capfd.readouterr().err
+
+
+def test_a_message_that_quotes_much_keeps_its_ends_in_sight(capsys):
+    complain(f"key={'a' * 100_000}: must be short\n" + "\n".join(f"line {i}" for i in range(100)))
+    first, *lines = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"key=a{446} \[\.\.\.\] a{435}: must be short", first)
+    assert lines == [*(f"line {i}" for i in range(39)), "... and 61 more"]

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+LINES, LINE = 40, 900  # the lines of a message, and the characters of a line
 HELP = ("-h", "--help")
 RUN = "the run: the first digits of its id, as report.py shows them; `last`; or a study's name for its best trial"
 
@@ -186,7 +187,14 @@ def complain(message: str) -> None:
     """Prints what keeps a command from running, in red, on the standard error."""
     from rich.console import Console
 
-    say(Console(stderr=True), message, "red")
+    lines = message.splitlines()
+    more = [f"... and {len(lines) - LINES:,} more"] if len(lines) > LINES else []
+    say(Console(stderr=True), "\n".join([*map(cut, lines[:LINES]), *more]), "red")
+
+
+def cut(line: str) -> str:
+    """The line with its middle left out if it is long, as one is that quotes a long text: its ends say what is wrong."""
+    return line if len(line) <= LINE else f"{line[: LINE // 2]} [...] {line[-LINE // 2 :]}"
 
 
 def say(console: "Console", text: str, style: str | None = None) -> None:

@@ -243,7 +243,8 @@ def printable(name: str) -> str:
     return name
 
 
-Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(plain_name)]
+LONGEST_NAME = 200  # characters of a run's, an experiment's or a study's: databases and pages take little more
+Name = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME), AfterValidator(plain_name)]
 
 
 def not_mlflows_default(name: str) -> str:
@@ -333,7 +334,7 @@ class Storage(Group):
 class Sweeper(Group):
     """The settings of a sweep: everything below hydra.sweeper."""
 
-    study_name: Annotated[str, Field(min_length=1), AfterValidator(printable)] | None
+    study_name: Annotated[str, Field(min_length=1, max_length=LONGEST_NAME), AfterValidator(printable)] | None
     params: dict[str, Any]
     n_trials: Count | None
     objective: str | None

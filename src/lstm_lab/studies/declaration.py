@@ -13,7 +13,7 @@ from hydra.errors import HydraException
 from optuna.distributions import BaseDistribution
 
 from lstm_lab import config
-from lstm_lab.config import Config, ConfigError, Sweeper
+from lstm_lab.config import LONGEST_NAME, Config, ConfigError, Sweeper
 from lstm_lab.paths import ROOT, locate, short_name
 from lstm_lab.runs import metrics, setup
 from lstm_lab.studies import database, overrides, search, study
@@ -29,7 +29,6 @@ NOT_SEARCHED = {
     "take_over": ONE_RUN,
     "sweeps": "a sweep is of one study; run one for each",
 }
-LONGEST = 200  # characters of a study's name: databases and pages take little more
 
 
 def declare(
@@ -184,7 +183,7 @@ def study_name(name: str, words: Sequence[str]) -> str:
     One that would be too long is cut, and ends with the digest of the whole.
     """
     whole = " ".join([name, *sorted(word for word in words if makes_another_study(word))])
-    return whole if len(whole) <= LONGEST else f"{whole[: LONGEST - 9]} {digest(whole)}"
+    return whole if len(whole) <= LONGEST_NAME else f"{whole[: LONGEST_NAME - 9]} {digest(whole)}"
 
 
 def digest(text: str) -> str:
