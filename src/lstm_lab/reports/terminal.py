@@ -39,7 +39,7 @@ def report(choice: Choice, page: Path | None, command: str, console: Console) ->
     """
     if page:
         check_page(page)
-    store.check_store()
+    store.check_store(reading=True)
     database = store.database_file()
     if database and not database.exists():  # opening it would make one
         raise ConfigError(f"there is no run yet ({database} is not there); `{typed('train')}` makes one")
@@ -63,7 +63,7 @@ def report(choice: Choice, page: Path | None, command: str, console: Console) ->
         write_page(page, report_page.render(compared, command, time.strftime("%Y-%m-%d %H:%M")))
     except Exception as error:
         if store.is_fault(error):
-            raise store.StoreError(store.first_line(error)) from error
+            raise store.StoreError(store.in_a_line(error, store.tracking_uri())) from error
         raise
     say(console, f"the page: {page.absolute().as_uri()}")
 

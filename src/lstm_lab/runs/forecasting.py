@@ -29,12 +29,13 @@ LONGEST_NAME = 255  # bytes of a file's name that file systems take
 SHOWN = 300  # samples that the picture shows of the series
 
 
+@store.faults_told()
 def forecast(name: str, path: str | None, column: str | None, steps: str | None, out: str | None) -> list[Path]:
     """Writes the forecast and its picture and returns where. ConfigError or StoreError if it cannot be made.
 
     A picture that cannot be drawn is named on the standard error; the forecast is there without it.
     """
-    store.check_store()
+    store.check_store(reading=True)
     client = store.open_store()
     run = lookup.find_run(client, "run", name)
     config = lookup.config_of(client, run)
