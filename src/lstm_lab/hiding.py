@@ -57,7 +57,7 @@ def known_secrets(*addresses: str | None) -> set[str]:
     """The secrets of `addresses`, the command line and the environment: whole, decoded, and in the pieces of a URL."""
     texts = [*filter(None, addresses), *sys.argv, os.environ.get("MLFLOW_TRACKING_URI", "")]
     typed = [secret for text in texts for secret in [*passwords(text), *map(value_of, ASSIGNED.finditer(text))]]
-    typed += map(urllib.parse.unquote, typed)
+    typed += [urllib.parse.unquote(secret) for secret in typed]
     pieces = [piece for secret in typed for piece in re.split(r"[@/:?#&\s]", secret)]
     return {*typed, *pieces, *environments_secrets()} - {""}
 
