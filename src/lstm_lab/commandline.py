@@ -11,6 +11,7 @@ import signal
 import sys
 import tempfile
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,19 @@ def importing() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
+def keep_warnings_harmless() -> None:
+    """Lets no warning be an error, here or in the processes that begin here, whatever PYTHONWARNINGS says.
+
+    It would be one of a library's own, about itself.
+    """
+    kept = [option for option in sys.warnoptions if not option or not "error".startswith(option.partition(":")[0])]
+    if kept != sys.warnoptions:
+        sys.warnoptions[:] = kept
+        os.environ["PYTHONWARNINGS"] = ",".join(kept)
+        warnings.filters[:] = [rule for rule in warnings.filters if rule[0] != "error"]  # type: ignore[index]
+
+
+keep_warnings_harmless()
 with importing():
     from lstm_lab.config import CannotRunError, ConfigError
     from lstm_lab.hiding import hide, hide_known
@@ -110,6 +124,7 @@ def set_up() -> None:
         sys.stdout = lasting(sys.stdout)
     sys.excepthook = trace
     have_home()
+    have_directory()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
@@ -142,6 +157,23 @@ def have_home() -> None:
     except RuntimeError:
         os.environ["HOME"] = home = tempfile.mkdtemp(prefix="lstm-lab-home-")
         atexit.register(shutil.rmtree, home, ignore_errors=True)
+
+
+def have_directory() -> None:
+    """Gives a command whose directory was removed an empty one, and says so: relative names are taken from there."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        folder = tempfile.mkdtemp(prefix="lstm-lab-directory-")
+        os.chdir(folder)
+        complain(f"this directory was removed; names without a leading / are taken from {folder}")
+        atexit.register(remove_empty, folder)
+
+
+def remove_empty(folder: str) -> None:
+    """Removes a folder unless something is in it."""
+    with contextlib.suppress(OSError):
+        os.rmdir(folder)
 
 
 def trace(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:

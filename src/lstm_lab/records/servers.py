@@ -5,7 +5,7 @@ import warnings
 from typing import Any
 
 from lstm_lab.hiding import hide_known
-from lstm_lab.records.faults import StoreError, first_line
+from lstm_lab.records.faults import StoreError
 
 ASKED = "/api/2.0/mlflow/experiments/search?max_results=1"
 SECONDS = 10  # for an answer
@@ -26,16 +26,17 @@ BROKEN = {
         "its certificate is for another name: MLFLOW_TRACKING_URI must have the name that is in it"
     ),
     r"certificate has expired|not yet valid": "its certificate is out of date: its owner must renew it",
+    r"Could not find the TLS (cert|key)|\[SSL\] PEM lib|KEY_VALUES_MISMATCH|CERTIFICATE_REQUIRED|HANDSHAKE_FAILURE|"
+    r"bad certificate|SSLEOFError": (
+        "the client's certificate is missing, refused or unreadable: MLFLOW_TRACKING_CLIENT_CERT_PATH names its file "
+        "(PEM, with its key)"
+    ),
     r"CERTIFICATE_VERIFY_FAILED|certificate verify failed": f"its certificate is not known here: {CERTIFICATES}",
     r"invalid path|CA cert|TLS CA|X509|NO_CERTIFICATE_OR_CRL": (
         "the certificates cannot be read: MLFLOW_TRACKING_SERVER_CERT_PATH, or else REQUESTS_CA_BUNDLE, must name a "
         "file of them (PEM)"
     ),
-    r"could not find the TLS|CERTIFICATE_REQUIRED|HANDSHAKE_FAILURE|bad certificate|KEY_VALUES_MISMATCH": (
-        "the client's certificate is missing, refused or unreadable: MLFLOW_TRACKING_CLIENT_CERT_PATH names its file "
-        "(PEM, with its key)"
-    ),
-    r"WRONG_VERSION_NUMBER|record layer failure|UNEXPECTED_EOF": "it speaks http and not https there, or none of both",
+    r"WRONG_VERSION_NUMBER|record layer failure": "it speaks http and not https there, or none of both",
     r"ignore_tls_verification|server_cert_path": (
         "MLFLOW_TRACKING_INSECURE_TLS and MLFLOW_TRACKING_SERVER_CERT_PATH exclude each other: unset one of them"
     ),
@@ -78,12 +79,12 @@ def is_mlflows(answer: Any) -> bool:
 
 def broken(error: Exception) -> str:
     """Why no connection came about, in a line."""
-    said = first_line(error)
     for pattern, way in BROKEN.items():
         if re.search(pattern, str(error)):
             return way
-    reason = hide_known(said.partition(" failed with exception ")[2] or said)
-    return f"no tracking server answers there ({reason}); {START}"
+    said = str(error).partition(" failed with exception ")[2] or str(error)
+    reason = re.search(r"Caused by \w+\([\"']?(?:.*?: )?(.+?)[\"']?\)*$", said)
+    return f"no tracking server answers there ({hide_known(reason[1] if reason else said)}); {START}"
 
 
 def allow_insecure() -> None:
