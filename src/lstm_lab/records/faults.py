@@ -18,7 +18,8 @@ WAYS = {
     FULL: "make room there",
     r"database is locked|Lock wait timeout": "another program holds it: wait for that, or end it",
     r"readonly database|Read-only file system|Permission denied|unable to open database file": (
-        "let this user write there, or have MLFLOW_TRACKING_URI name a store where that is so"
+        "let this user write there, or name another place: MLFLOW_TRACKING_URI for runs, hydra.sweeper.storage.url for "
+        "studies"
     ),
 }
 LOGGERS = ("mlflow", "alembic", "sqlalchemy", "optuna")  # each prints stack traces of what it raises as well

@@ -78,6 +78,8 @@ def check_page(page: Path) -> None:
     if page.suffix != ".html":
         raise ConfigError(f"html={page}: must be the name of a file that ends in .html")
     if page.parent == REPORTS:  # made when there is a page
+        if not os.access(next(folder for folder in page.parents if folder.exists()), os.W_OK):
+            raise ConfigError(f"html=FILE.html is needed: {REPORTS} cannot be written by this user")
         return
     if not os.path.isdir(page.parent) or os.path.isdir(page) or not os.access(page.parent, os.W_OK):
         raise ConfigError(f"html={page}: must be a file in a folder that is there and can be written")

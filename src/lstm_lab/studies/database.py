@@ -59,8 +59,7 @@ def why_not_opened(error: Exception, url: str | None) -> str:
     why = hide_known(first_line(error), url)
     if isinstance(error, ImportError | sqlalchemy.exc.NoSuchModuleError):
         return f"{where}: its driver is not installed ({why}); for PostgreSQL: {INSTALL} 'psycopg[binary]'"
-    other = "" if url else ", or have hydra.sweeper.storage.url name another database"
-    return f"{where}: {why}{way_on(error)}{other}"
+    return f"{where}: {why}{way_on(error)}"
 
 
 def connect(url: str, options: dict[str, Any]) -> optuna.storages.RDBStorage:
