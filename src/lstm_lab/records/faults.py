@@ -56,9 +56,13 @@ def is_fault(error: BaseException) -> bool:
 
 def first_line(error: BaseException) -> str:
     """The first line of an error's message, without secrets: the rest is detail for --verbose."""
-    driver = getattr(error.__cause__ or error, "orig", None)  # what it said, without what SQLAlchemy adds
-    line = hide_known((str(driver or error).strip() or type(error).__name__).splitlines()[0])
+    line = hide_known((str(drivers_own(error) or error).strip() or type(error).__name__).splitlines()[0])
     return line if len(line) <= LONGEST else line[: LONGEST - 3] + "..."
+
+
+def drivers_own(error: BaseException) -> BaseException | None:
+    """What the driver of a database raised, without what SQLAlchemy and MLflow add to it."""
+    return getattr(error, "orig", None) or getattr(error.__cause__, "orig", None)
 
 
 def in_a_line(error: BaseException, where: str) -> str:
@@ -70,7 +74,7 @@ def in_a_line(error: BaseException, where: str) -> str:
         what = error.strerror
     if isinstance(error, OSError) and error.filename is not None:
         where = os.fsdecode(error.filename2 or error.filename)
-    elif re.search(FULL, what) and not hasattr(error.__cause__ or error, "orig"):
+    elif re.search(FULL, what) and not drivers_own(error):
         where = f"{ROOT / 'mlruns'} or {tempfile.gettempdir()}"
     return hide_known(what if what.startswith("/") else f"{where}: {what}") + way_on(error)
 
