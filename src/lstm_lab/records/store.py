@@ -9,6 +9,7 @@ import fcntl
 import functools
 import hashlib
 import os
+import secrets
 import shlex
 import sqlite3
 import tempfile
@@ -140,9 +141,8 @@ def open_store(verbose: bool = False) -> "MlflowClient":
     try:
         with store_lock() if is_local_store() else contextlib.nullcontext():
             if database := database_file():
-                database.parent.mkdir(parents=True, exist_ok=True)
+                create_database(database.absolute())
             if is_local_store():
-                create_database(ROOT / "mlflow.db")
                 adopt_moved_store(ROOT / "mlflow.db")
             mlflow.set_tracking_uri(tracking_uri())
             client = mlflow.MlflowClient()
@@ -191,13 +191,28 @@ def lock_file(name: str) -> IO[str]:
 
 
 def create_database(database: Path) -> None:
-    """Creates the database if it is missing: whole or, if the process is killed meanwhile, not at all."""
+    """Creates the database if it is missing: whole or, if the process is killed or the disk is full, not at all."""
     from mlflow import MlflowClient
 
-    if not database.exists():
-        unfinished = database.with_suffix(".db.new")
-        unfinished.unlink(missing_ok=True)
+    if database.exists():
+        return
+    database.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = database.with_name(f"{database.name}.{secrets.token_hex(4)}.new")
+    try:
         MlflowClient(sqlite_uri(unfinished))
+        put_in_place(unfinished, database)
+    finally:
+        for left in (unfinished, Path(f"{unfinished}-journal")):
+            left.unlink(missing_ok=True)
+
+
+def put_in_place(unfinished: Path, database: Path) -> None:
+    """Gives the file its name, unless another process has been first: that one may have runs in it already."""
+    try:
+        os.link(unfinished, database)
+    except FileExistsError:
+        pass
+    except OSError:  # a file system without links
         unfinished.rename(database)
 
 
