@@ -4,13 +4,12 @@
 # pip's released wheel, in the repo since a bare Debian has no pip, nor a venv module that could bring one
 PIP_WHEEL := bootstrap/pip-26.3-py3-none-any.whl
 PIP_WHEEL_SHA256 := f3b60b20ffaadd4415ed7957212a38ac63fa4c5fa375bd0f4a797777940fad13
-UV_RELEASE := uv==0.13.9
 
 setup := sh bootstrap/setup.sh $(PIP_WHEEL) $(PIP_WHEEL_SHA256)
 python := .venv/bin/python
 
-# They belong to another environment, whose packages must not mix with .venv's
-unexport PYTHONHOME PYTHONPATH
+# They belong to another environment, whose packages must not mix with .venv's; and no library's warning is an error
+unexport PYTHONHOME PYTHONPATH PYTHONWARNINGS
 
 .PHONY: help train sweep resume reproduce report findings bench test lint ui tensorboard lock clean
 
@@ -92,7 +91,7 @@ tensorboard: ## Browse graphs and costs in TensorBoard: make tensorboard PORT=60
 	@TF_CPP_MIN_LOG_LEVEL=3 $(python) -m tensorboard.main --logdir mlruns/tensorboard --host 127.0.0.1 --port $(PORT)
 
 lock: ## Make the locks anew from pyproject.toml, pins kept: make lock ARGS=--upgrade
-	@$(setup) locks $(UV_RELEASE) $(ARGS)
+	@$(setup) locks bootstrap/requirements.lock $(ARGS)
 
 clean: ## Remove .venv, the benchmarks' .venv and all caches, never mlruns/ or mlflow.db
 	@rm -rf .venv benchmarks/.venv benchmarks/quick .mypy_cache .pytest_cache .ruff_cache

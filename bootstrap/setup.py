@@ -2,11 +2,12 @@
 
 setup.sh PIP SHA256 venv FOLDER LOCK [LOCK]  FOLDER (.venv) holds LOCK's packages, and the second LOCK's if they can be
                                              had here; does nothing if it holds them already
-setup.sh PIP SHA256 locks UV [OPTION...]     the locks from pyproject.toml, by UV (uv==1.2.3) with its OPTIONs
+setup.sh PIP SHA256 locks UV [OPTION...]     the locks from pyproject.toml, by the uv that the lock UV pins, its OPTIONs
 
 PIP is pip's own wheel, which runs from where it lies: Debian's bare python3 makes a venv, but none with pip in it.
 """
 
+import ast
 import contextlib
 import fcntl
 import hashlib
@@ -29,12 +30,14 @@ LOCKS = {
     "requirements.lock": ["pyproject.toml"],
     "requirements-test.lock": ["pyproject.toml", "--group", "test", "--constraints", "requirements.lock"],
     "benchmarks/requirements.lock": ["--group", "bench", "--constraints", "requirements.lock"],
+    "bootstrap/requirements.lock": ["--group", "lock"],
 }
 GIGABYTES = 4  # 3 for an environment and, while it is made, 1 for what was downloaded
 
-# pip's settings about where packages come from; others could put them elsewhere, or refuse some of them
+# pip's settings about where packages come from, in the environment and in its files; others, such as `target`, could
+# put them elsewhere, or refuse some of them
 PIP_SETTINGS = (
-    *("PIP_CACHE_DIR", "PIP_CERT", "PIP_CLIENT_CERT", "PIP_CONFIG_FILE", "PIP_DEFAULT_TIMEOUT", "PIP_EXTRA_INDEX_URL"),
+    *("PIP_CACHE_DIR", "PIP_CERT", "PIP_CLIENT_CERT", "PIP_DEFAULT_TIMEOUT", "PIP_EXTRA_INDEX_URL"),
     *("PIP_FIND_LINKS", "PIP_INDEX_URL", "PIP_KEYRING_PROVIDER", "PIP_NO_CACHE_DIR", "PIP_NO_INDEX", "PIP_PROXY"),
     *("PIP_RESUME_RETRIES", "PIP_RETRIES", "PIP_TIMEOUT", "PIP_TRUSTED_HOST"),
 )
@@ -85,6 +88,7 @@ def install_lock(pip: str, venv: Path, folder: str, lock: str, handle: int) -> N
     fault = run_pip(venv, pip, venv / "pip.log", *install, handle=handle)
     if fault and fresh:
         shutil.rmtree(venv / "lib", ignore_errors=True)  # half of it is of no use, and the disk may be full
+    fault = fault or lacking(venv, lock)
     if fault:
         fail(f"{lock} could not be installed: {fault}; pip's log is {venv / 'pip.log'}")
     write_stamp(venv, {name: digest(name) for name in LOCKS if pins(name) <= pins(lock)})
@@ -104,24 +108,17 @@ def make_locks(pip: str, uv: str, *options: str) -> None:
     """Compiles the locks by a uv that is gone afterwards; pins stay as they are unless the options say otherwise."""
     with tempfile.TemporaryDirectory() as folder:
         make_venv(Path(folder))
-        fault = run_pip(Path(folder), pip, Path(folder, "pip.log"), uv)
-        if fault:
+        fault = run_pip(Path(folder), pip, Path(folder, "pip.log"), "--require-hashes", "-r", uv)
+        if fault := fault or lacking(Path(folder), uv):
             fail(f"{uv} could not be installed: {fault}")
         command = [f"{folder}/bin/uv", "pip", "compile", "--quiet", "--universal", "--python-version", "3.11"]
         command += ["--generate-hashes", "--no-emit-index-url", "--no-header", "--output-file"]
-        environ = {**os.environ, "VIRTUAL_ENV": folder, **uv_index(pip)}
+        index = os.environ.get("UV_DEFAULT_INDEX") or pip_settings(pip).get("PIP_INDEX_URL")
+        environ = {**os.environ, "VIRTUAL_ENV": folder, **({"UV_DEFAULT_INDEX": index} if index else {})}
         for lock, sources in LOCKS.items():
             say(f"compiling {lock}")
             if subprocess.run([*command, lock, *sources, *options], env=environ).returncode:
                 sys.exit(1)  # uv has said why
-
-
-def uv_index(pip: str) -> dict[str, str]:
-    """The index that pip is told to use, for uv, which does not read pip's settings."""
-    ask = [sys.executable, f"{pip}/pip", "config", "get", "global.index-url"]
-    told = subprocess.run(ask, capture_output=True, text=True).stdout.strip()
-    index = os.environ.get("UV_DEFAULT_INDEX") or os.environ.get("PIP_INDEX_URL") or told
-    return {"UV_DEFAULT_INDEX": index} if index else {}
 
 
 def holds(venv: Path, lock: str) -> bool:
@@ -169,6 +166,21 @@ def pins(lock: str) -> set[str]:
     return set(re.findall(r"^\S+==[^\\\n]+", Path(lock).read_text(), re.MULTILINE))
 
 
+def lacking(venv: Path, lock: str) -> str | None:
+    """What the environment lacks of what the lock pins for any machine, wherever pip says that it has put it."""
+    everywhere = [pin.strip().split("==") for pin in sorted(pins(lock)) if ";" not in pin]
+    code = "import importlib.metadata as m; print(*(d.metadata['Name'] for d in m.distributions()))"
+    there = subprocess.run([venv / "bin/python", "-I", "-c", code], capture_output=True, text=True).stdout
+    has = {canonical(name) for name in there.split()}
+    names = [name for name, _ in everywhere if canonical(name) not in has]
+    return f"pip has put {', '.join(names[:3])} elsewhere, or nowhere" if names else None
+
+
+def canonical(name: str) -> str:
+    """A package's name as names are compared."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
 def make_venv(folder: Path) -> None:
     """An empty environment in the folder, cleared first; of the Python underneath if this one is a venv's itself."""
     command = [sys._base_executable, "-m", "venv", "--without-pip", "--clear", folder]  # type: ignore[attr-defined]
@@ -180,8 +192,14 @@ def make_venv(folder: Path) -> None:
 
 def run_pip(venv: Path, pip: str, log: Path, *arguments: str, handle: int | None = None) -> str | None:
     """Has pip install into an environment; why it failed, in a line, or None. The child keeps the handle open."""
-    ours = {key: value for key, value in os.environ.items() if not key.startswith("PIP_") or key in PIP_SETTINGS}
-    ours |= {"PIP_USER": "0", "PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_PROGRESS_BAR": "off"}
+    ours = {key: value for key, value in os.environ.items() if not key.startswith("PIP_")} | pip_settings(pip)
+    ours |= {
+        "PIP_CONFIG_FILE": os.devnull,
+        "PIP_USER": "0",
+        "PIP_NO_INPUT": "1",
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "PIP_PROGRESS_BAR": "off",
+    }
     downloads = venv / "downloads"  # rather than in /tmp, which can be memory, and small
     downloads.mkdir(exist_ok=True)
     ours["TMPDIR"] = str(downloads)
@@ -191,6 +209,19 @@ def run_pip(venv: Path, pip: str, log: Path, *arguments: str, handle: int | None
         done = subprocess.run(command, env=ours, stdout=output, stderr=subprocess.STDOUT, pass_fds=handles)
     shutil.rmtree(downloads, ignore_errors=True)
     return cause(log.read_text(errors="replace")) if done.returncode else None
+
+
+def pip_settings(pip: str) -> dict[str, str]:
+    """Those of PIP_SETTINGS that pip is told in its files or in the environment, as environment variables."""
+    asked = [sys.executable, f"{pip}/pip", "config", "list"]
+    done = subprocess.run(asked, capture_output=True, text=True)
+    if done.returncode:
+        fail(f"pip's settings cannot be read: {(done.stderr.strip().splitlines() or ['pip config list failed'])[-1]}")
+    found: dict[str, str] = {}
+    for section in ("global", "install"):  # the second one counts more
+        for key, value in re.findall(rf"^{section}\.([\w-]+)=(.*)$", done.stdout, re.MULTILINE):
+            found["PIP_" + key.upper().replace("-", "_")] = " ".join(str(ast.literal_eval(value)).split())
+    return {key: value for key, value in {**found, **os.environ}.items() if key in PIP_SETTINGS}
 
 
 def cause(log: str) -> str:

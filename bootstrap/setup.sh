@@ -3,7 +3,7 @@
 # In shell, since there may be no Python at all, or one too old to read setup.py.
 
 cd "$(dirname "$0")/.." || exit 1
-unset PYTHONHOME PYTHONPATH  # they belong to another environment, and keep a Python of another version from starting
+unset PYTHONHOME PYTHONPATH PYTHONWARNINGS  # of another environment; and they keep Python or pip from starting
 
 found=
 try() {

@@ -2,8 +2,8 @@
 
 PLACE is `step=100`, when every observer has seen that step, which must be the last of a chunk; or `DOTTED.NAME=3`, the
 moment before that function's third call. HOW is the name of a signal, which the process sends itself there; `hold`:
-it says so and goes on when its standard input ends; or `fault`: the store has one. Costs are sent and checkpoints saved after every chunk, whatever
-the clock says.
+it says so and goes on when its standard input ends; or `fault`: the store has one. Costs are sent and checkpoints saved
+after every chunk, whatever the clock says.
 """
 
 import functools

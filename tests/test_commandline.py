@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -233,3 +234,28 @@ def test_a_message_that_quotes_much_keeps_its_ends_in_sight(capsys):
     first, *lines = capsys.readouterr().err.splitlines()
     assert re.fullmatch(r"key=a{446} \[\.\.\.\] a{435}: must be short", first)
     assert lines == [*(f"line {i}" for i in range(39)), "... and 61 more"]
+
+
+@pytest.mark.parametrize("asked", ["error", "default,error::DeprecationWarning", "e::UserWarning"])
+def test_no_warning_is_an_error(asked):
+    code = (
+        "from lstm_lab import commandline; import os, subprocess, sys, warnings\n"
+        "for kind in (UserWarning, DeprecationWarning): warnings.warn('x', kind)\n"
+        "again = 'import warnings; warnings.warn(1)'\n"
+        "print(subprocess.call([sys.executable, '-c', again]), os.environ['PYTHONWARNINGS'])"
+    )
+    done = python("-c", code, PYTHONPATH=f"{ROOT}/src", PYTHONWARNINGS=asked)
+    assert done.stdout.split() == ["0", *[kept for kept in asked.split(",") if kept == "default"]], done.stderr
+
+
+@pytest.mark.parametrize("name", [*DOORS, "train"])
+def test_a_door_opens_in_a_directory_that_was_removed(name):
+    code = f"mkdir gone && cd gone && rmdir ../gone && exec {sys.executable} {ROOT}/src/{name}.py --help"
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {**os.environ, "TMPDIR": folder}
+        done = subprocess.run(["sh", "-c", code], cwd=folder, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert re.fullmatch(
+            rf"this directory was removed; names .* are taken from {folder}/lstm-lab-\S+\n", done.stderr
+        )
+        assert os.listdir(folder) == []

@@ -49,6 +49,10 @@ class StudySweeper(Sweeper):
         unsaid = ("hydra.mode=", "hydra.sweeper.storage")  # Hydra's own; and an address may hold a password
         typed = [word for word in [*arguments, *hydra_words] if not word.startswith(unsaid)]
         self.about = "\n".join([declared.name, *typed, ""])
+        try:
+            self.tell_folder()
+        except OSError as error:
+            raise config.ConfigError(f"hydra.sweep.dir={self.config.hydra.sweep.dir}: {error.strerror}") from None
         fixed = [word for word in arguments if not overrides.is_sweep(word)]
 
         def command(params: dict[str, Any]) -> str:
@@ -78,11 +82,15 @@ class StudySweeper(Sweeper):
         OmegaConf.set_struct(chosen, True)
         return chosen
 
+    def tell_folder(self) -> None:
+        """Leaves in the folder of the trials which study it is of: its own name may be a short one."""
+        about = Path(self.config.hydra.sweep.dir) / "study.txt"
+        about.parent.mkdir(parents=True, exist_ok=True)
+        about.write_text(self.about)
+
     def launch(self, overrides: list[str], number: int) -> Any:
         """Runs one trial as the job of its number; raises what the job raised."""
         assert self.launcher is not None
-        about = Path(self.config.hydra.sweep.dir) / "study.txt"  # the folder's own name may be a short one
-        about.parent.mkdir(parents=True, exist_ok=True)
-        about.write_text(self.about)
+        self.tell_folder()
         [job] = self.launcher.launch([[*overrides, *self.of_study]], initial_job_idx=number)
         return job.return_value

@@ -12,6 +12,7 @@ import signal
 import sys
 import tempfile
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,19 @@ def importing() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
+def keep_warnings_harmless() -> None:
+    """Lets no warning be an error, here or in the processes that begin here, whatever PYTHONWARNINGS says.
+
+    It would be one of a library's own, about itself.
+    """
+    kept = [option for option in sys.warnoptions if not option or not "error".startswith(option.partition(":")[0])]
+    if kept != sys.warnoptions:
+        sys.warnoptions[:] = kept
+        os.environ["PYTHONWARNINGS"] = ",".join(kept)
+        warnings.filters[:] = [rule for rule in warnings.filters if rule[0] != "error"]  # type: ignore[index]
+
+
+keep_warnings_harmless()
 with importing():
     from lstm_lab.config import CannotRunError, ConfigError
     from lstm_lab.hiding import hide, hide_known
@@ -116,6 +130,7 @@ def set_up() -> None:
         have_streams()
     sys.excepthook = trace
     have_home()
+    have_directory()
 
 
 class Lasting(io.FileIO):
@@ -171,6 +186,23 @@ def have_home() -> None:
         atexit.register(shutil.rmtree, home, ignore_errors=True)
 
 
+def have_directory() -> None:
+    """Gives a command whose directory was removed an empty one, and says so: relative names are taken from there."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        folder = tempfile.mkdtemp(prefix="lstm-lab-directory-")
+        os.chdir(folder)
+        complain(f"this directory was removed; names without a leading / are taken from {folder}")
+        atexit.register(remove_empty, folder)
+
+
+def remove_empty(folder: str) -> None:
+    """Removes a folder unless something is in it."""
+    with contextlib.suppress(OSError):
+        os.rmdir(folder)
+
+
 def trace(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
     """Prints a stack trace as Python does, without the secrets that its messages may quote."""
     print(hide_known("".join(traceback.format_exception(kind, error, where))), end="", file=sys.stderr)
@@ -193,7 +225,7 @@ def complain(message: str) -> None:
 
 
 def cut(line: str) -> str:
-    """The line with its middle left out if it is long, as one is that quotes a long text: its ends say what is wrong."""
+    """The line without its middle if it is long, as one is that quotes a long text: its ends say what is wrong."""
     return line if len(line) <= LINE else f"{line[: LINE // 2]} [...] {line[-LINE // 2 :]}"
 
 

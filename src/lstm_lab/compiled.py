@@ -1,16 +1,19 @@
 """What XLA has compiled, kept below mlruns/ from one process to the next: a fast run then starts a second sooner."""
 
 import atexit
+import contextlib
 import hashlib
 import importlib.metadata
 import json
 import os
+import shutil
 from pathlib import Path
 
 from lstm_lab.machine import COMPILED_FLAG, numeric_environment, processor
 from lstm_lab.paths import ROOT
 
 MOST = 100  # programs kept, of half a megabyte each
+ROOM = 50_000_000  # bytes that a disk must have left for them
 
 
 def keep_compiled() -> None:
@@ -24,7 +27,10 @@ def keep_compiled() -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         forget_unsound(folder)
+        has_room = os.access(folder, os.W_OK) and shutil.disk_usage(folder).free > ROOM
     except OSError:  # nothing can be kept here
+        return
+    if not has_room:  # a run would fail on it
         return
     flags = numeric_environment()["TF_XLA_FLAGS"]
     os.environ["TF_XLA_FLAGS"] = f'{flags} {COMPILED_FLAG}="{folder}"'
@@ -45,8 +51,9 @@ def seal(folder: Path) -> None:
     """Writes the checksum of every program that has none yet."""
     for program in folder.glob("*.pb"):
         checksum = program.with_suffix(".sha256")
-        if not checksum.exists():
-            checksum.write_text(digest(program))
+        with contextlib.suppress(OSError):  # without it the program is forgotten
+            if not checksum.exists():
+                checksum.write_text(digest(program))
 
 
 def digest(program: Path) -> str:

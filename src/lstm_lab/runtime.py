@@ -2,6 +2,8 @@
 
 import contextlib
 import gc
+import importlib.util
+import logging
 import os
 import sys
 import tempfile
@@ -36,6 +38,7 @@ def start_tensorflow(level: str, threads: int, verbose: bool = False) -> None:
     if not verbose:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with contextlib.nullcontext() if verbose else hidden_stderr(), loading(), not_imported("sklearn"):
+        import_matplotlib()
         import keras
         import tensorflow as tf
 
@@ -45,6 +48,29 @@ def start_tensorflow(level: str, threads: int, verbose: bool = False) -> None:
     # one in all. No bit depends on their number.
     tf.config.threading.set_inter_op_parallelism_threads(max(threads, 8))
     tf.config.experimental.enable_op_determinism()
+
+
+def import_matplotlib() -> None:
+    """Imports matplotlib with its own settings: figures are the same whatever a matplotlibrc or MPLBACKEND says.
+
+    It would refuse to be imported, Keras with it, for some of what may stand there. It looks into the current
+    directory first, so its own file is found there.
+    """
+    if "matplotlib" in sys.modules:
+        return
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns of a home that cannot be written
+    spec = importlib.util.find_spec("matplotlib")
+    assert spec
+    assert spec.submodule_search_locations
+    backend, here = os.environ.pop("MPLBACKEND", None), os.open(".", os.O_RDONLY)
+    os.chdir(os.path.join(spec.submodule_search_locations[0], "mpl-data"))
+    try:
+        import matplotlib  # noqa: F401
+    finally:
+        os.fchdir(here)
+        os.close(here)
+        if backend is not None:
+            os.environ["MPLBACKEND"] = backend
 
 
 @contextlib.contextmanager

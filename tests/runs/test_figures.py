@@ -1,8 +1,13 @@
+import os
+import subprocess
+import sys
+
 import matplotlib.colors
 import numpy as np
 import pytest
 from PIL import Image
 
+from helpers import ROOT
 from lstm_lab.runs import figures
 from lstm_lab.runs.observers import Frames
 from lstm_lab.science.evaluation import Evaluation
@@ -102,3 +107,28 @@ def test_a_live_window_without_a_display_says_what_is_missing(monkeypatch):
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
     assert "neither DISPLAY nor WAYLAND_DISPLAY is set" in figures.missing_for_live()
+
+
+@pytest.mark.parametrize("settings", ["text.usetex: True\nfont.size: 30\nbackend: none\nbad line\n", "\udcff"])
+@pytest.mark.parametrize("place", ["MATPLOTLIBRC", "cwd"])
+def test_figures_are_the_same_whatever_a_matplotlibrc_says(settings, place, tmp_path):
+    (tmp_path / "matplotlibrc").write_text(settings, errors="surrogateescape")
+    code = (
+        "from lstm_lab.runs.figures import cost_figure as f; import numpy\nf(numpy.ones(9), '').savefig('figure.png')"
+    )
+    drawn = []
+    for folder, environment in ((tmp_path / "plain", {}), (tmp_path, {"MPLBACKEND": "nonsense"})):
+        folder.mkdir(exist_ok=True)
+        if place == "MATPLOTLIBRC" and environment:
+            environment |= {"MATPLOTLIBRC": str(tmp_path / "matplotlibrc")}
+            folder = tmp_path / "plain"
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": f"{ROOT}/src", **environment},
+            capture_output=True,
+            text=True,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        drawn.append((folder / "figure.png").read_bytes())
+    assert drawn[0] == drawn[1]

@@ -1,1 +1,5 @@
 """What the studies say: a module and a template a finding, their figures and their statistics."""
+
+from lstm_lab.runtime import import_matplotlib
+
+import_matplotlib()  # before the modules that draw take parts of it

@@ -7,22 +7,22 @@ typed there shows the runs. MLFLOW_TRACKING_URI sends everything elsewhere.
 import contextlib
 import fcntl
 import functools
-import http.client
-import logging
+import hashlib
 import os
+import secrets
 import shlex
 import sqlite3
-import urllib.error
+import tempfile
 import urllib.parse
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from lstm_lab.commandline import python
 from lstm_lab.config import CannotRunError
-from lstm_lab.hiding import hide_known
 from lstm_lab.paths import ROOT
+from lstm_lab.records.faults import StoreError, first_line, hush_loggers, in_a_line, is_fault, way_on
+from lstm_lab.records.servers import check_server
 from lstm_lab.runtime import loading
 
 if TYPE_CHECKING:  # mlflow takes a second or two to import, and a refused config must not wait for it
@@ -37,10 +37,6 @@ def sqlite_uri(database: Path) -> str:
 
 
 LOCAL_URI = sqlite_uri(ROOT / "mlflow.db")
-
-
-class StoreError(CannotRunError):
-    """Runs cannot be tracked; the message says where, why and what to do."""
 
 
 def tracking_uri() -> str:
@@ -66,8 +62,8 @@ def is_local_store() -> bool:
     return tracking_uri() == LOCAL_URI  # not 'is the variable unset': MLflow sets it for its child processes
 
 
-def check_store() -> None:
-    """Raises StoreError if the store cannot be written or reached; imports nothing, writes nothing."""
+def check_store(reading: bool = False) -> None:
+    """Raises StoreError if the store cannot be reached or, unless only for `reading`, written; writes nothing."""
     uri, named = tracking_uri(), f"MLFLOW_TRACKING_URI={tracking_uri()}"
     scheme = uri.partition(":")[0].lower()
     if scheme not in ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks") and "+" not in scheme:
@@ -77,21 +73,25 @@ def check_store() -> None:
             f"{named}: a database in memory is gone with the run; name a file, as in sqlite:////tmp/runs.db"
         )
     if scheme in ("http", "https"):
-        try:
-            urllib.request.urlopen(without_user(uri), timeout=10).close()
-        except urllib.error.HTTPError:
-            pass  # it answered
-        except (OSError, ValueError, http.client.HTTPException) as error:
+        import_mlflow()
+        check_server(uri)
+    database = database_file()
+    if database and (database.is_dir() or any(path.is_file() for path in (database.parent, artifact_folder()))):
+        raise StoreError(f"{database} must be a file, {database.parent} and {artifact_folder()} folders; move it away")
+    for path in () if reading else written_paths():
+        if not os.access(path, os.W_OK):
             raise StoreError(
-                f"{named}: no tracking server answers there ({hide_known(str(getattr(error, 'reason', error)))}); "
-                "start one with `mlflow server --host 127.0.0.1`, or unset the variable to use mlflow.db"
-            ) from None
-    if (ROOT / "mlflow.db").is_dir() or any(path.is_file() for path in (ROOT / "mlruns", artifact_folder())):
-        raise StoreError(f"{ROOT}: mlflow.db must be a file, mlruns and mlruns/artifacts folders; move it away")
-    folders = (ROOT, ROOT / "mlruns", ROOT / "mlruns/artifacts", ROOT / "mlruns/tensorboard", ROOT / "mlflow.db")
-    for path in folders if is_local_store() else ():
-        if path.exists() and not os.access(path, os.W_OK):
-            raise StoreError(f"{path} cannot be written by this user: runs are kept there; mend its permissions")
+                f"{path} cannot be written by this user: runs are kept there; mend its permissions, or have "
+                "MLFLOW_TRACKING_URI name another store"
+            )
+
+
+def written_paths() -> Iterator[Path]:
+    """What a run writes to in the store, as far as files hold it; for what is not there yet, where it is made."""
+    database = database_file()
+    local = [ROOT / "mlruns", ROOT / "mlruns/tensorboard"] if is_local_store() else []
+    for path in [database, database.parent, artifact_folder(), *local] if database else []:
+        yield next(found for found in (path.absolute(), *path.absolute().parents) if found.exists())
 
 
 def artifact_folder() -> Path:
@@ -114,56 +114,105 @@ def mlflow_command(*words: str) -> str:
     return " ".join([*where, shlex.join([python(), "-m", "mlflow", *words])])
 
 
-@functools.cache
-def open_store(verbose: bool = False) -> "MlflowClient":
-    """A client of the store, opened once per process; makes the repo's own database if it is missing."""
+def import_mlflow(verbose: bool = False) -> None:
+    """Imports MLflow, as quiet as it is wanted here, and with patience of a bounded kind."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "4")  # half a minute without an answer
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     if not verbose:
-        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
-        logging.getLogger("alembic").setLevel(logging.ERROR)
+        hush_loggers()
     with loading():
-        import mlflow
+        import mlflow.store.db.utils
 
         if is_local_store():
             import mlflow.store.tracking.sqlalchemy_store  # MLflow would load it with the first query
+    mlflow.store.db.utils.MAX_RETRY_COUNT = 5  # half a minute for a database that does not answer, and not an hour
+    # It would make the folders of an address as that is written, with its escapes
+    mlflow.store.db.utils._make_parent_dirs_if_sqlite = lambda db_uri: None
+
+
+@functools.cache
+def open_store(verbose: bool = False) -> "MlflowClient":
+    """A client of the store, opened once per process; makes an SQLite database if it is missing."""
+    import_mlflow(verbose)
+    import mlflow
 
     try:
         with store_lock() if is_local_store() else contextlib.nullcontext():
+            if database := database_file():
+                create_database(database.absolute())
             if is_local_store():
-                create_database(ROOT / "mlflow.db")
                 adopt_moved_store(ROOT / "mlflow.db")
             mlflow.set_tracking_uri(tracking_uri())
             client = mlflow.MlflowClient()
             client.search_experiments(max_results=1)
     except Exception as error:  # whatever MLflow, its database driver or the file system raises
-        mend = "; a damaged file: move it away" if is_local_store() else "; mend MLFLOW_TRACKING_URI or unset it"
-        raise StoreError(f"{tracking_uri()} cannot be opened: {first_line(error)}{mend}") from error
+        mend = "a damaged file: move it away" if is_local_store() else "mend MLFLOW_TRACKING_URI or unset it"
+        raise StoreError(f"{tracking_uri()} cannot be opened: {first_line(error)}{way_on(error, mend)}") from error
     return client
 
 
 @contextlib.contextmanager
-def store_lock() -> Iterator[None]:
-    """One process of this checkout at a time: two that create the database at once would break it."""
-    if not os.access(ROOT, os.W_OK):  # then the store is a server's
+def faults_told() -> Iterator[None]:
+    """Makes a StoreError of whatever the store, a disk or the network has to complain about."""
+    try:
         yield
-        return
-    (ROOT / "mlruns").mkdir(exist_ok=True)
-    with open(ROOT / "mlruns/.lock", "w") as lock:
+    except CannotRunError:
+        raise
+    except Exception as error:
+        if not is_fault(error):
+            raise
+        raise StoreError(in_a_line(error, tracking_uri())) from error
+
+
+def store_lock() -> contextlib.AbstractContextManager[None]:
+    """One process of this checkout at a time: two that create the database at once would break it."""
+    return locked(".lock")
+
+
+@contextlib.contextmanager
+def locked(name: str) -> Iterator[None]:
+    """One process of this checkout at a time may be here."""
+    with lock_file(name) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
+def lock_file(name: str) -> IO[str]:
+    """The file to be locked: below mlruns/ or, where nothing can be written, this user's own for this checkout."""
+    try:
+        (ROOT / "mlruns").mkdir(exist_ok=True)
+        return open(ROOT / "mlruns" / name, "w")
+    except OSError:
+        checkout = hashlib.sha256(str(ROOT).encode()).hexdigest()[:16]
+        path = Path(tempfile.gettempdir(), f"lstm-lab-{os.getuid()}-{checkout}{name}")
+        return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "r+")
+
+
 def create_database(database: Path) -> None:
-    """Creates the database if it is missing: whole or, if the process is killed meanwhile, not at all."""
+    """Creates the database if it is missing: whole or, if the process is killed or the disk is full, not at all."""
     from mlflow import MlflowClient
 
-    if not database.exists():
-        unfinished = database.with_suffix(".db.new")
-        unfinished.unlink(missing_ok=True)
+    if database.exists():
+        return
+    database.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = database.with_name(f"{database.name}.{secrets.token_hex(4)}.new")
+    try:
         MlflowClient(sqlite_uri(unfinished))
+        put_in_place(unfinished, database)
+    finally:
+        for left in (unfinished, Path(f"{unfinished}-journal")):
+            left.unlink(missing_ok=True)
+
+
+def put_in_place(unfinished: Path, database: Path) -> None:
+    """Gives the file its name, unless another process has been first: that one may have runs in it already."""
+    try:
+        os.link(unfinished, database)
+    except FileExistsError:
+        pass
+    except OSError:  # a file system without links
         unfinished.rename(database)
 
 
@@ -173,6 +222,8 @@ def adopt_moved_store(database: Path) -> None:
     MLflow keeps artifact locations as absolute addresses. Left alone, old artifacts would be out of reach after a
     move, and new ones would be written to the old place.
     """
+    if not os.access(database, os.W_OK) or not os.access(database.parent, os.W_OK):
+        return  # it can only be read
     here = (ROOT / ARTIFACTS.strip("/")).as_uri()
     with contextlib.closing(sqlite3.connect(database, timeout=60)) as connection, connection:
         for table, column in (
@@ -213,15 +264,3 @@ def find_or_create_experiment(client: "MlflowClient", name: str) -> str:
             "artifacts; choose another name"
         )
     return experiment.experiment_id
-
-
-def is_fault(error: BaseException) -> bool:
-    """Whether the store, a disk or the network has failed, rather than the run itself."""
-    from mlflow.exceptions import MlflowException
-
-    return isinstance(error, StoreError | MlflowException | OSError)
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's message, without secrets: the rest is detail for --verbose."""
-    return hide_known((str(error).strip() or type(error).__name__).splitlines()[0])

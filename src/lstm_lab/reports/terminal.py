@@ -39,7 +39,7 @@ def report(choice: Choice, page: Path | None, command: str, console: Console) ->
     """
     if page:
         check_page(page)
-    store.check_store()
+    store.check_store(reading=True)
     database = store.database_file()
     if database and not database.exists():  # opening it would make one
         raise ConfigError(f"there is no run yet ({database} is not there); `{typed('train')}` makes one")
@@ -63,7 +63,7 @@ def report(choice: Choice, page: Path | None, command: str, console: Console) ->
         write_page(page, report_page.render(compared, command, time.strftime("%Y-%m-%d %H:%M")))
     except Exception as error:
         if store.is_fault(error):
-            raise store.StoreError(store.first_line(error)) from error
+            raise store.StoreError(store.in_a_line(error, store.tracking_uri())) from error
         raise
     say(console, f"the page: {page.absolute().as_uri()}")
 
@@ -78,6 +78,8 @@ def check_page(page: Path) -> None:
     if page.suffix != ".html":
         raise ConfigError(f"html={page}: must be the name of a file that ends in .html")
     if page.parent == REPORTS:  # made when there is a page
+        if not os.access(next(folder for folder in page.parents if folder.exists()), os.W_OK):
+            raise ConfigError(f"html=FILE.html is needed: {REPORTS} cannot be written by this user")
         return
     if not os.path.isdir(page.parent) or os.path.isdir(page) or not os.access(page.parent, os.W_OK):
         raise ConfigError(f"html={page}: must be a file in a folder that is there and can be written")

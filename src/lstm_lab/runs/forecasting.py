@@ -29,12 +29,13 @@ LONGEST_NAME = 255  # bytes of a file's name that file systems take
 SHOWN = 300  # samples that the picture shows of the series
 
 
+@store.faults_told()
 def forecast(name: str, path: str | None, column: str | None, steps: str | None, out: str | None) -> list[Path]:
     """Writes the forecast and its picture and returns where. ConfigError or StoreError if it cannot be made.
 
     A picture that cannot be drawn is named on the standard error; the forecast is there without it.
     """
-    store.check_store()
+    store.check_store(reading=True)
     client = store.open_store()
     run = lookup.find_run(client, "run", name)
     config = lookup.config_of(client, run)
@@ -135,9 +136,10 @@ def find_target(run: "Run", file: Path, out: str | None) -> Path:
     if target.suffix != ".csv":
         raise ConfigError(f"out={out}: must end with .csv")
     if out is None:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(OSError):  # as is said below
+            target.parent.mkdir(parents=True, exist_ok=True)
     if not os.path.isdir(target.parent) or not os.access(target.parent, os.W_OK):
-        raise ConfigError(f"out={out}: {target.parent} is no folder that this user can write to")
+        raise ConfigError(f"out={out or 'FILE.csv'}: {target.parent} is no folder that this user can write to")
     if len(os.fsencode(target.name)) > LONGEST_NAME:
         raise ConfigError(f"out={out}: the name must have at most {LONGEST_NAME} bytes")
     if target.resolve() == file.resolve() or target.is_dir():

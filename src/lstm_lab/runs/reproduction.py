@@ -70,6 +70,7 @@ def fetch(client: "MlflowClient", name: str) -> Original:
     return Original(found, config, made_by, costs, weights)
 
 
+@store.faults_told()
 def reproduce(name: str, tolerance: float, console: Console) -> Verdict:
     """Trains the run of that name again as a new run, compares, and leaves the verdict on both."""
     store.check_store()
@@ -165,6 +166,7 @@ def compare(
     return Verdict(False, False, f"differs {found}{cause}")
 
 
+@store.faults_told()
 def reproduce_in_checkout(name: str, words: Sequence[str]) -> int:
     """Reproduces in a temporary worktree with the run's own code; `words` are the command's others. Its exit code."""
     store.check_store()

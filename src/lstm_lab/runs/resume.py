@@ -59,6 +59,7 @@ def command(run_id: str) -> str:
     return typed("train", f"resume={run_id}")
 
 
+@store.faults_told()
 def prepare(named: str, changes: Mapping[str, Any], take_over: bool, verbose: bool = False) -> tuple[str, Config]:
     """The id of a run and the config to go on with: its own with `changes`; ConfigError or StoreError if it cannot be.
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # these import TensorFlow or MLflow, and a refused config mus
     from lstm_lab.science.curves import Source
 
 
+@store.faults_told()
 def run(
     config: Config, console: Console, verbose: bool = False, part: Part | None = None, resumed: str | None = None
 ) -> Result:
@@ -76,8 +77,8 @@ def ended_however(tracked: tracking.TrackedRun) -> Iterator[None]:
     except BaseException as error:
         if store.is_fault(error):  # then it could not take the run's end either
             raise store.StoreError(
-                f"{store.first_line(error)}\nThis run is not whole in the store. Once that can take it, "
-                f"`{resume.command(tracked.run_id)}` goes on from the last checkpoint and delivers what is missing"
+                f"{store.in_a_line(error, store.tracking_uri())}. This run is not whole in the store: once that can "
+                f"take it, `{resume.command(tracked.run_id)}` goes on from the last checkpoint and delivers the rest"
             ) from error
         tracked.end("KILLED" if isinstance(error, KeyboardInterrupt | ConfigError) else "FAILED")
         raise

@@ -131,7 +131,8 @@ def memory_faults_told() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
+        exhausted = type(error).__name__ == "ResourceExhaustedError" and not store.is_fault(error)  # of a full disk
+        if isinstance(error, MemoryError) or exhausted:
             raise ConfigError(f"this run does not fit into memory ({store.first_line(error)})") from None
         raise
 

@@ -1,7 +1,6 @@
 """The studies' database: opened by any number of workers, locked by one at a time; what is said of its faults."""
 
 import contextlib
-import fcntl
 import time
 import warnings
 from collections.abc import Iterator
@@ -14,7 +13,8 @@ import sqlalchemy
 from lstm_lab.config import CannotRunError
 from lstm_lab.hiding import hide_in_word, hide_known
 from lstm_lab.paths import ROOT
-from lstm_lab.records.store import first_line, sqlite_uri
+from lstm_lab.records.faults import first_line, way_on
+from lstm_lab.records.store import locked, sqlite_uri
 
 INSTALL = ".venv/bin/python $(ls bootstrap/pip-*.whl)/pip install"  # .venv itself holds no pip
 DATABASE_FAULTS = (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError)
@@ -36,8 +36,7 @@ def experimental() -> Iterator[None]:
 
 def open_storage(url: str | None, heartbeat: int, grace: int) -> optuna.storages.RDBStorage:
     """Opens the study's database, creating its tables if need be; StudyError if it cannot be reached."""
-    (ROOT / "mlruns").mkdir(exist_ok=True)
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    optuna.logging.set_verbosity(optuna.logging.CRITICAL)  # what it raises is told in words
     options: dict[str, Any] = {
         "heartbeat_interval": heartbeat,
         "grace_period": grace,
@@ -50,11 +49,17 @@ def open_storage(url: str | None, heartbeat: int, grace: int) -> optuna.storages
                 if url.startswith("sqlite"):
                     options["engine_kwargs"]["connect_args"] = {"timeout": 60}
                 return connect(url, options)
-        except (ImportError, sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-            why = hide_known(first_line(error), url)
-            if isinstance(error, ImportError | sqlalchemy.exc.NoSuchModuleError):
-                why = f"its driver is not installed ({why}); for PostgreSQL: {INSTALL} 'psycopg[binary]'"
-            raise StudyError(f"{hide_in_word(f'hydra.sweeper.storage.url={url}')}: {why}") from None
+        except (ImportError, OSError, *DATABASE_FAULTS) as error:
+            raise StudyError(why_not_opened(error, url)) from None
+
+
+def why_not_opened(error: Exception, url: str | None) -> str:
+    """Why the study's database cannot be opened, and the way on."""
+    where = hide_in_word(f"hydra.sweeper.storage.url={url}") if url else str(ROOT / "mlruns/optuna.db")
+    why = hide_known(first_line(error), url)
+    if isinstance(error, ImportError | sqlalchemy.exc.NoSuchModuleError):
+        return f"{where}: its driver is not installed ({why}); for PostgreSQL: {INSTALL} 'psycopg[binary]'"
+    return f"{where}: {why}{way_on(error)}"
 
 
 def connect(url: str, options: dict[str, Any]) -> optuna.storages.RDBStorage:
@@ -95,8 +100,7 @@ def fault_in_words(error: Exception) -> str:
 @contextlib.contextmanager
 def file_lock() -> Iterator[None]:
     """One process of this checkout at a time."""
-    with open(ROOT / "mlruns/.study.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(".study.lock"):
         yield
 
 

@@ -16,6 +16,7 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from lstm_lab.records import lookup, processes, store, tracking
+from lstm_lab.runtime import import_matplotlib
 from lstm_lab.studies import study
 
 if TYPE_CHECKING:
@@ -221,6 +222,7 @@ def describe_distribution(distribution: Any) -> str:
 
 def draw_study(opened: optuna.Study, objective: str, total: int, folder: Path) -> None:
     """Draws what Optuna knows of the study; a figure that cannot be drawn, for want of trials perhaps, is left out."""
+    import_matplotlib()
     import matplotlib
     from optuna.visualization import matplotlib as drawn
 
