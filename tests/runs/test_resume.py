@@ -296,7 +296,9 @@ def test_a_config_from_the_store_is_data(stored):
     config = artifacts_of(store_folder(client), run.info.run_id) / "config.yaml"
     for bad in ("!!python/object/apply:os.system ['touch /tmp/pwned']", "model: {_target_: os.system}", "\xff: ["):
         config.write_text(bad)
-        with pytest.raises(store.StoreError, match="is none for this version of the code"):
+        with pytest.raises(
+            store.StoreError, match=r"^run \w{32}: its config\.yaml is no plain YAML|is none for this ver"
+        ):
             resume.prepare(run.info.run_id, {"training.steps": 300}, take_over=False)
 
 
@@ -312,18 +314,19 @@ def test_checkpoints_of_another_config_or_with_nothing_left_are_passed_over(stor
     monkeypatch.setattr(resume, "ROOT", tmp_path)
     config = lookup.config_of(client, run)
     own = artifacts_of(store_folder(client), run_id) / "checkpoint/checkpoint.npz"
-    assert resume.newest_checkpoint(client, run_id, config) == (None, [])  # all 200 steps are done
+    forms = checkpoint.forms_of(checkpoint.load(own))
+    assert resume.newest_checkpoint(client, run, config, forms) == (None, [])  # all 200 steps are done
     _, longer = resume.prepare(run_id, {"training.steps": 201}, take_over=False)
-    found, faults = resume.newest_checkpoint(client, run_id, longer)
+    found, faults = resume.newest_checkpoint(client, run, longer, forms)
     assert (found.step, faults) == (200, [])
     saved = checkpoint.load(own)
     checkpoint.save(resume.folder_of(run_id), checkpoint.Checkpoint(150, "other", saved.costs[:150], [], [], []))
-    found, faults = resume.newest_checkpoint(client, run_id, longer)
+    found, faults = resume.newest_checkpoint(client, run, longer, forms)
     assert found.step == 200
     assert len(faults) == 1
     assert faults[0].endswith("is of another config")
     own.write_bytes(own.read_bytes()[:-1])
-    assert resume.newest_checkpoint(client, run_id, longer)[0] is None
+    assert resume.newest_checkpoint(client, run, longer, forms)[0] is None
 
 
 def test_a_server_that_goes_away_loses_nothing(tmp_path_factory, tmp_path, free_server):

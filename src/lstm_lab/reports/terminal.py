@@ -132,10 +132,10 @@ def list_runs(chosen: Sequence[Facts], console: Console, metric: str = "mean_las
     table.add_column(name, no_wrap=True, justify="right")
     for facts in chosen:
         planned, cost = facts.params.get("training.steps", ABSENT), facts.metrics.get(metric)
-        more = (facts.params.get("training.level", ABSENT), facts.commit or ABSENT, planned)
+        more = (facts.params.get("training.level", ABSENT)[:10], facts.commit or ABSENT, planned[:13])
         table.add_row(
             id_text(facts),
-            f"{facts.started:%m-%d %H:%M}",
+            comparison.when(facts.started, "%m-%d %H:%M"),
             *([Text(facts.experiment[:16])] if wide else []),
             one_line(facts.name),
             status_text(facts),
@@ -143,6 +143,9 @@ def list_runs(chosen: Sequence[Facts], console: Console, metric: str = "mean_las
             comparison.number(cost),
         )
     console.print(table)
+    for facts in chosen:
+        if facts.status == comparison.UNREADABLE:
+            say(console, f"{facts.run_id[:8]}: {facts.reason}", "yellow")
 
 
 def compare_runs(compared: Sequence[Compared], console: Console) -> None:
