@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 DEEPEST = 20  # levels of a config or of facts; a run's have three, Keras's description of a model twelve
+MOST_KEYS = 100  # in a group of a config; a run's have fifteen
 LONGEST_NUMBER = 100  # characters of a number in YAML, or of another value that is no text
 LONGEST_TEXT = 200  # characters that are shown of a text
 
@@ -123,6 +124,8 @@ class PlainLoader(yaml.SafeLoader):
             raise UnsoundError(f"is nested more than {DEEPEST} levels deep")
         node = super().compose_node(parent, index)
         self.level -= 1
+        if isinstance(node, yaml.MappingNode) and len(node.value) > MOST_KEYS:
+            raise UnsoundError(f"has a group of {len(node.value):,} settings")
         if isinstance(node, yaml.ScalarNode) and not node.tag.endswith(":str") and len(node.value) > LONGEST_NUMBER:
             raise UnsoundError(f"has a number of {len(node.value):,} characters")
         return node

@@ -28,7 +28,7 @@ LAST_STEP = 10**9  # that a run can have
 DRAWN = tuple(map(float, (np.finfo(np.float32).smallest_subnormal, np.finfo(np.float32).max)))  # costs are float32
 COSTS = 10**8  # steps of which a curve is fetched; more would not fit into memory as curves beside each other
 PICTURE_BYTES = 2**23
-LONGEST_VALUE = 2000  # characters that are shown of a setting
+LONGEST_VALUE = 10_000  # characters of a setting: as many as a store keeps, since runs may differ in the last
 UNREADABLE = "UNREADABLE"  # the status of a run whose row in the store makes no sense
 ABSENT = "-"  # a value that a run does not have
 NO_CONFIG = ""  # a setting's value where a run has no config at all
@@ -89,10 +89,12 @@ class Curve:
 
     def mean(self) -> "Curve":
         """The mean at each point over the points of the MEAN_STEPS steps that end there."""
-        sums = np.concatenate([[0.0], np.cumsum(self.costs, dtype=np.float64)])
+        with np.errstate(all="ignore"):  # a metric may be as large as float64 holds
+            sums = np.concatenate([[0.0], np.cumsum(self.costs, dtype=np.float64)])
         ends = np.arange(1, len(self.steps) + 1)
         starts = np.searchsorted(self.steps, self.steps - MEAN_STEPS, side="right")
-        return Curve(self.steps, (sums[ends] - sums[starts]) / (ends - starts))
+        with np.errstate(all="ignore"):
+            return Curve(self.steps, (sums[ends] - sums[starts]) / (ends - starts))
 
 
 @dataclass(frozen=True)
@@ -184,7 +186,7 @@ def facts_in(run: "Run", experiment: str) -> Facts:
         params={printable(key): printable(value, LONGEST_VALUE) for key, value in params.items()},
         metrics={printable(key): infinite(value) for key, value in run.data.metrics.items()},
         commit=printable(commit + ("*" if commit and tags.get("git.dirty") == "true" else "")),
-        data=printable(metrics.data_set(params, tags.get("data.file.sha256"))) if params else "",
+        data=printable(metrics.data_set(params, tags.get("data.file.sha256")), LONGEST_VALUE) if params else "",
         part=printable(part_of(tags)),
         verdict=printable(tags.get("verdict", "")),
         bits=printable(tags.get("cost.sha256", "")),

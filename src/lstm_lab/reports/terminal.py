@@ -19,6 +19,7 @@ from lstm_lab.commandline import say, typed
 from lstm_lab.config import ConfigError
 from lstm_lab.paths import ROOT
 from lstm_lab.records import store
+from lstm_lab.records.reading import printable
 from lstm_lab.reports import comparison
 from lstm_lab.reports import page as report_page
 from lstm_lab.reports.comparison import ABSENT, Choice, Compared, Facts
@@ -110,7 +111,7 @@ def list_best(chosen: Sequence[Facts], console: Console) -> None:
     for data, runs in itertools.groupby(chosen, lambda facts: facts.data):
         ranked = list(runs)
         key = comparison.ranking(ranked)
-        say(console, f"{data.rpartition(' ')[0]}, by {key}:", "bold")
+        say(console, f"{printable(data.rpartition(' ')[0])}, by {key}:", "bold")
         list_runs(ranked, console, key)
 
 

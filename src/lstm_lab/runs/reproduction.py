@@ -54,19 +54,15 @@ def fetch(client: "MlflowClient", name: str) -> Original:
     found = lookup.find_run(client, "run", name)
     run_id = found.info.run_id
     config = lookup.config_of(client, found)
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            costs = np.load(client.download_artifacts(run_id, "cost.npy", folder), allow_pickle=False)
-            with np.load(client.download_artifacts(run_id, "final_weights.npz", folder), allow_pickle=False) as saved:
-                weights = [saved[name] for name in saved.files]
-        except Exception as error:  # whatever MLflow, the network or NumPy raises
-            raise StoreError(
-                f"run={run_id}: its cost.npy and final_weights.npz cannot be read ({store.first_line(error)}); a run "
-                f"has them when it is over, and `{resume.command(run_id)}` ends one that was cut short"
-            ) from None
+    costs, weights = lookup.costs_of(client, found, config.training.steps), lookup.weights_of(client, found, config)
+    if costs is None or weights is None:
+        raise StoreError(
+            f"run={run_id}: its cost.npy and final_weights.npz are not there; a run has them when it is over, and "
+            f"`{resume.command(run_id)}` ends one that was cut short"
+        )
     made_by = lookup.provenance_of(client, run_id)
     if made_by is None:
-        raise StoreError(f"run={run_id}: it has no artifacts in provenance/, so what made it is not known")
+        raise StoreError(f"run={run_id}: it has no sound artifacts in provenance/, so what made it is not known")
     return Original(found, config, made_by, costs, weights)
 
 
