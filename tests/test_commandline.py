@@ -109,6 +109,13 @@ def test_what_is_said_is_plain_text():
     assert console.file.getvalue() == "[bold] :cat: 温\u3000\ufffd[31m " + "x" * 30 + "\nnext\n"
 
 
+@pytest.mark.parametrize("char", "\x00\x07\x08\r\x1b\x7f\x9b\x9d\u061c\u200e\u200f\u202a\u202e\u2066\u2069")
+def test_nothing_that_is_said_steers_the_terminal_or_turns_a_line_around(char):
+    console = Console(file=io.StringIO(), width=20)
+    say(console, f"a{char}b")
+    assert console.file.getvalue() == "a\ufffdb\n"
+
+
 @pytest.mark.parametrize("activated", [False, True])
 @pytest.mark.parametrize("folder", ["/", ROOT, ROOT / "src/lstm_lab", Path(sys.prefix, "bin")])
 def test_a_printed_command_runs_where_it_is_printed(folder, activated, monkeypatch):

@@ -21,9 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 # What steers a terminal, and what turns a line around
-CONTROLS = re.compile(
-    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"
-)
+CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 HELP = ("-h", "--help")
 RUN = "the run: the first digits of its id, as report.py shows them; `last`; or a study's name for its best trial"
 

@@ -1,5 +1,6 @@
 """A store of which somebody else has written every file: each is data, refused in one line or read as what it is."""
 
+import hashlib
 import io
 import json
 import os
@@ -170,7 +171,7 @@ def test_a_config_of_another_form_is_refused(case, sound, run):
     refused(sound, run, "config.yaml")
     with pytest.raises(StoreError):
         resume.prepare(sound.id, {}, take_over=False)
-    assert not os.path.exists("pwned")
+    assert not os.path.exists("pwned")  # what one of them would make
 
 
 PLACES = ("config.yaml", "cost.npy", "final_weights.npz", "model/data/model.keras")
@@ -295,6 +296,23 @@ def test_units_are_those_that_keras_describes(sound, run):
     np.testing.assert_allclose(read(sound, run, "model/data/model.keras"), [(50, 20), (50, 20)])
 
 
+def test_files_and_units_come_from_a_server_too(sound, server, tmp_path):
+    client = MlflowClient(server)
+    experiment = client.create_experiment("from a server")
+    files = {path: (sound.place / path).read_bytes() for path in ("config.yaml", "final_weights.npz")}
+    run = client.get_run(make_run(client, experiment, tmp_path, "x", files | {"cost.npy": b"x" * (4 * STEPS + 2**17)}))
+    assert lookup.config_of(client, run) == sound.settings
+    assert len(lookup.weights_of(client, run, sound.settings)) == len(sound.saved.weights)
+    assert lookup.units_of(client, run, sound.settings) is None
+    with pytest.raises(StoreError, match=r"its cost\.npy has 131,872 bytes; "):
+        lookup.costs_of(client, run, STEPS)
+    (tmp_path / "kept/data").mkdir(parents=True)
+    (tmp_path / "kept/data/model.keras").write_bytes((sound.place / "model/data/model.keras").read_bytes())
+    logged = client.create_logged_model(experiment, name="model", source_run_id=run.info.run_id)
+    client.log_model_artifacts(logged.model_id, str(tmp_path / "kept"))
+    np.testing.assert_allclose(lookup.units_of(client, run, sound.settings), UNITS)
+
+
 def test_a_forecast_obeys_nothing_that_the_kept_model_says(sound, run, tmp_path, monkeypatch):
     """Loaders, pickles, a SavedModel, layers of code: the numbers are those of config, weights and units."""
     model = sound.place / "model"
@@ -405,8 +423,6 @@ def test_the_older_sound_checkpoint_is_taken_where_a_newer_one_is_none(sound, ru
 
 def seal(content):
     """The content with its checksum, as a checkpoint has one."""
-    import hashlib
-
     return content + hashlib.sha256(content).digest()
 
 

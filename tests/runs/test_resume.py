@@ -145,6 +145,20 @@ def test_a_resumption_that_was_cut_short_can_be_typed_again(copied_run):
     assert len(np.load(artifacts_of(checkout, whole.info.run_id) / "cost.npy", allow_pickle=False)) == 201
 
 
+def test_a_runs_name_leads_nowhere(copied_run):
+    """Renamed in the store, by whomever; the run is resumed, and what it writes is where it belongs."""
+    checkout, [run] = copied_run.checkout, runs_of(copied_run.checkout, "lstm-lab")
+    evil = "../../../\x1b[31m\u202eevil\nresumed"
+    client_of(checkout).set_tag(run.info.run_id, "mlflow.runName", evil)
+    before = {path for path in checkout.parent.rglob("*") if "mlruns" not in path.parts}
+    done = train(checkout, f"resume={run.info.run_id}", "training.steps=201", "tracking.tensorboard=true")
+    assert done.returncode == 0, done.stderr
+    assert not {path for path in checkout.parent.rglob("*") if "mlruns" not in path.parts} - before
+    assert any("evil" in folder.name for folder in (checkout / "mlruns/tensorboard").iterdir())
+    assert all(line.isprintable() for line in done.stdout.splitlines())
+    assert not re.search("^resumed", done.stdout, flags=re.M)
+
+
 def test_runs_of_killed_processes_are_found_and_living_ones_left_alone(checkout):
     with held("step=100", checkout, *QUIET) as living:
         wait_until_held(living)

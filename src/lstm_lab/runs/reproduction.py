@@ -17,7 +17,7 @@ from lstm_lab import runtime
 from lstm_lab.commandline import say
 from lstm_lab.config import CannotRunError, Config, as_params
 from lstm_lab.paths import ROOT
-from lstm_lab.records import lookup, provenance, store, tracking
+from lstm_lab.records import lookup, provenance, reading, store, tracking
 from lstm_lab.records.git import environment_without_git
 from lstm_lab.records.git import git as ask_git
 from lstm_lab.records.provenance import Provenance
@@ -75,14 +75,17 @@ def reproduce(name: str, tolerance: float, console: Console) -> Verdict:
     settings = original.config.training
     runtime.start_tensorflow(settings.level, settings.threads)  # sets variables that are compared below
     differing = differences(original)
-    say(console, f"run {original.run.info.run_name} ({run_id}), {len(original.costs):,} steps, level {settings.level}")
+    say(
+        console,
+        f"run {reading.name_of(original.run)} ({run_id}), {len(original.costs):,} steps, level {settings.level}",
+    )
     for difference in differing or ["nothing differs: code, packages, processor, environment are those of the run"]:
         say(console, f"  {difference}")
 
     config = original.config.model_copy(
         update={"training": settings.model_copy(update={"steps": len(original.costs), "live": False})}
     )
-    part = setup.Part(name=f"again: {original.run.info.run_name}", tags={"reproduces": run_id})
+    part = setup.Part(name=f"again: {reading.name_of(original.run)}", tags={"reproduces": run_id})
     again = run.run(config, console, part=part)
     if again.status == "KILLED":
         raise KeyboardInterrupt
@@ -101,7 +104,7 @@ def differences(original: Original) -> list[str]:
     found = provenance.differences(original.made_by, now, portable=settings.level == "portable")
     file_then, file_now = original.run.data.tags.get("data.file.sha256"), setup.make_source(original.config).file_sha256
     if file_then != file_now:
-        found.insert(0, f"the file {params['data.path']}: its SHA-256 was {file_then} then, is {file_now} now")
+        found.insert(0, f"the file {params.get('data.path', '?')}: its SHA-256 was {file_then} then, is {file_now} now")
     changed = {key.removeprefix("changed.") for key in original.run.data.tags if key.startswith("changed.")}
     for key, text in as_params(original.config).items():
         if key not in changed and key in params and not tracking.is_kept(params[key], text):

@@ -233,6 +233,8 @@ def find_checkpoint(setup: "Setup", tracked: "TrackedRun") -> checkpoint.Checkpo
         portable = config.training.level == "portable"
         for difference in provenance.differences(then, provenance.current(), portable):
             say(setup.console, f"not as when the run began: {difference}", "yellow")
+    else:
+        say(setup.console, "what made the run when it began is not known: it has no sound provenance/", "yellow")
     saved, damaged = newest_checkpoint(tracked.client, tracked.run, config, forms_of(setup))
     for fault in damaged:
         say(setup.console, fault, "yellow")
