@@ -273,6 +273,7 @@ MODELS = {
     "as deep as is read": archive({"config.json": "[" * 500 + "]" * 500}),
     "a list": archive({"config.json": "[]"}),
     "unpacks to much": archive({"config.json": b" " * 10**7}, zipfile.ZIP_DEFLATED),
+    "packed otherwise": archive({"config.json": b"{}"}, zipfile.ZIP_BZIP2),
     "nothing in it": archive({}),
     "no archive": b"PK",
 }
@@ -369,6 +370,9 @@ def test_packages_without_versions_and_texts_that_are_none_are_not_known(sound, 
     for name, content in {"packages.txt": b"numpy\n", "provenance.json": b"[" * 100_000}.items():
         (sound.place / "provenance" / name).write_bytes(content)
         assert lookup.provenance_of(sound.client, sound.id) is None
+        (sound.place / "provenance" / name).unlink()
+        (sound.place / "provenance" / name).symlink_to("/dev/zero")
+        assert lookup.provenance_of(sound.client, sound.id) is None
 
 
 def test_facts_are_told_in_short_lines(sound, run):
@@ -424,6 +428,13 @@ def test_the_older_sound_checkpoint_is_taken_where_a_newer_one_is_none(sound, ru
 def seal(content):
     """The content with its checksum, as a checkpoint has one."""
     return content + hashlib.sha256(content).digest()
+
+
+def test_a_config_in_tags_that_is_none_is_refused_before_the_run_is_taken_over(sound, run):
+    sound.client.set_tag(sound.id, "config.0", "!!python/object:os.x {}")
+    with pytest.raises(StoreError, match="is no plain YAML"):
+        resume.prepare(sound.id, {"training.steps": STEPS + 1}, take_over=False)
+    sound.client.delete_tag(sound.id, "config.0")
 
 
 def test_what_a_config_calls_a_variable_stays_text(sound, run, monkeypatch):

@@ -223,8 +223,9 @@ def completed(values: Any) -> Any:
 def provenance_of(client: "MlflowClient", run_id: str) -> provenance.Provenance | None:
     """What made the run when it began; None if it was cut short before that was written, or it is not sound."""
     run = client.get_run(run_id)
-    files = {name: artifact(client, run, f"provenance/{name}", most) for name, most in provenance.FILES.items()}
+    place, uri = run.info.artifact_uri, client.tracking_uri
     try:
+        files = {name: reading.fetch(place, f"provenance/{name}", n, uri) for name, n in provenance.FILES.items()}
         return provenance.read(files)
     except UnsoundError:
         return None

@@ -5,6 +5,7 @@ out of a run's folder, or takes more memory than the bytes that it was given. Fa
 that begins with the file's name.
 """
 
+import contextlib
 import io
 import itertools
 import json
@@ -16,7 +17,7 @@ import stat
 import tempfile
 import urllib.parse
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,11 +98,9 @@ def local_file(folder: Path, path: str, most: int) -> bytes | None:
             raise UnsoundError("is no plain file")
         check_size(found.st_size, most)
         with open(descriptor, "rb", closefd=False) as opened:
-            content = opened.read(most + 1)
+            return opened.read(found.st_size)
     finally:
         os.close(descriptor)
-    check_size(len(content), most)
-    return content
 
 
 def check_size(size: int, most: int) -> None:
@@ -172,32 +171,34 @@ def array_of(content: bytes) -> np.ndarray:
     return flat.reshape(shape, order="F" if fortran else "C").copy()
 
 
-def arrays_of(content: bytes) -> dict[str, np.ndarray]:
-    """The arrays of an .npz file by name, in its order. NumPy's are not compressed: they take no more than the file."""
+@contextlib.contextmanager
+def archive_in(content: bytes) -> Iterator[zipfile.ZipFile]:
+    """The zip archive that a file is. NumPy and Keras compress none: so it takes no more memory than the file."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             members = archive.infolist()
             if any(member.compress_type != zipfile.ZIP_STORED for member in members):
-                raise UnsoundError("is compressed; a run's arrays are not")
+                raise UnsoundError("is compressed; a run's archives are not")
             if sum(member.file_size for member in members) > len(content):
                 raise UnsoundError("says that it holds more bytes than it has")
-            return {member.filename.removesuffix(".npy"): array_of(archive.read(member)) for member in members}
+            yield archive
     except UnsoundError:
         raise
     except Exception as error:  # zipfile raises a dozen kinds
-        raise UnsoundError(f"is no archive of NumPy's ({printable(str(error))})") from None
+        raise UnsoundError(f"is not the archive that a run leaves ({printable(str(error))})") from None
+
+
+def arrays_of(content: bytes) -> dict[str, np.ndarray]:
+    """The arrays of an .npz file by name, in its order."""
+    with archive_in(content) as archive:
+        return {name.removesuffix(".npy"): array_of(archive.read(name)) for name in archive.namelist()}
 
 
 def member_of(content: bytes, name: str, most: int) -> bytes:
     """One file of a zip archive, of at most so many bytes."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            check_size(archive.getinfo(name).file_size, most)
-            return archive.read(name)
-    except UnsoundError:
-        raise
-    except Exception as error:
-        raise UnsoundError(f"is no archive with a {name} ({printable(str(error))})") from None
+    with archive_in(content) as archive:
+        check_size(archive.getinfo(name).file_size, most)
+        return archive.read(name)
 
 
 def check_floats(array: np.ndarray, shape: Sequence[int], name: str) -> None:

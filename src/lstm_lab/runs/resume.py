@@ -81,6 +81,7 @@ def prepare(named: str, changes: Mapping[str, Any], take_over: bool, verbose: bo
     refuse_hopeless(run)
     refuse_running(run, take_over)
     stored = lookup.config_of(client, run)
+    lookup.digested_config(client, run)  # refused here, before the run is taken over, if it is none
     values = stored.model_dump()
     for key, value in changes.items():
         group, _, leaf = key.partition(".")
