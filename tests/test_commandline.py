@@ -6,8 +6,8 @@ import re
 import shlex
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -109,6 +109,13 @@ def test_what_is_said_is_plain_text():
     console = Console(file=io.StringIO(), force_terminal=True, width=20)
     say(console, "[bold] :cat: 温\u3000\x1b[31m " + "x" * 30 + "\nnext")
     assert console.file.getvalue() == "[bold] :cat: 温\u3000\ufffd[31m " + "x" * 30 + "\nnext\n"
+
+
+@pytest.mark.parametrize("char", "\x00\x07\x08\r\x1b\x7f\x9b\x9d\u061c\u200e\u200f\u202a\u202e\u2066\u2069")
+def test_nothing_that_is_said_steers_the_terminal_or_turns_a_line_around(char):
+    console = Console(file=io.StringIO(), width=20)
+    say(console, f"a{char}b")
+    assert console.file.getvalue() == "a\ufffdb\n"
 
 
 @pytest.mark.parametrize("activated", [False, True])

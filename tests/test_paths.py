@@ -40,6 +40,15 @@ def test_a_users_text_makes_a_name_that_is_short_in_bytes_and_no_path(text, name
     assert len(name.encode()) <= 100
 
 
+@pytest.mark.parametrize("ident", ["../../x", "..", ".", "", "/x", "\0", "a\nb", "x" * 300, "温" * 90, "-rf"])
+@pytest.mark.parametrize("text", ["../../x", "..", "", "/x", "\0", "a\nb", "x" * 300])
+def test_no_name_and_no_id_leads_out_of_a_folder(text, ident, tmp_path):
+    place = tmp_path / short_name(text, ident)
+    place.mkdir()
+    assert place.resolve().parent == tmp_path
+    assert place.name.isprintable()
+
+
 def test_a_home_folder_is_meant_where_no_file_is_called_so(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)

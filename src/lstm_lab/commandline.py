@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
-CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# What steers a terminal, and what turns a line around
+CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 LINES, LINE = 40, 900  # the lines of a message, and the characters of a line
 HELP = ("-h", "--help")
 RUN = "the run: the first digits of its id, as report.py shows them; `last`; or a study's name for its best trial"

@@ -29,8 +29,14 @@ def locate(values: dict[str, Any]) -> dict[str, Any]:
 def short_name(text: str, ident: str) -> str:
     """A name for a file or folder that begins like `text` and ends with all of `ident`, which tells it from others.
 
-    It is no path, is never hidden, and has at most NAME_BYTES bytes, however many a letter takes.
+    It is no path, is never hidden, and has at most NAME_BYTES bytes, however many a letter takes. That holds whatever
+    the two are: also what a store calls an id may be meant to lead elsewhere.
     """
-    safe = re.sub(r"[^\w.=,-]+", "_", text).lstrip(".-")  # no name may look like an option either
-    start = safe.encode()[: NAME_BYTES - len(ident.encode()) - 1].decode(errors="ignore")
-    return f"{start}-{ident}" if start else ident
+
+    def safe(name: str, most: int) -> str:
+        plain = re.sub(r"[^\w.=,-]+", "_", name).lstrip(".-")  # no name may look like an option either
+        return plain.encode()[:most].decode(errors="ignore")
+
+    end = safe(ident, NAME_BYTES) or "_"
+    start = safe(text, max(0, NAME_BYTES - len(end.encode()) - 1))
+    return f"{start}-{end}" if start else end

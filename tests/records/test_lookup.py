@@ -1,6 +1,5 @@
 """What is read of a run that is to be used again."""
 
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -15,53 +14,51 @@ CONFIG = config.check(composed("data=noisy_sines_to_derivative", f"data.amplitud
 TEXT = tracking.config_text(CONFIG)
 
 
-class Store:
-    """A client of a store in which a run has this config.yaml; none, if None."""
-
-    def __init__(self, text):
-        self.text = text
-
-    def list_artifacts(self, run_id):
-        return [] if self.text is None else [SimpleNamespace(path="config.yaml")]
-
-    def download_artifacts(self, run_id, path, folder):
-        Path(folder, path).write_text(self.text)
-        return str(Path(folder, path))
+CLIENT = SimpleNamespace(tracking_uri="")  # the runs' files are on this machine
 
 
-def run_with(tags):
-    return SimpleNamespace(info=SimpleNamespace(run_id="0" * 32), data=SimpleNamespace(tags=tags))
+@pytest.fixture
+def run_with(tmp_path):
+    """Makes a run that has these tags and this config.yaml; none, if None."""
+
+    def make(text, tags):
+        if text is not None:
+            (tmp_path / "config.yaml").write_text(text)
+        info = SimpleNamespace(run_id="0" * 32, artifact_uri=tmp_path.as_uri())
+        return SimpleNamespace(info=info, data=SimpleNamespace(tags=tags))
+
+    return make
 
 
 @pytest.mark.parametrize("text", [None, "", TEXT[: len(TEXT) // 2], TEXT])
-def test_a_run_cut_short_at_any_moment_has_the_config_that_it_began_with(text):
+def test_a_run_cut_short_at_any_moment_has_the_config_that_it_began_with(text, run_with):
     tags = tracking.config_tags(CONFIG)
     assert len(tags) > 1
     assert max(map(len, tags.values())) <= 8000  # the longest that MLflow takes
-    assert lookup.config_of(Store(text), run_with(tags)) == CONFIG
+    assert lookup.config_of(CLIENT, run_with(text, tags)) == CONFIG
 
 
-def test_what_a_resumed_run_changed_stands_in_its_file():
+def test_what_a_resumed_run_changed_stands_in_its_file(run_with):
     longer = CONFIG.model_copy(update={"training": CONFIG.training.model_copy(update={"steps": 400})})
-    store = Store(tracking.config_text(longer))
-    assert lookup.config_of(store, run_with(tracking.config_tags(CONFIG))) == longer
-    assert lookup.config_of(store, run_with({})) == longer  # an older run
+    text = tracking.config_text(longer)
+    assert lookup.config_of(CLIENT, run_with(text, tracking.config_tags(CONFIG))) == longer
+    assert lookup.config_of(CLIENT, run_with(text, {})) == longer  # an older run
 
 
-def test_a_config_that_became_shorter_has_nothing_of_the_longer_one():
+def test_a_config_that_became_shorter_has_nothing_of_the_longer_one(run_with):
     shorter = config.check(composed())
     tags = tracking.config_tags(CONFIG) | tracking.config_tags(shorter)
-    assert lookup.config_of(Store(None), run_with(tags)) == shorter
+    assert lookup.config_of(CLIENT, run_with(None, tags)) == shorter
 
 
-def test_a_run_of_another_program_has_none():
+def test_a_run_of_another_program_has_none(run_with):
     with pytest.raises(StoreError, match=r"has no config\.yaml: it is no run of src/train\.py"):
-        lookup.config_of(Store(None), run_with({}))
+        lookup.config_of(CLIENT, run_with(None, {}))
 
 
-def test_a_run_on_a_file_from_before_there_was_a_validation_had_none():
+def test_a_run_on_a_file_from_before_there_was_a_validation_had_none(run_with):
     with_some = config.check(composed("data=csv", "data.path=x.csv", "data.input=a", "data.horizon=1"))
     text = tracking.config_text(with_some).replace("  validation: 0.1\n", "")
-    found = lookup.config_of(Store(text), run_with({}))
+    found = lookup.config_of(CLIENT, run_with(text, {}))
     assert found.data.validation == 0
     assert found.model == with_some.model

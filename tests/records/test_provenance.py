@@ -29,7 +29,9 @@ def test_what_is_written_is_read_again_with_what_is_left_out(tmp_path, monkeypat
     monkeypatch.setattr(code, "running_code", lambda: state)
     then = provenance.current(seed=0)
     then.write(tmp_path)
-    assert provenance.read(tmp_path) == then
+    files = {name: (tmp_path / name).read_bytes() for name in provenance.FILES}
+    assert provenance.read(files) == then
+    assert provenance.read(files | {"packages.txt": None}) is None
     assert then.facts["left_out_of_diff"] == state.left_out
     assert then.facts["not_known_of_code"] == ["a file"]
     monkeypatch.setattr(code, "running_code", lambda: dataclasses.replace(state, left_out=[]))

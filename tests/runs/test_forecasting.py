@@ -5,6 +5,7 @@ import io
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -285,13 +286,18 @@ def test_faults_are_named_and_leave_nothing(which, words, said, runs):
     assert sorted(runs.checkout.rglob("*.csv")) == before
 
 
-def test_a_run_without_a_model_is_named(checkout):
-    words = ("experiment=smoke", "tracking.model=false", "tracking.figures=false", "tracking.animation=false")
-    assert train(checkout, *words).returncode == 0
-    client = MlflowClient(f"sqlite:///{checkout}/mlflow.db")
-    [run] = client.search_runs([client.get_experiment_by_name("smoke").experiment_id])
-    (checkout / "my.csv").write_text("a\n1\n2\n")
-    done = forecast(checkout, f"run={run.info.run_id}", "data.path=my.csv", "data.input=a", env={**os.environ})
+def test_a_run_without_a_model_predicts_in_the_units_of_a_curve_and_is_named_where_a_file_has_others(runs, tmp_path):
+    checkout = tmp_path / "copy"
+    shutil.copytree(runs.checkout, checkout)
+    client = MlflowClient(sqlite_uri(checkout / "mlflow.db"))
+    done = forecast(checkout, f"run={runs.target.id}", "out=with.csv")  # the store is found where it was moved to
+    assert done.returncode == 0, done.stderr
+    client.delete_logged_model(
+        client.search_logged_models([client.get_run(runs.target.id).info.experiment_id])[0].model_id
+    )
+    done = forecast(checkout, f"run={runs.target.id}", "out=without.csv")
     assert done.returncode == 2
-    assert done.stderr.startswith(f"run={run.info.run_id}: its model cannot be loaded (")
-    assert not list(checkout.glob("mlruns/forecasts/*"))
+    assert done.stderr.startswith(
+        f"run={runs.target.id}: its model cannot be loaded (it has no model, which would tell"
+    )
+    assert not list(checkout.glob("without*"))

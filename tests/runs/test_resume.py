@@ -152,6 +152,20 @@ def test_a_resumption_that_was_cut_short_can_be_typed_again(copied_run):
     assert len(np.load(artifacts_of(checkout, whole.info.run_id) / "cost.npy", allow_pickle=False)) == 201
 
 
+def test_a_runs_name_leads_nowhere(copied_run):
+    """Renamed in the store, by whomever; the run is resumed, and what it writes is where it belongs."""
+    checkout, [run] = copied_run.checkout, runs_of(copied_run.checkout, "lstm-lab")
+    evil = "../../../\x1b[31m\u202eevil\nresumed"
+    client_of(checkout).set_tag(run.info.run_id, "mlflow.runName", evil)
+    before = {path for path in checkout.parent.rglob("*") if "mlruns" not in path.parts}
+    done = train(checkout, f"resume={run.info.run_id}", "training.steps=201", "tracking.tensorboard=true")
+    assert done.returncode == 0, done.stderr
+    assert not {path for path in checkout.parent.rglob("*") if "mlruns" not in path.parts} - before
+    assert any("evil" in folder.name for folder in (checkout / "mlruns/tensorboard").iterdir())
+    assert all(line.isprintable() for line in done.stdout.splitlines())
+    assert not re.search("^resumed", done.stdout, flags=re.M)
+
+
 def test_runs_of_killed_processes_are_found_and_living_ones_left_alone(checkout):
     with held("step=100", checkout, *QUIET) as living:
         wait_until_held(living)
@@ -303,7 +317,9 @@ def test_a_config_from_the_store_is_data(stored):
     config = artifacts_of(store_folder(client), run.info.run_id) / "config.yaml"
     for bad in ("!!python/object/apply:os.system ['touch /tmp/pwned']", "model: {_target_: os.system}", "\xff: ["):
         config.write_text(bad)
-        with pytest.raises(store.StoreError, match="is none for this version of the code"):
+        with pytest.raises(
+            store.StoreError, match=r"^run \w{32}: its config\.yaml is no plain YAML|is none for this ver"
+        ):
             resume.prepare(run.info.run_id, {"training.steps": 300}, take_over=False)
 
 
@@ -319,18 +335,19 @@ def test_checkpoints_of_another_config_or_with_nothing_left_are_passed_over(stor
     monkeypatch.setattr(resume, "ROOT", tmp_path)
     config = lookup.config_of(client, run)
     own = artifacts_of(store_folder(client), run_id) / "checkpoint/checkpoint.npz"
-    assert resume.newest_checkpoint(client, run_id, config) == (None, [])  # all 200 steps are done
+    forms = checkpoint.forms_of(checkpoint.load(own))
+    assert resume.newest_checkpoint(client, run, config, forms) == (None, [])  # all 200 steps are done
     _, longer = resume.prepare(run_id, {"training.steps": 201}, take_over=False)
-    found, faults = resume.newest_checkpoint(client, run_id, longer)
+    found, faults = resume.newest_checkpoint(client, run, longer, forms)
     assert (found.step, faults) == (200, [])
     saved = checkpoint.load(own)
     checkpoint.save(resume.folder_of(run_id), checkpoint.Checkpoint(150, "other", saved.costs[:150], [], [], []))
-    found, faults = resume.newest_checkpoint(client, run_id, longer)
+    found, faults = resume.newest_checkpoint(client, run, longer, forms)
     assert found.step == 200
     assert len(faults) == 1
     assert faults[0].endswith("is of another config")
     own.write_bytes(own.read_bytes()[:-1])
-    assert resume.newest_checkpoint(client, run_id, longer)[0] is None
+    assert resume.newest_checkpoint(client, run, longer, forms)[0] is None
 
 
 def test_a_server_that_goes_away_loses_nothing(tmp_path_factory, tmp_path, free_server):

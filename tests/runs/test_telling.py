@@ -17,3 +17,12 @@ def test_a_name_is_printed_as_it_is(name):
     console = Console(file=io.StringIO(), width=300)
     console.print(telling.describe(config.check(values)))
     assert f"csv: batch_size 8, time_steps 20, path {name}.csv, input {name}, horizon 1" in console.file.getvalue()
+
+
+def test_a_name_from_a_store_does_not_steer_the_terminal():
+    values = composed("data=csv", "data.path=x.csv", "data.horizon=1", "data.input=a")
+    values["data"] |= {"input": "\x1b]8;;x\x07\r\n\u202e", "path": "\x9b1m.csv"}
+    console = Console(file=io.StringIO(), width=300)
+    console.print(telling.describe(config.check(values)))
+    assert "input \ufffd]8;;x\ufffd\ufffd\ufffd\ufffd, " in console.file.getvalue()
+    assert all(line.isprintable() for line in console.file.getvalue().splitlines())

@@ -5,7 +5,6 @@ computed from what MLflow has of the study's runs: parameters, metrics, the cost
 """
 
 import math
-import tempfile
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ import numpy as np
 
 from lstm_lab.commandline import typed
 from lstm_lab.config import CannotRunError
+from lstm_lab.records import lookup
 from lstm_lab.studies.declaration import study_name
 
 if TYPE_CHECKING:
@@ -58,10 +58,7 @@ class Studies:
 
     def final_weights(self, run: "Run") -> list[np.ndarray]:
         """The weights at a run's end, in Keras's order."""
-        with tempfile.TemporaryDirectory() as folder:
-            path = self.client.download_artifacts(run.info.run_id, "final_weights.npz", folder)
-            with np.load(path, allow_pickle=False) as saved:
-                return [saved[name] for name in saved.files]
+        return lookup.weights_of(self.client, run, lookup.config_of(self.client, run)) or []
 
 
 def seed_of(run: "Run") -> int:

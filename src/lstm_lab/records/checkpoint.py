@@ -7,18 +7,21 @@ and renamed: whenever the process is killed, the folder holds whole files.
 import hashlib
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from lstm_lab.records import reading
+from lstm_lab.records.reading import UnsoundError
+
 KEPT = 2  # the newest, and the one before it should the disk damage the newest
 
 
 class DamagedError(Exception):
-    """A checkpoint's bytes are not those that were saved; the message names the file."""
+    """A checkpoint is not what was saved; the message names the file."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,7 @@ class Checkpoint:
 
 
 LISTS = ("weights", "optimizer", "state")
+Forms = dict[str, list[tuple[np.dtype, tuple[int, ...]]]]  # type and shape of the arrays in each list
 
 
 def to_bytes(checkpoint: Checkpoint) -> bytes:
@@ -56,18 +60,40 @@ def to_bytes(checkpoint: Checkpoint) -> bytes:
 
 def load(path: Path) -> Checkpoint:
     """Reads a checkpoint; DamagedError unless every byte is as it was saved."""
-    content = path.read_bytes()
+    return parsed(path.read_bytes(), str(path))
+
+
+def parsed(content: bytes, name: str) -> Checkpoint:
+    """The checkpoint in a file's content; DamagedError unless every byte is as it was saved, and what was saved is one.
+
+    The checksum tells of damage alone: whoever writes to a store can make one.
+    """
     archive, digest = content[:-32], content[-32:]
     if hashlib.sha256(archive).digest() != digest:
-        raise DamagedError(f"{path} is damaged: its bytes do not match their checksum")
-    with np.load(io.BytesIO(archive), allow_pickle=False) as arrays:
+        raise DamagedError(f"{name} is damaged: its bytes do not match their checksum")
+    try:
+        arrays = reading.arrays_of(archive)
         lists = {name: [arrays[f"{name}_{i}"] for i in range(count(arrays, name))] for name in LISTS}
-        return Checkpoint(int(arrays["step"]), str(arrays["config_digest"]), arrays["costs"], **lists)
+        step, digest_of_config = arrays["step"], arrays["config_digest"]
+        if (step.dtype.kind, step.shape, digest_of_config.shape) != ("i", (), ()):
+            raise UnsoundError("has no step")
+        saved = Checkpoint(int(step), str(digest_of_config), arrays["costs"], **lists)
+        reading.check_floats(saved.costs, (saved.step,), "costs")
+    except KeyError as error:
+        raise DamagedError(f"{name} is no checkpoint: it has no {error}") from None
+    except UnsoundError as error:
+        raise DamagedError(f"{name} is no checkpoint: it {error}") from None
+    return saved
 
 
-def count(arrays: np.lib.npyio.NpzFile, name: str) -> int:
+def forms_of(checkpoint: Checkpoint) -> Forms:
+    """Type and shape of each of its arrays."""
+    return {name: [(np.asarray(array).dtype, np.shape(array)) for array in getattr(checkpoint, name)] for name in LISTS}
+
+
+def count(arrays: Mapping[str, np.ndarray], name: str) -> int:
     """How many arrays of that list the archive holds."""
-    return sum(key.startswith(f"{name}_") for key in arrays.files)
+    return sum(key.startswith(f"{name}_") for key in arrays)
 
 
 def save(folder: Path, checkpoint: Checkpoint) -> Path:

@@ -1,18 +1,20 @@
 """What the store has of a run that is to be used again: the run, its config, and what made it."""
 
+import contextlib
 import itertools
+import math
 import re
-import tempfile
+import time
 from collections.abc import Callable, Container, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
+import numpy as np
 
 from lstm_lab import config
 from lstm_lab.commandline import typed
 from lstm_lab.config import Config, ConfigError
-from lstm_lab.records import provenance, store
+from lstm_lab.records import provenance, reading, store
+from lstm_lab.records.reading import UnsoundError, printable, with_sound_id
 from lstm_lab.records.store import StoreError
 from lstm_lab.records.tracking import TAG
 
@@ -21,6 +23,13 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 PAGES = 50_000  # as many runs as MLflow gives in one answer
+CONFIG_BYTES = 2**20  # of a config.yaml; one with 3,000 amplitudes has 50,000
+ROOM = 2**16  # bytes that an archive takes beside its arrays
+FAULTS = 3  # of a config that are told in a line
+DAY = 86_400_000  # milliseconds; no clock is further ahead, and a run from later is none
+KERNELS = {"lstm": 4, "gru": 3, "simple_rnn": 1}  # matrices that a cell's kernel stacks side by side
+
+Unit = tuple[float, float]  # mean and standard deviation
 
 
 def find_run(client: "MlflowClient", word: str, name: str) -> "Run":
@@ -47,7 +56,7 @@ def find_runs(client: "MlflowClient", word: str, names: Sequence[str]) -> "list[
                 found[name] = best_trial(client, f"{word}={name}", best[name])
             else:
                 found[name] = only_one(client, experiments, word, name)
-    return list({found[name].info.run_id: found[name] for name in names}.values())
+    return list({found[name].info.run_id: with_sound_id(found[name]) for name in names}.values())
 
 
 def rejoined(names: Sequence[str], studies: Container[str]) -> list[str]:
@@ -62,10 +71,15 @@ def rejoined(names: Sequence[str], studies: Container[str]) -> list[str]:
 
 def newest(client: "MlflowClient", experiments: list[str], word: str) -> "Run":
     """The run of src/train.py that began last, be it a trial; a study's own page is none."""
-    ours = "tags.`mlflow.source.name` = 'src/train.py' AND tags.sweep IS NULL"
+    ours = f"tags.`mlflow.source.name` = 'src/train.py' AND tags.sweep IS NULL AND {begun()}"
     for run in client.search_runs(experiments, ours, max_results=1, order_by=["attributes.start_time DESC"]):
         return run
     raise ConfigError(f"{word}=last: there is no run yet (looked for in {store.tracking_uri()})")
+
+
+def begun() -> str:
+    """MLflow's condition that a run has begun: one that says that it began in another century is never the last."""
+    return f"attributes.start_time < {int(time.time() * 1000) + DAY}"
 
 
 def best_of_studies(client: "MlflowClient", experiments: list[str]) -> dict[str, str]:
@@ -121,7 +135,8 @@ def present(run: "Run", named: str) -> "Run":
 def every_run(client: "MlflowClient", condition: str) -> "list[Run]":
     """All runs, of whatever experiment, that pass MLflow's filter; none that was deleted."""
     experiments = [experiment.experiment_id for experiment in pages(client.search_experiments)]
-    return list(pages(client.search_runs, experiments, condition)) if experiments else []
+    found = pages(client.search_runs, experiments, condition) if experiments else ()
+    return [run for run in found if reading.is_run_id(run.info.run_id)]
 
 
 def pages(search: Callable[..., Any], *asked: Any) -> Iterator[Any]:
@@ -133,18 +148,36 @@ def pages(search: Callable[..., Any], *asked: Any) -> Iterator[Any]:
         yield from found
 
 
+def artifact(client: "MlflowClient", run: "Run", path: str, most: int) -> bytes | None:
+    """The content of one of the run's files, of at most so many bytes; None if it has none of that name.
+
+    StoreError names the run, the file and why it cannot be read.
+    """
+    with told(run, path):
+        return reading.fetch(run.info.artifact_uri, path, most, client.tracking_uri)
+
+
+@contextlib.contextmanager
+def told(run: "Run", path: str) -> Iterator[None]:
+    """Makes one line of whatever is wrong with a file of the run, in a StoreError."""
+    try:
+        yield
+    except UnsoundError as error:
+        raise StoreError(f"run {run.info.run_id}: its {path} {error}") from None
+    except Exception as error:  # whatever MLflow, the network or the disk raises
+        reason = printable(store.first_line(error))
+        raise StoreError(f"run {run.info.run_id}: its {path} cannot be read ({reason})") from None
+
+
 def config_of(client: "MlflowClient", run: "Run") -> Config:
     """The config of a run in the store, from its config.yaml.
 
     A run that was cut short before that was whole has it from the tags that it began with.
     """
-    file, tagged = "", text_in_tags(run)
-    if "config.yaml" in files_of(client, run.info.run_id):
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(client.download_artifacts(run.info.run_id, "config.yaml", folder))
-            file = path.read_text(errors="replace")
-    elif not tagged:
+    content, tagged = artifact(client, run, "config.yaml", CONFIG_BYTES), text_in_tags(run)
+    if content is None and not tagged:
         raise StoreError(f"run {run.info.run_id} has no config.yaml: it is no run of src/train.py")
+    file = (content or b"").decode(errors="replace")
     return checked(run, tagged if tagged.startswith(file) else file)
 
 
@@ -167,12 +200,15 @@ def text_in_tags(run: "Run") -> str:
 
 def checked(run: "Run", text: str) -> Config:
     """The config that a text from the store has. It is data: read as plain YAML, and checked like any other."""
+    with told(run, "config.yaml"):
+        reading.check_size(len(text), CONFIG_BYTES)
+        values = reading.yaml_of(text)
     try:
-        return config.check(completed(yaml.safe_load(text)))
-    except (ConfigError, yaml.YAMLError) as error:
+        return config.check(completed(values))
+    except ConfigError as error:
+        faults = "; ".join(map(printable, str(error).splitlines()[:FAULTS]))
         raise StoreError(
-            f"the config.yaml of run {run.info.run_id} is none for this version of the code:\n{error}\n"
-            f"`{typed('reproduce', f'run={run.info.run_id}', '--checkout')}` trains it with its own"
+            f"the config.yaml of run {run.info.run_id} is none for this version of the code: {faults}"
         ) from None
 
 
@@ -185,16 +221,72 @@ def completed(values: Any) -> Any:
 
 
 def provenance_of(client: "MlflowClient", run_id: str) -> provenance.Provenance | None:
-    """What made the run when it began; None if it was cut short before that was written."""
-    if "provenance" not in files_of(client, run_id):
+    """What made the run when it began; None if it was cut short before that was written, or it is not sound."""
+    run = client.get_run(run_id)
+    place, uri = run.info.artifact_uri, client.tracking_uri
+    try:
+        files = {name: reading.fetch(place, f"provenance/{name}", n, uri) for name, n in provenance.FILES.items()}
+        return provenance.read(files)
+    except UnsoundError:
         return None
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            return provenance.read(Path(client.download_artifacts(run_id, "provenance", folder)))
-        except (OSError, ValueError):
-            return None
 
 
-def files_of(client: "MlflowClient", run_id: str) -> set[str]:
-    """The names of the files and folders that the run has."""
-    return {file.path for file in client.list_artifacts(run_id)}
+def costs_of(client: "MlflowClient", run: "Run", steps: int) -> np.ndarray | None:
+    """The cost of every step, float32 [steps done], of a run that is to do `steps`; None if it has none."""
+    content = artifact(client, run, "cost.npy", 4 * steps + ROOM)
+    if content is None:
+        return None
+    with told(run, "cost.npy"):
+        costs = reading.array_of(content)
+        reading.check_floats(costs, (costs.size,), "costs")
+        if not 1 <= costs.size <= steps:
+            raise UnsoundError(f"has {costs.size:,} costs; the run is to do {steps:,} steps")
+        return costs
+
+
+def weights_of(client: "MlflowClient", run: "Run", settings: Config) -> list[np.ndarray] | None:
+    """The final weights of a run with that config, in Keras's order; None if it has none."""
+    shapes = weight_shapes(settings)
+    content = artifact(client, run, "final_weights.npz", bytes_of(shapes) + ROOM)
+    if content is None:
+        return None
+    with told(run, "final_weights.npz"):
+        weights = list(reading.arrays_of(content).values())
+        reading.check_all_floats(weights, shapes, "weights")
+        return weights
+
+
+def weight_shapes(settings: Config) -> list[tuple[int, ...]]:
+    """The shapes of the model's weights, in Keras's order, told without Keras."""
+    size, cell = settings.model.cell_size, settings.model.cell
+    width = KERNELS[cell] * size
+    bias = (2, width) if cell == "gru" else (width,)  # a GRU has one for the input and one for the state
+    return [(1, size), (size,), (size, width), (size, width), bias, (size, 1), (1,)]
+
+
+def bytes_of(shapes: Sequence[tuple[int, ...]]) -> int:
+    """The bytes of float32 arrays of these shapes."""
+    return 4 * sum(map(math.prod, shapes))
+
+
+def units_of(client: "MlflowClient", run: "Run", settings: Config) -> tuple[Unit, Unit] | None:
+    """The units of inputs and targets that the kept model of a run on a file has; None if the run keeps no model.
+
+    They are numbers in the model's own description, which is read as JSON: nothing builds what it describes.
+    """
+    most = 2 * bytes_of(weight_shapes(settings)) + 16 * ROOM
+    for place, path in places_of_model(client, run):
+        with told(run, f"kept {path}"):
+            content = reading.fetch(place, path, most, client.tracking_uri)
+            if content is not None:
+                return reading.units_in(reading.json_of(reading.member_of(content, "config.json", 16 * ROOM)))
+    return None
+
+
+def places_of_model(client: "MlflowClient", run: "Run") -> list[tuple[str, str]]:
+    """Where the run's model may be: artifacts of its own, or in older stores the run's."""
+    condition = f"name = 'model' AND source_run_id = '{run.info.run_id}'"
+    with told(run, "kept model"):
+        models = client.search_logged_models([run.info.experiment_id], condition, max_results=1)
+    kept = [(model.artifact_location, "data/model.keras") for model in models]
+    return [*kept, (run.info.artifact_uri, "model/data/model.keras")]

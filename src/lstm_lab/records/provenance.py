@@ -14,8 +14,11 @@ from typing import Any
 
 from lstm_lab.hiding import hide, hide_in_word
 from lstm_lab.machine import numeric_environment, processor
-from lstm_lab.records import code
+from lstm_lab.records import code, reading
 from lstm_lab.records.code import LEFT_OUT
+from lstm_lab.records.reading import UnsoundError, printable
+
+FILES = {"provenance.json": 2**22, "packages.txt": 2**20, "uncommitted.diff": 2**30}  # bytes that each may have
 
 
 @functools.cache
@@ -65,15 +68,41 @@ def current(**settings: Any) -> Provenance:
     return Provenance({**running.facts(), **settings, **machine()}, packages(), running.diff)
 
 
-def read(folder: Path) -> Provenance:
-    """What `Provenance.write` left in `folder`."""
-    lines = (folder / "packages.txt").read_text().splitlines()
-    diff = folder / "uncommitted.diff"
-    return Provenance(
-        json.loads((folder / "provenance.json").read_text()),
-        dict(line.split("==", 1) for line in lines),
-        diff.read_bytes() if diff.exists() else b"",
-    )
+def read(files: Mapping[str, bytes | None]) -> Provenance | None:
+    """What `Provenance.write` left, by the files' names; None unless both texts are there, UnsoundError if they are not
+    as they were written."""
+    known, listed = files["provenance.json"], files["packages.txt"]
+    if known is None or listed is None:
+        return None
+    facts = reading.json_of(known)
+    check_facts(facts)
+    lines = listed.decode(errors="replace").splitlines()
+    if not all("==" in line for line in lines):
+        raise UnsoundError("has a package without a version")
+    return Provenance(facts, dict(line.split("==", 1) for line in lines), files["uncommitted.diff"] or b"")
+
+
+def check_facts(facts: Any) -> None:
+    """Raises UnsoundError for facts of other types than `current` writes, as far as `differences` looks into them."""
+
+    def is_table(value: Any) -> bool:
+        return isinstance(value, dict)
+
+    def is_list(value: Any, of: type) -> bool:
+        return isinstance(value, list) and all(isinstance(item, of) for item in value)
+
+    if not is_table(facts):
+        raise UnsoundError("holds no facts by name")
+    processor, left_out = facts.get("processor", {}), facts.get(LEFT_OUT, [])
+    sound = {
+        "commit": isinstance(facts.get("commit"), str | None),
+        "environment": is_table(facts.get("environment", {})),
+        "processor": is_table(processor) and is_list(processor.get("instruction_sets", []), str),
+        LEFT_OUT: is_list(left_out, dict) and all(isinstance(file.get("path"), str) for file in left_out),
+    }
+    for name, is_sound in sound.items():
+        if not is_sound:
+            raise UnsoundError(f"has a {name} of another form")
 
 
 NUMERIC_PACKAGES = ("tensorflow", "keras", "numpy", "ml-dtypes")  # that compute a run's numbers
@@ -87,7 +116,7 @@ def differences(then: Provenance, now: Provenance, portable: bool) -> list[str]:
 
     def fact(key: str) -> list[str]:
         old, new = then.facts.get(key), now.facts.get(key)
-        return [] if old == new else [f"{key} {str(old)[:60]} then, {str(new)[:60]} now"]
+        return [] if old == new else [f"{key} {shown(old)} then, {shown(new)} now"]
 
     changed = fact("commit")
     if then.diff != now.diff:
@@ -114,7 +143,12 @@ def differences(then: Provenance, now: Provenance, portable: bool) -> list[str]:
 def different(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:
     """The keys whose values differ, each with both values in words."""
     return {
-        key: f"{then.get(key, 'absent')} then, {now.get(key, 'absent')} now"
+        printable(key): f"{shown(then.get(key, 'absent'))} then, {shown(now.get(key, 'absent'))} now"
         for key in sorted({**then, **now})
         if then.get(key) != now.get(key)
     }
+
+
+def shown(value: Any) -> str:
+    """A fact in a line, and not all of a long one."""
+    return printable(str(value), 60)

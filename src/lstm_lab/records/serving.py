@@ -52,7 +52,7 @@ class Served:
 
 def _load_pyfunc(path: str) -> Served:
     """What MLflow calls to serve the model in the folder `path`."""
-    return Served(keras.models.load_model(Path(path) / "model.keras"))
+    return Served(keras.models.load_model(Path(path) / "model.keras", safe_mode=True, compile=False))
 
 
 def save_model(

@@ -3,28 +3,33 @@
 import contextlib
 import math
 import re
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lstm_lab.config import Config, ConfigError, suggest
-from lstm_lab.records import lookup, processes, store
+from lstm_lab.records import lookup, processes, reading, store
+from lstm_lab.records.reading import printable
 from lstm_lab.runs import metrics
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
+    from mlflow.entities import Metric, Run
 
 MEAN_STEPS = 20  # over which a curve is smoothed, as in the metric mean_last_20_cost
 ABOVE_FIRST = 10  # the highest cost drawn, in first costs: a run that diverges would flatten all others
 FETCHERS = 8  # runs whose files are fetched at a time: a tracking server answers several
 LARGEST = float(np.finfo(np.float64).max)  # what a database keeps for an infinite metric
+LAST_STEP = 10**9  # that a run can have
+DRAWN = tuple(map(float, (np.finfo(np.float32).smallest_subnormal, np.finfo(np.float32).max)))  # costs are float32
+COSTS = 10**8  # steps of which a curve is fetched; more would not fit into memory as curves beside each other
+PICTURE_BYTES = 2**23
+LONGEST_VALUE = 10_000  # characters of a setting: as many as a store keeps, since runs may differ in the last
+UNREADABLE = "UNREADABLE"  # the status of a run whose row in the store makes no sense
 ABSENT = "-"  # a value that a run does not have
 NO_CONFIG = ""  # a setting's value where a run has no config at all
 
@@ -51,38 +56,45 @@ class Facts:
 
     run_id: str
     name: str
-    experiment: str
-    status: str
-    reason: str
-    started: datetime
-    seconds: float | None  # None while it runs
-    params: Mapping[str, str]  # the config, as a resumed run changed it; {} for a study's own run
-    metrics: Mapping[str, float]
-    commit: str
-    data: str  # the data set: only runs of the same are ranked; '' for a study's own run
-    part: str  # of a sweep or a reproduction; '' for a run on its own
-    verdict: str
-    bits: str  # cost.sha256: equal for runs whose every cost is
+    experiment: str = ""
+    status: str = ""
+    reason: str = ""
+    started: datetime | None = None  # None for a time outside the calendar
+    seconds: float | None = None  # None while it runs
+    params: Mapping[str, str] = field(
+        default_factory=dict
+    )  # the config, as a resumed run changed it; {} for a study's own run
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    commit: str = ""
+    data: str = ""  # the data set: only runs of the same are ranked; '' for a study's own run
+    part: str = ""  # of a sweep or a reproduction; '' for a run on its own
+    verdict: str = ""
+    bits: str = ""  # cost.sha256: equal for runs whose every cost is
 
 
 @dataclass(frozen=True)
 class Curve:
-    """The cost at each of `steps`, both [points]. A run that still trains has only the points of its metric."""
+    """The cost at each of `steps`, both [points]. A run that still trains has only the points of its metric.
+
+    Steps are numbers from 0 to LAST_STEP, each there once and in their order.
+    """
 
     steps: np.ndarray
     costs: np.ndarray
 
     def finite(self) -> "Curve":
         """Its points that can stand on a log scale."""
-        shown = np.isfinite(self.costs) & (self.costs > 0)
+        shown = (self.costs >= DRAWN[0]) & (self.costs <= DRAWN[1])
         return Curve(self.steps[shown], self.costs[shown])
 
     def mean(self) -> "Curve":
         """The mean at each point over the points of the MEAN_STEPS steps that end there."""
-        sums = np.concatenate([[0.0], np.cumsum(self.costs, dtype=np.float64)])
+        with np.errstate(all="ignore"):  # a metric may be as large as float64 holds
+            sums = np.concatenate([[0.0], np.cumsum(self.costs, dtype=np.float64)])
         ends = np.arange(1, len(self.steps) + 1)
         starts = np.searchsorted(self.steps, self.steps - MEAN_STEPS, side="right")
-        return Curve(self.steps, (sums[ends] - sums[starts]) / (ends - starts))
+        with np.errstate(all="ignore"):
+            return Curve(self.steps, (sums[ends] - sums[starts]) / (ends - starts))
 
 
 @dataclass(frozen=True)
@@ -148,7 +160,16 @@ def ranking(chosen: Sequence[Facts]) -> str:
 
 
 def facts_of(run: "Run", experiment: str) -> Facts:
-    """What a run's row in the store says."""
+    """What a run's row in the store says; one that makes no sense is called so, and takes no other run's place."""
+    try:
+        return facts_in(reading.with_sound_id(run), experiment)
+    except Exception as error:  # anybody can write to a shared store, and what else may be wrong nobody knows
+        ident, reason = printable(str(run.info.run_id), 32), printable(store.first_line(error))
+        return Facts(ident, reading.name_of(run), status=UNREADABLE, reason=reason)
+
+
+def facts_in(run: "Run", experiment: str) -> Facts:
+    """The same of a run whose id is one."""
     info, params, tags = run.info, dict(run.data.params), run.data.tags
     params |= {key.removeprefix("changed."): value for key, value in tags.items() if key.startswith("changed.")}
     if is_study(tags):
@@ -156,20 +177,33 @@ def facts_of(run: "Run", experiment: str) -> Facts:
     commit = tags.get("mlflow.source.git.commit", "")[:7]
     return Facts(
         run_id=info.run_id,
-        name=printable(info.run_name or "?"),
+        name=reading.name_of(run),
         experiment=printable(experiment),
         status=status_of(run),
         reason=printable(tags.get("reason", "")),
-        started=datetime.fromtimestamp(info.start_time / 1000),
-        seconds=(info.end_time - info.start_time) / 1000 if info.end_time else None,
-        params={printable(key): printable(value) for key, value in params.items()},
+        started=moment(info.start_time),
+        seconds=seconds_between(info.start_time, info.end_time),
+        params={printable(key): printable(value, LONGEST_VALUE) for key, value in params.items()},
         metrics={printable(key): infinite(value) for key, value in run.data.metrics.items()},
         commit=printable(commit + ("*" if commit and tags.get("git.dirty") == "true" else "")),
-        data=printable(metrics.data_set(params, tags.get("data.file.sha256"))) if params else "",
+        data=printable(metrics.data_set(params, tags.get("data.file.sha256")), LONGEST_VALUE) if params else "",
         part=printable(part_of(tags)),
         verdict=printable(tags.get("verdict", "")),
         bits=printable(tags.get("cost.sha256", "")),
     )
+
+
+def moment(milliseconds: int | None) -> datetime | None:
+    """When that was, since 1970; None outside the calendar."""
+    try:
+        return datetime.fromtimestamp((milliseconds or 0) / 1000)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def seconds_between(start: int | None, end: int | None) -> float | None:
+    """The time between the two, in milliseconds since 1970; None if there was none."""
+    return (end - start) / 1000 if start and end and moment(start) and moment(end) and end >= start else None
 
 
 def status_of(run: "Run") -> str:
@@ -197,11 +231,6 @@ def is_study(tags: Mapping[str, str]) -> bool:
     return tags.get("sweep") == "parent"
 
 
-def printable(text: str) -> str:
-    """The text without what could steer a terminal or turn a line around: anybody can write to a shared store."""
-    return "".join(char if char.isprintable() else "�" for char in text)
-
-
 def infinite(value: float) -> float:
     """A metric as it was logged: a database keeps infinity as the largest number it can."""
     return float(np.sign(value) * np.inf) if abs(value) == LARGEST else value
@@ -221,25 +250,29 @@ def fetch(client: "MlflowClient", chosen: Sequence[Facts], advance: Callable[[],
 
 def fetch_files(client: "MlflowClient", facts: Facts) -> Compared:
     """Gets a run's curve from cost.npy, or from its metric while it has none, and the picture of its fit."""
-    curve, fit, fault = None, None, ""
-    try:
-        files = {file.path for file in client.list_artifacts(facts.run_id)}
-    except Exception as error:  # whatever MLflow, the network or the disk raises
-        files, fault = set(), f"its files cannot be reached: {printable(store.first_line(error))}"
-    with tempfile.TemporaryDirectory() as folder:
-        if "cost.npy" in files:
-            try:
-                costs = np.load(client.download_artifacts(facts.run_id, "cost.npy", folder), allow_pickle=False)
-                curve = Curve(np.arange(len(costs)), costs.astype(np.float64).reshape(len(costs)))
-            except Exception as error:
-                fault = f"its cost.npy cannot be read: {printable(store.first_line(error))}"
-        if "figures" in files:
-            with contextlib.suppress(Exception):
-                fit = Path(client.download_artifacts(facts.run_id, "figures/fitted_curve.png", folder)).read_bytes()
+    if facts.status == UNREADABLE:
+        return Compared(facts, None, None, facts.reason)
+    faults = []
+
+    def attempt(get: Callable[[], Any]) -> Any:
+        try:
+            return get()
+        except Exception as error:  # whatever MLflow, the network or the disk raises
+            faults.append(printable(store.first_line(error)))
+
+    run = attempt(lambda: client.get_run(facts.run_id))
+    costs = attempt(lambda: lookup.costs_of(client, run, COSTS)) if run else None
+    fit = attempt(lambda: lookup.artifact(client, run, "figures/fitted_curve.png", PICTURE_BYTES)) if run else None
+    curve = Curve(np.arange(len(costs)), costs.astype(np.float64)) if costs is not None else None
     if curve is None and "cost" in facts.metrics:
-        points = {point.step: infinite(point.value) for point in client.get_metric_history(facts.run_id, "cost")}
-        curve = Curve(np.array(sorted(points)), np.array([points[step] for step in sorted(points)]))
-    return Compared(facts, curve if curve and len(curve.costs) else None, fit, fault)
+        curve = attempt(lambda: curve_of(client.get_metric_history(facts.run_id, "cost")))
+    return Compared(facts, curve if curve and len(curve.costs) else None, fit, "; ".join(faults))
+
+
+def curve_of(history: "Iterable[Metric]") -> Curve:
+    """The curve of a metric, the last value of each step; what is of no step of a run is left out."""
+    points = {point.step: infinite(point.value) for point in history if 0 <= point.step <= LAST_STEP}
+    return Curve(np.array(sorted(points), np.int64), np.array([points[step] for step in sorted(points)], np.float64))
 
 
 def highest_drawn(curves: Sequence[Curve | None]) -> float:
@@ -273,7 +306,9 @@ def settings(chosen: Sequence[Facts]) -> dict[str, list[str]]:
 
 def short(values: Sequence[str]) -> list[str]:
     """The values with long fractions cut to six digits, unless that makes two the same."""
-    cut = [f"{float(value):.6g}" if re.fullmatch(r"-?\d+\.\d{7,}(e-?\d+)?", value) else value for value in values]
+    cut = [
+        f"{float(value):.6g}" if re.fullmatch(r"-?[0-9]+\.[0-9]{7,}(e-?[0-9]+)?", value) else value for value in values
+    ]
     return cut if len(set(cut)) == len(set(values)) else list(values)
 
 
@@ -296,7 +331,7 @@ def origins(chosen: Sequence[Facts]) -> dict[str, list[str]]:
         "experiment": [facts.experiment for facts in chosen],
         "level": [facts.params.get("training.level", ABSENT) for facts in chosen],
         "commit": [facts.commit or ABSENT for facts in chosen],
-        "started": [f"{facts.started:%Y-%m-%d %H:%M}" for facts in chosen],
+        "started": [when(facts.started, "%Y-%m-%d %H:%M") for facts in chosen],
         "took": [duration(facts.seconds) for facts in chosen],
         "cost.sha256": [facts.bits[:8] or ABSENT for facts in chosen],
     }
@@ -321,12 +356,18 @@ def steps_of(run: Compared) -> str:
     """The steps done, and how many there were to do if those are more."""
     done = int(run.curve.steps[-1]) + 1 if run.curve else 0
     planned = run.facts.params.get("training.steps", "")
-    return f"{done:,} of {int(planned):,}" if planned.isdecimal() and int(planned) != done else f"{done:,}"
+    known = re.fullmatch("[0-9]{1,10}", planned) and int(planned) != done
+    return f"{done:,} of {int(planned):,}" if known else f"{done:,}"
 
 
 def number(value: float | None) -> str:
     """Four digits of it."""
     return ABSENT if value is None else f"{value:.4g}"
+
+
+def when(moment: datetime | None, form: str) -> str:
+    """The moment in that form."""
+    return ABSENT if moment is None else moment.strftime(form)
 
 
 def duration(seconds: float | None) -> str:

@@ -112,7 +112,7 @@ def picture(png: bytes | None) -> str | None:
 def draw_curves(curves: Sequence[Curve | None], same_bits: Sequence[Sequence[int]]) -> dict[str, Any] | None:
     """The curves as paths in a box of 100 by 100, origin at its upper left, with the ticks; None if there is none."""
     finite = {i: curve.finite() for i, curve in enumerate(curves) if curve}
-    means = {i: curve.mean().finite() for i, curve in enumerate(curves) if curve and len(finite[i].costs)}
+    means = {i: mean for i, curve in enumerate(curves) if curve and len((mean := curve.mean().finite()).costs)}
     if not means:
         return None
     few = len(means) <= FEW

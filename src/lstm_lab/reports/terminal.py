@@ -19,6 +19,7 @@ from lstm_lab.commandline import say, typed
 from lstm_lab.config import ConfigError
 from lstm_lab.paths import ROOT
 from lstm_lab.records import store
+from lstm_lab.records.reading import printable
 from lstm_lab.reports import comparison
 from lstm_lab.reports import page as report_page
 from lstm_lab.reports.comparison import ABSENT, Choice, Compared, Facts
@@ -112,7 +113,7 @@ def list_best(chosen: Sequence[Facts], console: Console) -> None:
     for data, runs in itertools.groupby(chosen, lambda facts: facts.data):
         ranked = list(runs)
         key = comparison.ranking(ranked)
-        say(console, f"{data.rpartition(' ')[0]}, by {key}:", "bold")
+        say(console, f"{printable(data.rpartition(' ')[0])}, by {key}:", "bold")
         list_runs(ranked, console, key)
 
 
@@ -134,10 +135,10 @@ def list_runs(chosen: Sequence[Facts], console: Console, metric: str = "mean_las
     table.add_column(name, no_wrap=True, justify="right")
     for facts in chosen:
         planned, cost = facts.params.get("training.steps", ABSENT), facts.metrics.get(metric)
-        more = (facts.params.get("training.level", ABSENT), facts.commit or ABSENT, planned)
+        more = (facts.params.get("training.level", ABSENT)[:10], facts.commit or ABSENT, planned[:13])
         table.add_row(
             id_text(facts),
-            f"{facts.started:%m-%d %H:%M}",
+            comparison.when(facts.started, "%m-%d %H:%M"),
             *([Text(facts.experiment[:16])] if wide else []),
             one_line(facts.name),
             status_text(facts),
@@ -145,6 +146,9 @@ def list_runs(chosen: Sequence[Facts], console: Console, metric: str = "mean_las
             comparison.number(cost),
         )
     console.print(table)
+    for facts in chosen:
+        if facts.status == comparison.UNREADABLE:
+            say(console, f"{facts.run_id[:8]}: {facts.reason}", "yellow")
 
 
 def compare_runs(compared: Sequence[Compared], console: Console) -> None:

@@ -13,7 +13,7 @@ from lstm_lab import runtime
 from lstm_lab.commandline import complain
 from lstm_lab.config import Config, ConfigError, Csv
 from lstm_lab.paths import ROOT, locate, short_name
-from lstm_lab.records import lookup, store
+from lstm_lab.records import lookup, reading, store
 from lstm_lab.records.store import StoreError
 from lstm_lab.science import series
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 AT_ONCE = 1000  # samples that the model goes through in one call
 LONGEST_NAME = 255  # bytes of a file's name that file systems take
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # what a formula in a spreadsheet may begin with
 SHOWN = 300  # samples that the picture shows of the series
 
 
@@ -63,7 +64,7 @@ def forecast(name: str, path: str | None, column: str | None, steps: str | None,
             first = len(values) - len(made)
     shown, title = np.arange(first, len(values) + length), f"{column}: {'forecast' if horizon else 'prediction'}"
     curves = {"samples": shown, "known": np.array(values[first:]), "predicted": made}
-    drawn = draw(target.with_suffix(".png"), **curves, known_label=column, title=f"{title} of {run.info.run_name}")
+    drawn = draw(target.with_suffix(".png"), **curves, known_label=column, title=f"{title} of {reading.name_of(run)}")
     return [target, *drawn]
 
 
@@ -83,8 +84,13 @@ def draw(picture: Path, **shown: Any) -> list[Path]:
 def write_rows(text: IO[str], header: Sequence[str], rows: Iterable[Sequence[float]]) -> None:
     """Writes a CSV file."""
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
+    writer.writerow(map(in_a_cell, header))
     writer.writerows(rows)
+
+
+def in_a_cell(text: str) -> str:
+    """A text as a cell of a CSV file: no spreadsheet takes it for a formula and runs it."""
+    return f"'{text}" if text.lstrip(" ").startswith(FORMULA) else text
 
 
 def write_predictions(
@@ -148,17 +154,27 @@ def find_target(run: "Run", file: Path, out: str | None) -> Path:
 
 
 def load_model(client: "MlflowClient", run: "Run", config: Config) -> "keras.Model":
-    """The run's model as Keras loads it; StoreError if it has none."""
-    runtime.start_tensorflow(config.training.level, config.training.threads)
-    import mlflow.keras
+    """The run's model; StoreError if the store does not have all of it.
 
-    try:
-        return mlflow.keras.load_model(f"runs:/{run.info.run_id}/model")
-    except Exception as error:  # whatever MLflow, the network or Keras raises
+    It is built from the config, as training builds it; the store adds numbers alone, its final weights and units. The
+    model that the store keeps is for programs that know the store: loading one does whatever it says.
+    """
+    weights = lookup.weights_of(client, run, config)
+    units = lookup.units_of(client, run, config) if isinstance(config.data, Csv) else None
+    if weights is None or (units is None and isinstance(config.data, Csv)):
+        lacks = "final weights" if weights is None else "model, which would tell in which units its numbers are"
         raise StoreError(
-            f"run={run.info.run_id}: its model cannot be loaded ({store.first_line(error)}); a run keeps it when it is "
-            "over, unless tracking.model=false"
-        ) from None
+            f"run={run.info.run_id}: its model cannot be loaded (it has no {lacks}); a run keeps both when it is over, "
+            "the model unless tracking.model=false"
+        )
+    if not all(np.isfinite(array).all() for array in weights):
+        raise StoreError(f"run={run.info.run_id}: its model cannot be loaded (it diverged: its weights are no numbers)")
+    runtime.start_tensorflow(config.training.level, config.training.threads)
+    from lstm_lab.science.model import build_model, with_units
+
+    model = build_model(**config.model.model_dump(), seed=config.training.seed)
+    model.set_weights(weights)
+    return with_units(model, *units) if units else model
 
 
 def through(

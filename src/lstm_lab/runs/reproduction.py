@@ -17,7 +17,7 @@ from lstm_lab import runtime
 from lstm_lab.commandline import say
 from lstm_lab.config import CannotRunError, Config, as_params
 from lstm_lab.paths import ROOT
-from lstm_lab.records import lookup, provenance, store, tracking
+from lstm_lab.records import lookup, provenance, reading, store, tracking
 from lstm_lab.records.git import environment_without_git
 from lstm_lab.records.git import git as ask_git
 from lstm_lab.records.provenance import Provenance
@@ -54,19 +54,15 @@ def fetch(client: "MlflowClient", name: str) -> Original:
     found = lookup.find_run(client, "run", name)
     run_id = found.info.run_id
     config = lookup.config_of(client, found)
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            costs = np.load(client.download_artifacts(run_id, "cost.npy", folder), allow_pickle=False)
-            with np.load(client.download_artifacts(run_id, "final_weights.npz", folder), allow_pickle=False) as saved:
-                weights = [saved[name] for name in saved.files]
-        except Exception as error:  # whatever MLflow, the network or NumPy raises
-            raise StoreError(
-                f"run={run_id}: its cost.npy and final_weights.npz cannot be read ({store.first_line(error)}); a run "
-                f"has them when it is over, and `{resume.command(run_id)}` ends one that was cut short"
-            ) from None
+    costs, weights = lookup.costs_of(client, found, config.training.steps), lookup.weights_of(client, found, config)
+    if costs is None or weights is None:
+        raise StoreError(
+            f"run={run_id}: its cost.npy and final_weights.npz are not there; a run has them when it is over, and "
+            f"`{resume.command(run_id)}` ends one that was cut short"
+        )
     made_by = lookup.provenance_of(client, run_id)
     if made_by is None:
-        raise StoreError(f"run={run_id}: it has no artifacts in provenance/, so what made it is not known")
+        raise StoreError(f"run={run_id}: it has no sound artifacts in provenance/, so what made it is not known")
     return Original(found, config, made_by, costs, weights)
 
 
@@ -80,14 +76,17 @@ def reproduce(name: str, tolerance: float, console: Console) -> Verdict:
     settings = original.config.training
     runtime.start_tensorflow(settings.level, settings.threads)  # sets variables that are compared below
     differing = differences(original)
-    say(console, f"run {original.run.info.run_name} ({run_id}), {len(original.costs):,} steps, level {settings.level}")
+    say(
+        console,
+        f"run {reading.name_of(original.run)} ({run_id}), {len(original.costs):,} steps, level {settings.level}",
+    )
     for difference in differing or ["nothing differs: code, packages, processor, environment are those of the run"]:
         say(console, f"  {difference}")
 
     config = original.config.model_copy(
         update={"training": settings.model_copy(update={"steps": len(original.costs), "live": False})}
     )
-    part = setup.Part(name=f"again: {original.run.info.run_name}", tags={"reproduces": run_id})
+    part = setup.Part(name=f"again: {reading.name_of(original.run)}", tags={"reproduces": run_id})
     again = run.run(config, console, part=part)
     if again.status == "KILLED":
         raise KeyboardInterrupt
@@ -106,7 +105,7 @@ def differences(original: Original) -> list[str]:
     found = provenance.differences(original.made_by, now, portable=settings.level == "portable")
     file_then, file_now = original.run.data.tags.get("data.file.sha256"), setup.make_source(original.config).file_sha256
     if file_then != file_now:
-        found.insert(0, f"the file {params['data.path']}: its SHA-256 was {file_then} then, is {file_now} now")
+        found.insert(0, f"the file {params.get('data.path', '?')}: its SHA-256 was {file_then} then, is {file_now} now")
     changed = {key.removeprefix("changed.") for key in original.run.data.tags if key.startswith("changed.")}
     for key, text in as_params(original.config).items():
         if key not in changed and key in params and not tracking.is_kept(params[key], text):

@@ -1,19 +1,22 @@
 """Resuming: which runs were cut short, who may go on with one, and from which checkpoint."""
 
 import contextlib
+import functools
 import hashlib
 import json
 import shutil
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from lstm_lab import config
 from lstm_lab.commandline import say, typed
 from lstm_lab.config import Config, ConfigError
-from lstm_lab.paths import ROOT
-from lstm_lab.records import checkpoint, lookup, processes, provenance, store
+from lstm_lab.paths import ROOT, short_name
+from lstm_lab.records import checkpoint, lookup, processes, provenance, reading, store
+from lstm_lab.records.reading import printable
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -51,7 +54,7 @@ def digest(settings: Config) -> str:
 
 def folder_of(run_id: str) -> Path:
     """Where a run's checkpoints are while it is not over."""
-    return ROOT / "mlruns/checkpoints" / run_id
+    return ROOT / "mlruns/checkpoints" / short_name("", run_id)
 
 
 def command(run_id: str) -> str:
@@ -79,6 +82,7 @@ def prepare(named: str, changes: Mapping[str, Any], take_over: bool, verbose: bo
     refuse_hopeless(run)
     refuse_running(run, take_over)
     stored = lookup.config_of(client, run)
+    lookup.digested_config(client, run)  # refused here, before the run is taken over, if it is none
     values = stored.model_dump()
     for key, value in changes.items():
         group, _, leaf = key.partition(".")
@@ -101,17 +105,18 @@ def refuse_hopeless(run: "Run") -> None:
     """Raises ConfigError for runs that have nothing to be resumed."""
     tags, word = run.data.tags, f"resume={run.info.run_id}"
     if "study" in tags:
-        raise ConfigError(
-            f"{word}: it belongs to the sweep '{tags['study']}', which goes on when its command is typed again"
-        )
+        study = printable(tags["study"])
+        raise ConfigError(f"{word}: it belongs to the sweep '{study}', which goes on when its command is typed again")
     if run.info.status == "FAILED" and "reason" in tags:
-        raise ConfigError(f"{word}: that run failed by itself and would fail again at the same step ({tags['reason']})")
+        reason = printable(tags["reason"])
+        raise ConfigError(f"{word}: that run failed by itself and would fail again at the same step ({reason})")
 
 
 def refuse_running(run: "Run", take_over: bool = False) -> None:
     """Raises ConfigError if another process trains the run, or one on another machine might and is not taken over."""
     for process in processes.processes_of(run) if run.info.status == "RUNNING" else ():
-        where, here = f"process {process['pid']} on {process['host'].split('/')[0]}", processes.host()
+        machine, here = printable(process["host"].split("/")[0]), processes.host()
+        where = f"process {process['pid']} on {machine}"
         if process["host"] == here and not processes.is_gone(process):
             raise ConfigError(f"resume={run.info.run_id}: it is still training ({where})")
         if process["host"] != here and not take_over:
@@ -152,35 +157,59 @@ def mark_interrupted(client: "MlflowClient") -> list["Run"]:
     return [run for run in marked if "trial" not in run.data.tags]
 
 
-def candidates(client: "MlflowClient", run_id: str, folder: Path) -> list[Path]:
-    """The run's checkpoints, on this machine and among its artifacts (fetched into `folder`), the newest first."""
-    found = checkpoint.in_order(folder_of(run_id))[::-1]
-    if client.list_artifacts(run_id, "checkpoint"):
-        found.append(Path(client.download_artifacts(run_id, "checkpoint/checkpoint.npz", str(folder))))
-    return found
+def candidates(client: "MlflowClient", run: "Run", settings: Config) -> "list[Callable[[], checkpoint.Checkpoint]]":
+    """What reads each of the run's checkpoints, on this machine and among its artifacts, the newest first."""
+    here = checkpoint.in_order(folder_of(run.info.run_id))[::-1]
+    return [*(functools.partial(checkpoint.load, path) for path in here), lambda: stored(client, run, settings)]
+
+
+def stored(client: "MlflowClient", run: "Run", settings: Config) -> checkpoint.Checkpoint:
+    """The checkpoint among the run's artifacts; DamagedError if it is not sound, FileNotFoundError without one."""
+    data, arrays = settings.data, lookup.bytes_of(lookup.weight_shapes(settings))
+    most = 4 * settings.training.steps + 8 * (arrays + data.batch_size * settings.model.cell_size) + 16 * lookup.ROOM
+    path, name = "checkpoint/checkpoint.npz", f"checkpoint/checkpoint.npz of run {run.info.run_id}"
+    try:
+        content = reading.fetch(run.info.artifact_uri, path, most, client.tracking_uri)
+    except reading.UnsoundError as error:
+        raise checkpoint.DamagedError(f"{name} {error}") from None
+    if content is None:
+        raise FileNotFoundError
+    return checkpoint.parsed(content, name)
 
 
 def newest_checkpoint(
-    client: "MlflowClient", run_id: str, settings: Config
+    client: "MlflowClient", run: "Run", settings: Config, forms: checkpoint.Forms
 ) -> tuple[checkpoint.Checkpoint | None, list[str]]:
-    """The newest sound checkpoint with steps left to do, or None; and what is wrong with newer ones.
+    """The newest sound checkpoint with steps left to do, its arrays of these forms, or None; and what is wrong with
+    others.
 
     One with no steps left is passed over: a run that was killed after its last step trains the last few again, since
     its figures are drawn from them.
     """
     best, damaged = None, []
-    with tempfile.TemporaryDirectory() as folder:
-        for path in candidates(client, run_id, Path(folder)):
-            try:
-                saved = checkpoint.load(path)
-            except checkpoint.DamagedError as error:
-                damaged.append(str(error))
-                continue
-            if saved.config_digest != digest(settings):
-                damaged.append(f"{path} is of another config")
-            elif saved.step < settings.training.steps and (best is None or saved.step > best.step):
-                best = saved
+    for load in candidates(client, run, settings):
+        try:
+            saved = load()
+        except FileNotFoundError:
+            continue
+        except checkpoint.DamagedError as error:
+            damaged.append(str(error))
+            continue
+        if saved.config_digest != digest(settings):
+            damaged.append(f"a checkpoint of step {saved.step:,} is of another config")
+        elif checkpoint.forms_of(saved) != forms:
+            damaged.append(f"a checkpoint of step {saved.step:,} has arrays of another model")
+        elif saved.step < settings.training.steps and (best is None or saved.step > best.step):
+            best = saved
     return best, damaged
+
+
+def forms_of(setup: "Setup") -> checkpoint.Forms:
+    """Type and shape of each array in a checkpoint of this run."""
+    from lstm_lab.science.model import zero_state
+
+    state = zero_state(setup.program.model, setup.config.data.batch_size)
+    return checkpoint.forms_of(checkpoint.Checkpoint(0, "", np.zeros(0), *setup.program.snapshot(), state))
 
 
 def find_checkpoint(setup: "Setup", tracked: "TrackedRun") -> checkpoint.Checkpoint | None:
@@ -193,7 +222,7 @@ def find_checkpoint(setup: "Setup", tracked: "TrackedRun") -> checkpoint.Checkpo
     if tags.get("data.file.sha256") != now.get("data.file.sha256"):
         raise ConfigError(
             f"resume={run_id}: {config.data.name} is not the file that the run began with: its SHA-256 was "
-            f"{tags.get('data.file.sha256')} and is {now.get('data.file.sha256')}"
+            f"{printable(tags.get('data.file.sha256', 'not known'))} and is {now.get('data.file.sha256')}"
         )
     for key, digest in now.items():
         if tags.get(key, digest) != digest:
@@ -206,7 +235,9 @@ def find_checkpoint(setup: "Setup", tracked: "TrackedRun") -> checkpoint.Checkpo
         portable = config.training.level == "portable"
         for difference in provenance.differences(then, provenance.current(), portable):
             say(setup.console, f"not as when the run began: {difference}", "yellow")
-    saved, damaged = newest_checkpoint(tracked.client, run_id, config)
+    else:
+        say(setup.console, "what made the run when it began is not known: it has no sound provenance/", "yellow")
+    saved, damaged = newest_checkpoint(tracked.client, tracked.run, config, forms_of(setup))
     for fault in damaged:
         say(setup.console, fault, "yellow")
     step = saved.step if saved else 0
@@ -224,7 +255,7 @@ def forget_finished(client: "MlflowClient") -> None:
     """Removes what runs left behind that were killed after their end; those that the store does not know stay."""
     from mlflow.exceptions import MlflowException
 
-    for folder in folder_of("").glob("*"):
+    for folder in folder_of("any").parent.glob("*"):
         with contextlib.suppress(MlflowException):
             if client.get_run(folder.name).info.status == "FINISHED":
                 forget_checkpoints(folder.name)

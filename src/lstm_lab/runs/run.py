@@ -9,6 +9,7 @@ from rich.console import Console
 from lstm_lab.commandline import say
 from lstm_lab.config import Config, ConfigError
 from lstm_lab.records import store, tracking
+from lstm_lab.records.reading import name_of
 from lstm_lab.runs import keeping, resume, setup, telling, watching
 from lstm_lab.runs.setup import Part, Setup
 from lstm_lab.runs.watching import Result, StopSignal
@@ -90,5 +91,5 @@ def announce_interrupted(client: "MlflowClient", console: Console) -> None:
         how = resume.command(found.info.run_id)
         if "study" in found.data.tags:
             how = "its command, typed again"
-        say(console, f"cut short by a killed process: {found.info.run_name}; to go on: {how}", "yellow")
+        say(console, f"cut short by a killed process: {name_of(found)}; to go on: {how}", "yellow")
     resume.forget_finished(client)

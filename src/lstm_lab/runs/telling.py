@@ -10,6 +10,7 @@ from rich.text import Text
 from lstm_lab.commandline import make, say
 from lstm_lab.config import WATCHING, Config
 from lstm_lab.records import store
+from lstm_lab.records.reading import printable
 from lstm_lab.runs import resume
 from lstm_lab.runs.metrics import COSTS, LAST, VALIDATION
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from lstm_lab.runs.watching import Result
 
 CELL_NAMES = {"lstm": "An LSTM", "gru": "A GRU", "simple_rnn": "A simple RNN"}
+LONGEST_LINE = 10_000  # characters of a group's settings
 SHOWN = (*COSTS, VALIDATION, "steps_per_second")
 CONTRADICTED = "from step {:,} on, the costs trained now are not those stored before: not the same bits"
 
@@ -30,6 +32,7 @@ def describe(config: Config) -> Table:
     for group, settings in config.model_dump(exclude=WATCHING).items():
         kind = Config.model_fields[group].discriminator
         values = ", ".join(f"{key} {value}" for key, value in settings.items() if key != kind and value is not None)
+        values = printable(values, LONGEST_LINE)  # of a run in the store, perhaps
         told = Text.assemble((settings[kind], "cyan"), f": {values}") if kind else Text(values)
         table.add_row(Text(group, "bold"), told)
     return table
