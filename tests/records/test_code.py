@@ -220,7 +220,7 @@ def test_commit_and_diff_give_back_the_code_in_whatever_state_the_repository_is(
     assert sorted((repo / ".git").rglob("*")) == kept
 
 
-@pytest.mark.parametrize("place", ["worktree", "submodule", "borrowing", "moved", "linked"])
+@pytest.mark.parametrize("place", ["worktree", "submodule", "borrowing", "moved", "linked", "partial", "shallow"])
 def test_commit_and_diff_give_back_the_code_wherever_the_repository_is(place, repo, tmp_path):
     root, outer = tmp_path / place, tmp_path / "outer"
     if place == "worktree":
@@ -231,6 +231,11 @@ def test_commit_and_diff_give_back_the_code_wherever_the_repository_is(place, re
         root = outer / "inner"
     elif place == "borrowing":
         git(tmp_path, "clone", "-q", "--shared", str(repo), str(root))
+    elif place == "partial":
+        git(repo, "config", "uploadpack.allowFilter", "true")
+        git(tmp_path, "clone", "-q", "--filter=blob:none", repo.as_uri(), str(root))
+    elif place == "shallow":
+        git(tmp_path, "clone", "-q", "--depth=1", repo.as_uri(), str(root))
     elif place == "moved":
         git(tmp_path, "clone", "-q", "--separate-git-dir", str(outer), str(repo), str(root))
     else:
@@ -376,6 +381,22 @@ def test_a_file_that_cannot_be_read_is_named(repo, monkeypatch):
     assert [(file["path"], file["why"]) for file in found.left_out] == [
         ("src/same.py", "cannot be read: Permission denied")
     ]
+
+
+def test_one_damaged_object_costs_one_file(repo, tmp_path):
+    for name in ("src/deleted.py", "README.md", "src/same.py"):
+        (repo / name).write_text(f"of its own: {name}\n")
+    commit(repo)
+    hashes = {name: git(repo, "rev-parse", f"HEAD:{name}").strip() for name in ("README.md", "src/same.py")}
+    for hashed in hashes.values():
+        (repo / ".git/objects" / hashed[:2] / hashed[2:]).unlink()
+    change(repo)
+    found = code.read_code(repo)
+    assert [file["path"] for file in found.left_out] == ["README.md"], "the other is as its hash says"
+    assert found.left_out[0]["why"] == "the repository cannot read what the commit has there"
+    assert found.missing == []
+    assert b"math.cos" in found.diff
+    assert b"deleted.py" in found.diff
 
 
 def test_the_commit_is_known_without_git_and_with_a_damaged_repository(repo, monkeypatch, tmp_path):

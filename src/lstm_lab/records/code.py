@@ -22,7 +22,8 @@ DIFF_BYTES = 2_000_000  # of all files in the diff: every run and trial keeps a 
 HASHED_BYTES = 2_000_000_000  # of what is left out: a second or two of SHA-256
 NAMED = 200  # files left out that are named; the rest are counted
 
-DIFF, LEFT_OUT = "uncommitted_diff", "left_out_of_diff"  # as provenance.json names them
+# As provenance.json names them
+DIFF, LEFT_OUT, UNKNOWN = "uncommitted_diff", "left_out_of_diff", "not_known_of_code"
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Code:
             facts[DIFF] = about(self.diff)
         if self.left_out:
             facts[LEFT_OUT] = self.left_out
-        return facts | ({"not_known_of_code": self.missing} if self.missing else {})
+        return facts | ({UNKNOWN: self.missing} if self.missing else {})
 
 
 def about(diff: bytes) -> dict[str, Any]:
@@ -63,6 +64,11 @@ def about(diff: bytes) -> dict[str, Any]:
 def describe_diff(diff: bytes) -> str:
     """The same in words."""
     return f"{len(diff):,} bytes of uncommitted diff, SHA-256 {about(diff)['sha256']}"
+
+
+def unknown(facts: Mapping[str, Any]) -> str:
+    """What the facts of a run do not say of its code, in words; '' if they say all."""
+    return "; ".join(facts.get(UNKNOWN, [])) or ("" if facts.get("commit") else "the commit")
 
 
 def is_recorded(facts: Mapping[str, Any], diff: bytes) -> bool:
@@ -146,7 +152,11 @@ def reason(own: Own, name: str, old: Entry | None, found: Found | None, is_new: 
     if (old and old.size > FILE_BYTES) or (found and found.content is None):
         return f"more than {FILE_BYTES:,} bytes"
     contents = [found.content] if found and found.content is not None else []
-    return kinds.by_content(name, [*contents, *([own.git("cat-file", "blob", old.hash)] if old else [])])
+    try:
+        contents += [own.git("cat-file", "blob", old.hash)] if old else []
+    except subprocess.CalledProcessError:
+        return "the repository cannot read what the commit has there"
+    return kinds.by_content(name, contents)
 
 
 def describe(root: Path, left_out: Iterable[tuple[str, str]]) -> tuple[list[dict[str, Any]], list[str]]:

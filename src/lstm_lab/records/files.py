@@ -15,7 +15,7 @@ LINK, REPOSITORY = "120000", "160000"  # modes, as git has them
 
 @dataclass(frozen=True)
 class Entry:
-    """A file of a commit: its mode (100644, 100755, a LINK, a REPOSITORY), hash and size in bytes."""
+    """A file of a commit: its mode (100644, 100755, a LINK, a REPOSITORY), hash and size (-1 if it is gone)."""
 
     mode: str
     hash: str
@@ -43,7 +43,7 @@ def entries(listed: bytes) -> dict[str, Entry]:
     for line in names(listed):
         about, _, name = line.partition("\t")
         mode, _, hashed, size = about.split()
-        found[name] = Entry(mode, hashed, 0 if size == "-" else int(size))
+        found[name] = Entry(mode, hashed, int(size) if size.isdigit() else -1)
     return found
 
 
@@ -77,7 +77,7 @@ def is_same(path: Path, old: Entry | None, found: Found | None) -> bool:
     if old.mode == REPOSITORY:
         inside = git_folder(path)
         return bool(inside and head(inside)[0] == old.hash)
-    return old.size == found.size and blob_hash(path, found, like=old.hash) == old.hash
+    return old.size in (-1, found.size) and blob_hash(path, found, like=old.hash) == old.hash
 
 
 def blob_hash(path: Path, found: Found, like: str) -> str:

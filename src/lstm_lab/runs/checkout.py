@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-SHOWN = 100  # lines of a diff's files that are shown, and characters of a commit's subject
+SHOWN, CUT = 100, 200  # lines that are shown of what a diff changes, and characters of a line
 
 
 def reproduce(name: str, words: Sequence[str], path: str | None, trusted: bool, console: Console) -> int:
@@ -66,7 +66,7 @@ def checked_commit(commit: Any, word: str) -> str:
         raise StoreError(f"{word}: its commit is not known, so it cannot be checked out")
     if not isinstance(commit, str) or not git.is_hash(commit):
         raise StoreError(
-            f"{word}: the store names {str(commit)[:SHOWN]!r} as its commit; it must be 40 or 64 digits (0-9, a-f)"
+            f"{word}: the store names {repr(commit)[:CUT]} as its commit; it must be 40 or 64 digits (0-9, a-f)"
         )
     return commit
 
@@ -92,7 +92,7 @@ def show(folder: Path, commit: str, diff: bytes, console: Console) -> None:
         shown += [f"with {code.describe_diff(diff)}; lines added and removed:", *files[:SHOWN]]
         shown += [f"... and {len(files) - SHOWN:,} lines more"] if len(files) > SHOWN else []
     for line in shown:
-        say(console, f"  {line[: 2 * SHOWN]}")
+        say(console, "  " + "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in line[:CUT]))
 
 
 def is_own(run: "Run") -> bool:
@@ -173,7 +173,8 @@ def call(folder: Path, words: Sequence[str]) -> int:
     environment = {**git.environment_without_git(), "MLFLOW_TRACKING_URI": store.tracking_uri()}
     process = subprocess.Popen([sys.executable, str(script), *words], env=environment, start_new_session=True)
     try:
-        return process.wait()
+        ended = process.wait()
+        return ended if ended >= 0 else 128 - ended  # as a shell tells of a signal
     except BaseException:
         process.terminate()
         process.wait()

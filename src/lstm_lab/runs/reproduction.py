@@ -103,6 +103,9 @@ def differences(original: Original) -> list[str]:
     settings, params, read = original.config.training, original.run.data.params, as_params(original.config)
     now = provenance.current(seed=settings.seed, level=settings.level, threads=settings.threads)
     found = provenance.differences(original.made_by, now, portable=settings.level == "portable")
+    for when, facts in (("then", original.made_by.facts), ("now", now.facts)):
+        if missing := code.unknown(facts):
+            found.append(f"not known of the code {when}: {missing}")
     if not code.is_recorded(original.made_by.facts, original.made_by.diff):
         found.insert(0, "uncommitted.diff was changed in the store: it has not the SHA-256 in provenance.json")
     file_then, file_now = original.run.data.tags.get("data.file.sha256"), setup.make_source(original.config).file_sha256
