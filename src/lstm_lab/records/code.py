@@ -68,7 +68,8 @@ def describe_diff(diff: bytes) -> str:
 
 def unknown(facts: Mapping[str, Any]) -> str:
     """What the facts of a run do not say of its code, in words; '' if they say all."""
-    return "; ".join(facts.get(UNKNOWN, [])) or ("" if facts.get("commit") else "the commit")
+    missing = facts.get(UNKNOWN) or ([] if facts.get("commit") else ["the commit"])
+    return "; ".join(map(str, missing)) if isinstance(missing, list) else str(missing)
 
 
 def is_recorded(facts: Mapping[str, Any], diff: bytes) -> bool:

@@ -48,14 +48,12 @@ def reproduce(name: str, words: Sequence[str], path: str | None, trusted: bool, 
     diff = made_by.diff if made_by else b""
     if made_by and not code.is_recorded(made_by.facts, diff):
         raise StoreError(f"{word}: its uncommitted.diff was changed: it has not the SHA-256 that provenance.json has")
-    with ended_in_order(), folder_for_now() as folder:
-        with git_faults_told(word):
-            prepare(folder, commit, word)
-            show(folder, commit, diff, console)
+    with ended_in_order(), faults_told(word), folder_for_now() as folder:
+        prepare(folder, commit, word)
+        show(folder, commit, diff, console)
         if not trusted and not is_own(run):
             raise CannotRunError(f"{word}: {untrusted(word, words, path)}")
-        with git_faults_told(word):
-            git.fill(folder, commit, diff)
+        git.fill(folder, commit, diff)
         more = datafile.bring(run.data.params, run.data.tags, word, path, folder)
         return call(folder, [word, *words, *more])
 
@@ -121,7 +119,7 @@ def untrusted(word: str, words: Sequence[str], path: str | None) -> str:
 
 
 @contextlib.contextmanager
-def git_faults_told(word: str) -> Iterator[None]:
+def faults_told(word: str) -> Iterator[None]:
     """Makes a CannotRunError of what git, or a disk, complains about."""
     try:
         yield
