@@ -429,10 +429,12 @@ def test_a_branch_without_a_commit_and_a_broken_head_are_told(tmp_path):
     found = code.read_code(tmp_path)
     assert (found.hash, found.branch, found.dirty) == (None, "trunk", None)
     assert found.missing
-    (tmp_path / ".git/HEAD").write_text("nothing\n")
-    found = code.read_code(tmp_path)
-    assert (found.hash, found.branch, found.dirty) == (None, None, None)
-    assert found.missing
+    for says in ("nothing\n", "ref: refs/heads/.invalid\n"):
+        (tmp_path / ".git/HEAD").write_text(says)
+        found = code.read_code(tmp_path)
+        assert (found.hash, found.dirty) == (None, None)
+        assert found.branch in (None, ".invalid"), "as git says, if it does"
+        assert found.missing
 
 
 def test_a_repository_of_another_user_is_read(repo, tmp_path, monkeypatch):

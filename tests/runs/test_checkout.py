@@ -198,6 +198,10 @@ def test_only_the_checkouts_own_store_that_nobody_else_writes_to_is_ones_own(rep
         path.chmod(mode | 0o002)
         assert not checkout.is_own(run)
         path.chmod(mode)
+    group = SimpleNamespace(st_uid=1, st_gid=1, st_mode=0o664)
+    assert not checkout.others_write(group)
+    group.st_gid = 2
+    assert checkout.others_write(group)
     assert checkout.is_own(run)
     monkeypatch.setattr(checkout.os, "geteuid", lambda: 12345)
     assert checkout.is_own(run), "it is the owner of the checkout's"

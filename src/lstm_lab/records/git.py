@@ -47,6 +47,8 @@ def head(folder: Path) -> tuple[str | None, str | None]:
         if not says.startswith("ref:"):
             return (says, "HEAD") if is_hash(says) else (None, None)
         ref = says.removeprefix("ref:").strip()
+        if ref == "refs/heads/.invalid":  # what stands there where branches are kept in tables
+            return None, None
         branch = ref.removeprefix("refs/heads/")
         if (common / ref).is_file():
             commit = (common / ref).read_text().strip()

@@ -35,9 +35,9 @@ SHOWN, CUT = 100, 200  # lines that are shown of what a diff changes, and charac
 
 
 def reproduce(name: str, words: Sequence[str], path: str | None, trusted: bool, console: Console) -> int:
-    """Reproduces a run with its own code, `path` as in `datafile.found`; `words` are the command's others.
+    """Reproduces a run with its own code and returns the exit code; `path` is as in `datafile.found`.
 
-    Its exit code. CannotRunError if that code is not to be had, or is not to be trusted without being `trusted`.
+    `words` are the command's others. CannotRunError if that code cannot be had, or is another's and is not `trusted`.
     """
     store.check_store()
     client = store.open_store()
@@ -105,7 +105,12 @@ def is_own(run: "Run") -> bool:
         return False
     found = [path.stat() for path in (ROOT / "mlflow.db", ROOT / "mlruns", artifacts, *artifacts.glob("provenance/*"))]
     owners = {os.geteuid(), ROOT.stat().st_uid}
-    return all(info.st_uid in owners and not info.st_mode & 0o002 for info in found)
+    return all(info.st_uid in owners and not others_write(info) for info in found)
+
+
+def others_write(info: os.stat_result) -> bool:
+    """Whether anybody but the owner may write there; a group of the owner's own number has nobody else in it."""
+    return bool(info.st_mode & 0o002 or (info.st_mode & 0o020 and info.st_gid != info.st_uid))
 
 
 def untrusted(word: str, words: Sequence[str], path: str | None) -> str:
