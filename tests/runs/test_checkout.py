@@ -24,7 +24,7 @@ if os.environ.get("HANG"):
     time.sleep(1e6)
 sys.exit(7)
 """
-IDENTITY = ("-c", "user.name=A \x1b[31m\u202ename", "-c", "user.email=test@localhost")
+IDENTITY = ("-c", "user.name=A \x1b[31m\u202e\u2028\x0bname", "-c", "user.email=test@localhost")
 
 
 def git(folder, *words):

@@ -81,7 +81,7 @@ def prepare(folder: Path, commit: str, word: str) -> None:
 def show(folder: Path, commit: str, diff: bytes, console: Console) -> None:
     """Says what would run: the commit, who made it and when, the files that the diff changes."""
     form = ["--no-patch", "--no-show-signature", "--no-notes", "--encoding=UTF-8", "--format=%an <%ae>, %aI%n%s"]
-    lines = git.git("-C", folder, "show", *form, commit).decode(errors="replace").splitlines()
+    lines = git.git("-C", folder, "show", *form, commit).decode(errors="replace").split("\n")
     say(console, f"the run's own code: commit {commit}")
     shown = lines[:2]
     if diff:
