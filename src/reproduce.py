@@ -17,7 +17,9 @@ environment. The new run is linked to the old one, and the verdict stands on bot
     words={
         "run=ID": commandline.RUN,
         "tolerance=1e-6": "also accept costs and weights within this relative difference",
-        "--checkout": "train with the code of the run's own commit and uncommitted changes, in a temporary worktree",
+        "--checkout": "train with the code of the run's own commit and uncommitted changes, in a temporary checkout",
+        "--trust": "with --checkout: run that code also if a store names it that others may write to",
+        "data.path=FILE": "where the run's data file is now: it is known by its SHA-256",
     },
     closing="""\
 Exit code 0 if bit-identical (or within the tolerance given), 1 if not, 2 if it cannot be tried.
@@ -34,14 +36,17 @@ def answer(words: dict[str, str]) -> int:
         tolerance = -1.0
     if not 0 <= tolerance < 1:
         raise ConfigError(f"tolerance={words['tolerance']}: must be a number from 0 to below 1, such as 1e-6")
+    if "--trust" in words and "--checkout" not in words:
+        raise ConfigError("--trust: goes with --checkout, which alone runs code that a store names")
     with commandline.importing():
         from rich.console import Console
 
-        from lstm_lab.runs import reproduction
+        from lstm_lab.runs import checkout, reproduction
+    run, path = words["run"], words.get("data.path")
     if "--checkout" in words:
-        rest = [word for word in sys.argv[1:] if word != "--checkout" and not word.startswith("run=")]
-        return reproduction.reproduce_in_checkout(words["run"], rest)
-    return 0 if reproduction.reproduce(words["run"], tolerance, Console()).accepted else 1
+        rest = [f"tolerance={words['tolerance']}"] if "tolerance" in words else []
+        return checkout.reproduce(run, rest, path, "--trust" in words, Console())
+    return 0 if reproduction.reproduce(run, tolerance, Console(), path).accepted else 1
 
 
 def main() -> int:

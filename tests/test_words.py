@@ -51,6 +51,11 @@ def test_what_was_quoted_for_hydra_null_and_interpolations_mean_what_they_did(mo
         assert taken(f"data.input={word}") == [value]
 
 
+def test_a_resumed_runs_file_is_named_whatever_data_the_defaults_have():
+    assert words.for_hydra(["data.path=a (1).csv", "resume=last"]) == ["++data.path='a (1).csv'", "resume=last"]
+    assert words.for_hydra(["data.path=a.csv"]) == ["data.path=a.csv"]
+
+
 def test_the_texts_are_those_of_the_config():
     of_runs = {"data.path", "data.input", "data.target", "tracking.experiment", "tracking.run_name", "resume"}
     assert of_runs == words.TEXTS - words.HYDRAS_TEXTS

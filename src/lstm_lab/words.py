@@ -48,7 +48,10 @@ def for_hydra(arguments: Sequence[str]) -> list[str]:
             flags.append(argument)
     check_flags(read)
     check_once(read.overrides)
-    return [*flags, *(for_hydra_one(word, read.multirun) for word in read.overrides)]
+    words = [for_hydra_one(word, read.multirun) for word in read.overrides]
+    if "resume" in map(key_of, words):  # the data may be any group's, and only a file's have a path
+        words = [f"++{word}" if word.startswith("data.path=") else word for word in words]
+    return [*flags, *words]
 
 
 def read_flags(arguments: Sequence[str]) -> argparse.Namespace:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from lstm_lab.records import code
+from lstm_lab.records.git import UNSET, clone, fill
 from lstm_lab.records.git import git as immune
-from lstm_lab.runs import reproduction
 
 CODE = "import math\n\n\ndef curve(x):\n    return math.sin(x)\n"
 
@@ -19,9 +19,12 @@ def git(folder, *words, **options):
     return done.stdout
 
 
+IDENTITY = ("-c", "user.name=test", "-c", "user.email=test@localhost")
+
+
 def commit(folder):
     git(folder, "add", "-A")
-    git(folder, "-c", "user.name=test", "-c", "user.email=test@localhost", "commit", "-qm", "a commit")
+    git(folder, *IDENTITY, "commit", "-qm", "a commit")
 
 
 @pytest.fixture
@@ -76,6 +79,13 @@ def rebuilt(root, found, folder):
     return tree(folder)
 
 
+def checked_out(root, found, folder):
+    """The same as `src/reproduce.py --checkout` has it."""
+    clone(root, folder, found.hash)
+    fill(folder, found.hash, found.diff)
+    return tree(folder)
+
+
 SETTINGS = """
 diff.noprefix=true diff.mnemonicPrefix=true color.ui=always color.diff=always diff.external=/bin/true
 diff.srcPrefix=x/ diff.context=0 diff.interHunkContext=9 diff.renames=copies diff.algorithm=patience
@@ -88,12 +98,17 @@ core.pager=false core.untrackedCache=true core.splitIndex=true core.sparseChecko
 core.excludesFile=HOME/rules core.attributesFile=HOME/rules core.bigFileThreshold=1 core.compression=0
 core.abbrev=4 index.version=4 apply.whitespace=error apply.ignoreWhitespace=change filter.x.clean=/bin/false
 submodule.recurse=true extensions.worktreeConfig=true extensions.nothing=true include.path=/nowhere
-alias.diff=status feature.manyFiles=true log.showSignature=true
+alias.diff=status feature.manyFiles=true log.showSignature=true i18n.commitEncoding=latin1
+i18n.logOutputEncoding=utf-16 core.precomposeUnicode=true core.protectNTFS=false core.checkStat=minimal
+core.preferSymlinkRefs=true core.logAllRefUpdates=never core.sharedRepository=0600 diff.noIndex=true
+diff.dirstat=lines,0 diff.statGraphWidth=1 diff.x.textconv=/bin/false diff.x.command=/bin/false diff.x.binary=true
+filter.x.smudge=/bin/false filter.x.required=true filter.x.process=/bin/false merge.renormalize=true
+checkout.defaultRemote=x checkout.workers=4 gc.auto=1 core.multiPackIndex=false pack.threads=1
 """
 
 
 @pytest.mark.parametrize("setting", SETTINGS.split())
-def test_commit_and_diff_give_back_the_code_whatever_is_set(setting, repo, tmp_path, monkeypatch):
+def test_commit_and_diff_give_back_the_code_whatever_is_set(setting, repo, tmp_path):
     change(repo)
     hashed, objects = git(repo, "rev-parse", "HEAD").strip(), sorted((repo / ".git").rglob("*"))
     (tmp_path / "home/rules").write_text("*.py binary\n*.md\n*.py -text diff=x filter=x\n")
@@ -107,9 +122,128 @@ def test_commit_and_diff_give_back_the_code_whatever_is_set(setting, repo, tmp_p
     found = code.read_code(repo)
     assert (found.hash, found.branch, found.dirty, found.left_out, found.missing) == (hashed, "trunk", True, [], [])
     assert sorted((repo / ".git").rglob("*")) == sorted({*objects, repo / ".git/info/attributes"})
-    monkeypatch.setattr(reproduction, "ROOT", repo)
-    with reproduction.worktree(found.hash, found.diff) as folder:
-        assert tree(folder) == tree(repo)
+    assert checked_out(repo, found, tmp_path / "again") == tree(repo)
+
+
+def attributes(line):
+    """What attributes of the repository's own and of its work tree say of every file; filters are at hand."""
+
+    def say(root):
+        (root / ".gitattributes").write_text(f"* {line}\n")
+        git(root, "config", "filter.x.clean", "tr a-z A-Z")
+        git(root, "config", "filter.x.smudge", "tr A-Z a-z")
+        git(root, "config", "diff.x.textconv", "wc")
+        commit(root)
+
+    return say
+
+
+def with_index(*words):
+    return lambda root: git(root, "update-index", *words, "src/changed.py", "src/deleted.py")
+
+
+def settled(*words):
+    return lambda root: git(root, *words)
+
+
+def replaced(root):
+    """`git replace` shows another commit under the hash of this one."""
+    git(root, *IDENTITY, "commit", "-q", "--allow-empty", "-m", "another")
+    (root / "src/changed.py").write_text("replaced\n")
+    commit(root)
+    git(root, "reset", "-q", "--hard", "HEAD~1")
+    git(root, "replace", "HEAD", "HEAD@{1}")
+
+
+def staged(root):
+    """The index has yet another content than the commit and the work tree."""
+    (root / "src/changed.py").write_text("staged\n")
+    (root / "src/staged.py").write_text("staged\n")
+    git(root, "add", "-A")
+    (root / "src/staged.py").unlink()
+
+
+def mid_merge(root):
+    """A merge that stopped at a conflict."""
+    git(root, "checkout", "-q", "-b", "side")
+    (root / "src/changed.py").write_text("side\n")
+    commit(root)
+    git(root, "checkout", "-q", "trunk")
+    (root / "src/changed.py").write_text("trunk\n")
+    commit(root)
+    subprocess.run(["git", "-C", root, *IDENTITY, "merge", "side"], capture_output=True)
+
+
+STATES = {
+    **{f"attributes {line}": attributes(line) for line in ("text=auto", "text eol=crlf", "eol=lf", "binary", "-diff")},
+    **{f"attributes {line}": attributes(line) for line in ("filter=x", "diff=x", "ident", "-text", "whitespace=tab")},
+    **{f"attributes {line}": attributes(line) for line in ("working-tree-encoding=latin1", "export-subst", "merge=x")},
+    "attributes filter=lfs": attributes("filter=lfs diff=lfs merge=lfs -text"),
+    "assumed unchanged": with_index("--assume-unchanged"),
+    "skipped": with_index("--skip-worktree"),
+    "intended": lambda root: (root / "src/new ü.py").touch() or git(root, "add", "-N", "src/new ü.py"),
+    "split index": settled("update-index", "--split-index"),
+    "index of version 4": settled("update-index", "--index-version", "4"),
+    "untracked cache": settled("update-index", "--force-untracked-cache"),
+    "no index": lambda root: (root / ".git/index").unlink(),
+    "sparse": settled("sparse-checkout", "set", "--no-cone", "/src/", "/README.md", "/.gitignore"),
+    "packed": settled("gc", "-q"),
+    "packed branches": settled("pack-refs", "--all", "--prune"),
+    "detached": settled("checkout", "-q", "--detach"),
+    "tagged like the branch": settled("tag", "trunk"),
+    "branch called HEAD": lambda root: git(root, "update-ref", "refs/heads/HEAD", "HEAD"),
+    "branch with a slash": settled("checkout", "-q", "-b", "a/b-ü"),
+    "shallow": lambda root: (root / ".git/shallow").write_text(git(root, "rev-parse", "HEAD")),
+    "staged": staged,
+    "in a merge": mid_merge,
+    "replaced": replaced,
+    "hooked": lambda root: [hook(root, name) for name in ("post-checkout", "post-index-change", "fsmonitor-watchman")],
+    "locked": lambda root: (root / ".git/index.lock").touch(),
+}
+
+
+def hook(root, name):
+    """A hook that would be noticed."""
+    (root / ".git/hooks").mkdir(exist_ok=True)
+    (root / ".git/hooks" / name).write_text(f"#!/bin/sh\necho hooked > '{root}/src/changed.py'\n")
+    (root / ".git/hooks" / name).chmod(0o755)
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_commit_and_diff_give_back_the_code_in_whatever_state_the_repository_is(state, repo, tmp_path):
+    STATES[state](repo)
+    change(repo)
+    hashed, kept = git(repo, "rev-parse", "HEAD").strip(), sorted((repo / ".git").rglob("*"))
+    found = code.read_code(repo)
+    assert (found.hash, found.dirty, found.left_out, found.missing) == (hashed, True, [], [])
+    assert checked_out(repo, found, tmp_path / "again") == tree(repo)
+    assert sorted((repo / ".git").rglob("*")) == kept
+
+
+@pytest.mark.parametrize("place", ["worktree", "submodule", "borrowing", "moved", "linked", "partial", "shallow"])
+def test_commit_and_diff_give_back_the_code_wherever_the_repository_is(place, repo, tmp_path):
+    root, outer = tmp_path / place, tmp_path / "outer"
+    if place == "worktree":
+        git(repo, "worktree", "add", "-q", "-b", "other", str(root))
+    elif place == "submodule":
+        git(tmp_path, "init", "-q", str(outer))
+        git(outer, "-c", "protocol.file.allow=always", "submodule", "add", "-q", str(repo), "inner")
+        root = outer / "inner"
+    elif place == "borrowing":
+        git(tmp_path, "clone", "-q", "--shared", str(repo), str(root))
+    elif place == "partial":
+        git(repo, "config", "uploadpack.allowFilter", "true")
+        git(tmp_path, "clone", "-q", "--filter=blob:none", repo.as_uri(), str(root))
+    elif place == "shallow":
+        git(tmp_path, "clone", "-q", "--depth=1", repo.as_uri(), str(root))
+    elif place == "moved":
+        git(tmp_path, "clone", "-q", "--separate-git-dir", str(outer), str(repo), str(root))
+    else:
+        root.symlink_to(repo)
+    change(root)
+    found = code.read_code(root)
+    assert (found.hash, found.left_out, found.missing) == (git(repo, "rev-parse", "HEAD").strip(), [], [])
+    assert checked_out(root, found, tmp_path / "again") == tree(root)
 
 
 @pytest.mark.parametrize("line", ["compression = x", "trustctime = x", "repositoryFormatVersion = 9", "bare = [", "]"])
@@ -134,7 +268,17 @@ def test_settings_with_which_git_itself_refuses_to_work_change_nothing(line, rep
         ("GIT_NAMESPACE", "x"),
         ("GIT_TRACE", "1"),
         ("GIT_ATTR_SOURCE", "x"),
+        *((name, "/nowhere") for name in ("GIT_CEILING_DIRECTORIES", "GIT_ALTERNATE_OBJECT_DIRECTORIES")),
+        *((name, "/nowhere") for name in ("GIT_CONFIG_SYSTEM", "GIT_EXEC_PATH", "GIT_TEMPLATE_DIR", "GIT_GRAFT_FILE")),
+        *((name, "1") for name in ("GIT_GLOB_PATHSPECS", "GIT_ICASE_PATHSPECS", "GIT_NOGLOB_PATHSPECS")),
+        *((name, "1") for name in ("GIT_DISCOVERY_ACROSS_FILESYSTEM", "GIT_OPTIONAL_LOCKS", "GIT_PREFIX")),
+        ("GIT_DEFAULT_HASH", "sha256"),
+        ("GIT_REPLACE_REF_BASE", "refs/heads/"),
+        ("GIT_SHALLOW_FILE", "/nowhere"),
+        ("GIT_PAGER", "false"),
         ("LANGUAGE", "de"),
+        ("LC_ALL", "C"),
+        ("LANG", "tr_TR.UTF-8"),
     ],
 )
 def test_commit_and_diff_give_back_the_code_whatever_the_environment(variable, value, repo, tmp_path, monkeypatch):
@@ -239,6 +383,22 @@ def test_a_file_that_cannot_be_read_is_named(repo, monkeypatch):
     ]
 
 
+def test_one_damaged_object_costs_one_file(repo, tmp_path):
+    for name in ("src/deleted.py", "README.md", "src/same.py"):
+        (repo / name).write_text(f"of its own: {name}\n")
+    commit(repo)
+    hashes = {name: git(repo, "rev-parse", f"HEAD:{name}").strip() for name in ("README.md", "src/same.py")}
+    for hashed in hashes.values():
+        (repo / ".git/objects" / hashed[:2] / hashed[2:]).unlink()
+    change(repo)
+    found = code.read_code(repo)
+    assert [file["path"] for file in found.left_out] == ["README.md"], "the other is as its hash says"
+    assert found.left_out[0]["why"] == "the repository cannot read what the commit has there"
+    assert found.missing == []
+    assert b"math.cos" in found.diff
+    assert b"deleted.py" in found.diff
+
+
 def test_the_commit_is_known_without_git_and_with_a_damaged_repository(repo, monkeypatch, tmp_path):
     hashed = git(repo, "rev-parse", "HEAD").strip()
     git(repo, "pack-refs", "--all")
@@ -269,21 +429,23 @@ def test_a_branch_without_a_commit_and_a_broken_head_are_told(tmp_path):
     found = code.read_code(tmp_path)
     assert (found.hash, found.branch, found.dirty) == (None, "trunk", None)
     assert found.missing
-    (tmp_path / ".git/HEAD").write_text("nothing\n")
-    found = code.read_code(tmp_path)
-    assert (found.hash, found.branch, found.dirty) == (None, None, None)
-    assert found.missing
+    for says in ("nothing\n", "ref: refs/heads/.invalid\n"):
+        (tmp_path / ".git/HEAD").write_text(says)
+        found = code.read_code(tmp_path)
+        assert (found.hash, found.dirty) == (None, None)
+        assert found.branch in (None, ".invalid"), "as git says, if it does"
+        assert found.missing
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a folder away")
-def test_a_repository_of_another_user_is_read(repo):
+def test_a_repository_of_another_user_is_read(repo, tmp_path, monkeypatch):
+    monkeypatch.setitem(UNSET, "GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    change(repo)
     hashed = git(repo, "rev-parse", "HEAD").strip()
-    (repo / "src/changed.py").write_text("2\n")
-    for path in [repo, *repo.rglob("*")]:
+    for path in [repo, *repo.rglob("*")] if os.geteuid() == 0 else ():  # only root gives a folder away
         os.chown(path, 12345, 12345, follow_symlinks=False)
     found = code.read_code(repo)
-    assert (found.hash, found.missing) == (hashed, [])
-    assert b"+2" in found.diff
+    assert (found.hash, found.left_out, found.missing) == (hashed, [], [])
+    assert checked_out(repo, found, tmp_path / "again") == tree(repo)
 
 
 def test_a_forced_ignored_file_is_code_and_sha256_is_a_hash_as_well(tmp_path):

@@ -1,5 +1,6 @@
 """Runs that are trained again from their id."""
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -79,6 +80,11 @@ def test_the_verdict(then, now, hashes, tolerance, differing, expected):
     assert verdict.identical is verdict.text.startswith("bit-identical")
 
 
+def sha256_of_diff(checkout, run_id):
+    diff = checkout / "mlruns/artifacts" / run_id / "artifacts/provenance/uncommitted.diff"
+    return hashlib.sha256(diff.read_bytes()).hexdigest()
+
+
 def test_a_copied_runs_bits_come_again_also_when_the_code_has_changed(default_run, tmp_path):
     """The store and its checkout are copied to another place, as to another machine."""
     copy = tmp_path / "another place"
@@ -108,7 +114,13 @@ def test_a_copied_runs_bits_come_again_also_when_the_code_has_changed(default_ru
     assert "likeliest cause: uncommitted changes" in done.stdout
     done = reproduce(copy, f"run={run_id}", "--checkout")
     assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.startswith(f"the run's own code: commit {original.data.tags['mlflow.source.git.commit']}\n")
+    assert done.stdout.count(f"bytes of uncommitted diff, SHA-256 {sha256_of_diff(copy, run_id)}") == 2
     assert done.stdout.endswith(f"{verdict}\n")
+    others = {"MLFLOW_TRACKING_URI": f"sqlite:///{copy}/mlflow.db?timeout=60"}
+    done = reproduce(copy, f"run={run_id[:8]}", "--checkout", **others)
+    assert done.returncode == 2
+    assert done.stderr.endswith(f"reproduce.py run={run_id} --checkout --trust`\n")
     worktrees = subprocess.run(["git", "-C", str(copy), "worktree", "list"], capture_output=True, text=True)
     assert worktrees.stdout.count("\n") == 1
 
@@ -139,6 +151,7 @@ def test_a_run_in_another_clones_store_is_reproduced_from_its_id(default_run, tm
         ((), 2, "usage: python src/reproduce.py run=ID"),
         (("tolerance=1e-6",), 2, "run=ID is missing"),
         (("run=1", "tolerance=x"), 2, "tolerance=x: must be a number from 0 to below 1, such as 1e-6"),
+        (("run=1", "--trust"), 2, "--trust: goes with --checkout"),
         (("run=1", "seed=2"), 2, "seed: no such word; allowed: run=ID, tolerance=1e-6, --checkout"),
     ],
 )

@@ -1,5 +1,6 @@
 """Runs that are killed, and go on to the same end."""
 
+import hashlib
 import json
 import os
 import re
@@ -16,7 +17,7 @@ from mlflow import MlflowClient
 from rich.console import Console
 
 from helpers import copy_project, held, train, train_until, wait_until_held
-from lstm_lab.config import CannotRunError, ConfigError
+from lstm_lab.config import WATCHING, CannotRunError, ConfigError, check, flatten
 from lstm_lab.records import checkpoint, lookup, processes, store, tracking
 from lstm_lab.runs import resume, setup
 from lstm_lab.science.curves import Batches
@@ -348,6 +349,25 @@ def test_checkpoints_of_another_config_or_with_nothing_left_are_passed_over(stor
     assert faults[0].endswith("is of another config")
     own.write_bytes(own.read_bytes()[:-1])
     assert resume.newest_checkpoint(client, run, longer, forms)[0] is None
+
+
+def test_a_checkpoint_knows_its_data_by_the_file_and_older_ones_by_its_path(stored, monkeypatch, tmp_path):
+    run, client = stored
+    run_id, place = run.info.run_id, {"path": "a.csv", "input": "a", "target": "b", "horizon": None}
+    values = lookup.config_of(client, run).model_dump()
+    sizes = {key: values["data"][key] for key in ("batch_size", "time_steps")}
+    values["data"] = {"curve": "csv", "held_out": 0.1, "validation": 0.1, **sizes, **place}
+    here, moved = check(values), check({**values, "data": {**values["data"], "path": "b.csv"}})
+    assert resume.digest(here) == resume.digest(moved)
+    values = {key: value for key, value in flatten(here.model_dump(exclude=WATCHING)) if key not in resume.MAY_CHANGE}
+    assert resume.digest(here, "a.csv") == hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+    monkeypatch.setattr(resume, "ROOT", tmp_path)
+    client.log_param(run_id, "data.path", "a.csv")
+    for step, digest in ((100, resume.digest(here)), (150, resume.digest(here, "a.csv"))):
+        costs = np.zeros(step, np.float32)
+        checkpoint.save(resume.folder_of(run_id), checkpoint.Checkpoint(step, digest, costs, [], [], []))
+        assert resume.newest_checkpoint(client, run_id, moved)[0].step == step
 
 
 def test_a_server_that_goes_away_loses_nothing(tmp_path_factory, tmp_path, free_server):

@@ -343,27 +343,41 @@ def test_a_run_on_a_file_is_found_resumed_and_reproduced_and_another_file_is_not
     whole = train(checkout, *WORDS, "training.steps=30", "tracking.experiment=whole", cwd=elsewhere)
     assert whole.returncode == 0, whole.stderr
 
-    resumed = train(checkout, f"resume={run.info.run_id}", "training.steps=30")
+    moved = file.rename(elsewhere / "moved.csv")
+    resumed = train(checkout, f"resume={run.info.run_id}", "training.steps=30", "data.path=moved.csv", cwd=elsewhere)
     assert resumed.returncode == 0, resumed.stderr
+    assert "at step 20 of 30" in resumed.stdout
     [whole_run] = client.search_runs([client.get_experiment_by_name("whole").experiment_id])
     again = client.get_run(run.info.run_id)
     for tag in ("cost.sha256", "final_weights.sha256"):
         assert again.data.tags[tag] == whole_run.data.tags[tag]
     assert again.data.metrics["evaluation.mse"] == whole_run.data.metrics["evaluation.mse"]
+    assert again.data.params["data.path"] == str(file)
+    assert again.data.tags["changed.data.path"] == str(moved)
 
-    file.write_text(file.read_text().replace("sample 3", "sample three"))
+    words = [sys.executable, str(checkout / "src/reproduce.py"), f"run={run.info.run_id}"]
+    moved.rename(file)
+    same = subprocess.run([*words, "data.path=my.csv"], capture_output=True, text=True, cwd=elsewhere)
+    assert same.returncode == 0, same.stdout + same.stderr
+    assert "nothing differs" in same.stdout
+    file.rename(moved)
+
+    moved.write_text(moved.read_text().replace("sample 3", "sample three"))
     refused = train(checkout, f"resume={run.info.run_id}", "training.steps=40")
     assert refused.returncode == 2
-    assert "my is not the file that the run began with: its SHA-256 was" in refused.stderr
-    words = [sys.executable, str(checkout / "src/reproduce.py"), f"run={run.info.run_id}"]
+    assert "moved.csv is not the file that the run began with: its SHA-256 was" in refused.stderr
+    assert refused.stderr.endswith("if the run's own file is elsewhere, add data.path=FILE\n")
     flagged = subprocess.run(words, capture_output=True, text=True)
     assert flagged.returncode == 1
-    assert f"the file {file}: its SHA-256 was" in flagged.stdout
+    assert f"the file {moved}: its SHA-256 was" in flagged.stdout
     assert "the data are not the same" in flagged.stdout
-    file.unlink()
+    moved.unlink()
     gone = subprocess.run(words, capture_output=True, text=True)
     assert gone.returncode == 2
-    assert gone.stderr == f"data.path={file}: there is no such file\n"
+    assert gone.stderr == (
+        f"data.path={moved}: there is no such file; the run's own has the SHA-256 {run.data.tags['data.file.sha256']}: "
+        "if the run's own file is elsewhere, add data.path=FILE\n"
+    )
 
 
 @pytest.mark.parametrize("name", ["sunspots", "co2"])

@@ -1,10 +1,8 @@
 """The state of the code that runs: its commit, the diff of what is code, and what is left out of that or not known."""
 
-import fnmatch
 import functools
 import hashlib
 import os
-import re
 import shutil
 import stat
 import subprocess
@@ -14,29 +12,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lstm_lab.hiding import hide, passwords
+from lstm_lab.hiding import hide
 from lstm_lab.paths import ROOT
-from lstm_lab.records.git import Own, asked_head, git_folder, head
+from lstm_lab.records import kinds
+from lstm_lab.records.files import FILE_BYTES, LINK, REPOSITORY, Entry, Found, blob_hash, entries, is_same, look, names
+from lstm_lab.records.git import Own, asked_head, fault, git_folder, head
 
-# New files that are code or its settings; any other kind is data, and stays out of the diff.
-SOURCES = (".py", ".pyi", ".sh", ".mk", ".html", ".css", ".js", ".jinja", ".md", ".rst")
-SETTINGS = (".yaml", ".yml", ".toml", ".cfg", ".ini", ".lock", ".txt")  # where a line `password: ...` is no code
-NAMES = ("Makefile", "Dockerfile", ".gitignore", ".gitattributes", ".python-version")
-KEYS = (".env", ".env.*", "*.env", "*.pem", "*.key", "*.p12", "*.pfx", "*.jks", "*.kdbx", "id_*", ".netrc", ".pgpass")
-ACCOUNTS = (".htpasswd", ".git-credentials", ".npmrc", ".pypirc")
-SECRETS = (*KEYS, *ACCOUNTS, "*secret*", "*password*", "*passwd*", "*token*", "*credential*")
-PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY")
-SETTING = re.compile(
-    r"^[ \t]*[\w.-]*(?:password|passwd|secret|api_?key|access_?key|token)[ \t]*[=:][ \t]*(?!null|~|\$)[^\s#]",
-    re.I | re.M,
-)
-
-FILE_BYTES = 1_000_000  # of a file in the diff: more than twice the lock file, the largest text here
-DIFF_BYTES = 8_000_000  # of all files in it: ten times all that the project has
+DIFF_BYTES = 2_000_000  # of all files in the diff: every run and trial keeps a copy, and all the project has is 1 MB
 HASHED_BYTES = 2_000_000_000  # of what is left out: a second or two of SHA-256
 NAMED = 200  # files left out that are named; the rest are counted
 
-LEFT_OUT = "left_out_of_diff"  # as provenance.json names it
+# As provenance.json names them
+DIFF, LEFT_OUT, UNKNOWN = "uncommitted_diff", "left_out_of_diff", "not_known_of_code"
 
 
 @dataclass(frozen=True)
@@ -62,28 +49,32 @@ class Code:
     def facts(self) -> dict[str, Any]:
         """As provenance.json has it."""
         facts: dict[str, Any] = {"commit": self.hash, "branch": self.branch, "dirty": self.dirty}
+        if self.diff:
+            facts[DIFF] = about(self.diff)
         if self.left_out:
             facts[LEFT_OUT] = self.left_out
-        return facts | ({"not_known_of_code": self.missing} if self.missing else {})
+        return facts | ({UNKNOWN: self.missing} if self.missing else {})
 
 
-@dataclass(frozen=True)
-class Entry:
-    """A file of a commit: its mode (100644, 100755, 120000 a link, 160000 a repository), hash and size in bytes."""
-
-    mode: str
-    hash: str
-    size: int
+def about(diff: bytes) -> dict[str, Any]:
+    """By what a diff is known again."""
+    return {"bytes": len(diff), "sha256": hashlib.sha256(diff).hexdigest()}
 
 
-@dataclass(frozen=True)
-class Found:
-    """What stands in the place of a file: its mode, its size in bytes, its content unless that is too much or `why`."""
+def describe_diff(diff: bytes) -> str:
+    """The same in words."""
+    return f"{len(diff):,} bytes of uncommitted diff, SHA-256 {about(diff)['sha256']}"
 
-    mode: str
-    size: int
-    content: bytes | None = None
-    why: str = ""
+
+def unknown(facts: Mapping[str, Any]) -> str:
+    """What the facts of a run do not say of its code, in words; '' if they say all."""
+    missing = facts.get(UNKNOWN) or ([] if facts.get("commit") else ["the commit"])
+    return "; ".join(map(str, missing)) if isinstance(missing, list) else str(missing)
+
+
+def is_recorded(facts: Mapping[str, Any], diff: bytes) -> bool:
+    """Whether the facts of a run have that diff; those of older runs name none."""
+    return facts.get(DIFF, about(diff)) == about(diff)
 
 
 @functools.cache
@@ -110,18 +101,21 @@ def read_code(root: Path = ROOT) -> Code | None:
         return Code(commit, branch, missing=[f"what differs from the commit: {fault(error)}"])
 
 
-def fault(error: Exception) -> str:
-    """What git or the disk complains about, in a line."""
-    said = error.stderr if isinstance(error, subprocess.CalledProcessError) else str(error).encode()
-    lines = (said or b"").decode(errors="replace").strip().splitlines()
-    return hide(lines[0] if lines else type(error).__name__)
-
-
 def changes(own: Own, commit: str | None, branch: str | None) -> Code:
     """What differs from the commit: as a diff what is code, by name what is not."""
     if commit is None:
         return Code(None, branch, missing=["the commit: none is checked out, or it cannot be read"])
     own.begin(commit)
+    recorded, left_out = sorted_out(own, commit)
+    described, missing = describe(own.root, left_out)
+    try:
+        return Code(commit, branch, diff(own, commit, recorded), described, missing)
+    except (OSError, subprocess.SubprocessError) as error:
+        return Code(commit, branch, b"", described, [*missing, f"what differs from the commit: {fault(error)}"])
+
+
+def sorted_out(own: Own, commit: str) -> tuple[dict[str, Found | None], list[tuple[str, str]]]:
+    """The files that differ from the commit's: those for the diff, None for one that is gone; and others, with why."""
     before = entries(own.git("ls-tree", "-r", "-l", "-z", f"{commit}^{{tree}}"))
     tracked = {*before, *names(own.git("ls-files", "-z", check=False, GIT_INDEX_FILE=str(own.folder / "index")))}
     new = set(names(own.git("ls-files", "--others", "-z", *ignored(own)))) - tracked
@@ -130,7 +124,7 @@ def changes(own: Own, commit: str | None, branch: str | None) -> Code:
     room = DIFF_BYTES
     for name in [*sorted(tracked), *sorted(new)]:
         old, found = before.get(name), look(own.root, name)
-        if is_same(own, name, old, found):
+        if is_same(own.root / name, old, found):
             continue
         size = (old.size if old else 0) + (found.size if found else 0)
         why = reason(own, name, old, found, is_new=name in new) or ((size > room and "the diff is full") or "")
@@ -139,26 +133,7 @@ def changes(own: Own, commit: str | None, branch: str | None) -> Code:
         else:
             recorded[name] = found
             room -= size
-    described, missing = describe(own.root, left_out)
-    try:
-        return Code(commit, branch, diff(own, commit, recorded), described, missing)
-    except (OSError, subprocess.SubprocessError) as error:
-        return Code(commit, branch, b"", described, [*missing, f"what differs from the commit: {fault(error)}"])
-
-
-def names(listed: bytes) -> list[str]:
-    """The names that git lists with -z."""
-    return [os.fsdecode(name) for name in listed.split(b"\0") if name]
-
-
-def entries(listed: bytes) -> dict[str, Entry]:
-    """The files of a tree, as `git ls-tree -r -l -z` lists them."""
-    found = {}
-    for line in names(listed):
-        about, _, name = line.partition("\t")
-        mode, _, hashed, size = about.split()
-        found[name] = Entry(mode, hashed, 0 if size == "-" else int(size))
-    return found
+    return recorded, left_out
 
 
 def ignored(own: Own) -> list[str]:
@@ -167,114 +142,53 @@ def ignored(own: Own) -> list[str]:
     return ["--exclude-per-directory=.gitignore", *([f"--exclude-from={exclude}"] if exclude.is_file() else [])]
 
 
-def look(root: Path, name: str) -> Found | None:
-    """What stands in the place of that file; None if nothing does, or only behind a link."""
-    path = root / name
-    try:
-        info = os.lstat(path)
-        if os.path.realpath(path.parent) != os.path.join(
-            os.path.realpath(root), os.path.dirname(name.rstrip("/"))
-        ).rstrip("/"):
-            return None
-        if stat.S_ISLNK(info.st_mode):
-            return Found("120000", info.st_size, os.fsencode(os.readlink(path)))
-        if stat.S_ISDIR(info.st_mode):
-            return Found("160000", 0, why="a repository of its own") if (path / ".git").exists() else None
-        if not stat.S_ISREG(info.st_mode):
-            return Found("", 0, why="not a file")
-        mode = "100755" if info.st_mode & stat.S_IXUSR else "100644"
-        return Found(mode, info.st_size, path.read_bytes() if info.st_size <= FILE_BYTES else None)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        return Found("", 0, why=f"cannot be read: {error.strerror}")
-
-
-def is_same(own: Own, name: str, old: Entry | None, found: Found | None) -> bool:
-    """Whether the commit has just what was found there."""
-    if old is None or found is None:
-        return old is None and found is None
-    if old.mode != found.mode or (old.mode != "160000" and old.size != found.size):
-        return False
-    if old.mode == "160000":
-        inside = git_folder(own.root / name)
-        return bool(inside and head(inside)[0] == old.hash)
-    return blob_hash(own.root / name, found, old.hash) == old.hash
-
-
-def blob_hash(path: Path, found: Found, like: str) -> str:
-    """The hash by which git knows that content, SHA-1 or SHA-256 as `like` is; '' if it cannot be read."""
-    made = hashlib.sha256() if len(like) == 64 else hashlib.sha1()
-    size = found.size if found.content is None else len(found.content)
-    made.update(b"blob %d\0" % size)
-    if found.content is not None:
-        made.update(found.content)
-        return made.hexdigest()
-    try:
-        with open(path, "rb") as file:
-            while block := file.read(1 << 20):
-                made.update(block)
-    except OSError:
-        return ""
-    return made.hexdigest()
-
-
 def reason(own: Own, name: str, old: Entry | None, found: Found | None, is_new: bool) -> str:
     """Why a file that differs is not in the diff; '' if it is code or, where it is no new file, text."""
-    base = os.path.basename(name.rstrip("/")).lower()
     if found and found.why:
         return found.why
-    if old and old.mode == "160000":
+    if old and old.mode == REPOSITORY:
         return "a repository of its own"
-    if not base.endswith(".py") and any(fnmatch.fnmatch(base, pattern) for pattern in SECRETS):
-        return "a secret, by its name"
-    if (
-        is_new
-        and found
-        and found.mode != "120000"
-        and not (base.endswith(SOURCES + SETTINGS) or os.path.basename(name) in NAMES)
-    ):
-        return "data, by its name"
+    if why := kinds.by_name(name, is_new and found is not None and found.mode != LINK):
+        return why
     if (old and old.size > FILE_BYTES) or (found and found.content is None):
         return f"more than {FILE_BYTES:,} bytes"
     contents = [found.content] if found and found.content is not None else []
-    contents += [own.git("cat-file", "blob", old.hash)] if old else []
-    if any(b"\0" in content for content in contents):
-        return "binary"
-    return "holds a password or key" if any(holds_secret(base, content) for content in contents) else ""
-
-
-def holds_secret(base: str, content: bytes) -> bool:
-    """Whether a file of that name gives a secret away: a private key, an address or a setting with a password."""
-    text = content.decode(errors="replace")
-    unlike = set("{}<>\\*()" if base.endswith(".py") else "{}<>")  # of a pattern, or a place for a password
-    literal = [p for p in passwords(text) if not unlike & set(p) and not p.startswith("$") and p != "PASSWORD"]
-    return bool(literal or PRIVATE_KEY.search(text) or (base.endswith(SETTINGS) and SETTING.search(text)))
+    try:
+        contents += [own.git("cat-file", "blob", old.hash)] if old else []
+    except subprocess.CalledProcessError:
+        return "the repository cannot read what the commit has there"
+    return kinds.by_content(name, contents)
 
 
 def describe(root: Path, left_out: Iterable[tuple[str, str]]) -> tuple[list[dict[str, Any]], list[str]]:
     """Path, reason, size in bytes and SHA-256 of the first NAMED files left out; and how many more, in words."""
     described, room, listed = [], HASHED_BYTES, list(left_out)
     for name, why in listed[:NAMED]:
-        facts: dict[str, Any] = {"path": hide(name), "why": why}
-        try:
-            info = os.lstat(root / name)
-            if stat.S_ISDIR(info.st_mode):
-                inside = git_folder(root / name)
-                facts["commit"] = head(inside)[0] if inside else None
-            elif stat.S_ISREG(info.st_mode):
-                facts["bytes"] = info.st_size
-                if info.st_size <= room:
-                    room -= info.st_size
-                    with open(root / name, "rb") as file:
-                        facts["sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
-        except FileNotFoundError:
-            facts["why"] = f"deleted; {why}"
-        except OSError as error:
-            facts["why"] = f"cannot be read: {error.strerror}"
+        facts = {"path": hide(name), **facts_of(root / name, why, room)}
+        room -= facts.get("bytes", 0) if "sha256" in facts else 0
         described.append(facts)
     more = len(listed) - NAMED
     return described, [f"the names of {more:,} more files that are left out"] if more > 0 else []
+
+
+def facts_of(path: Path, why: str, room: int) -> dict[str, Any]:
+    """Why that file is left out; its size and, up to `room` bytes, SHA-256; a repository's commit."""
+    facts: dict[str, Any] = {"why": why}
+    try:
+        info = os.lstat(path)
+        if stat.S_ISDIR(info.st_mode):
+            inside = git_folder(path)
+            facts["commit"] = head(inside)[0] if inside else None
+        elif stat.S_ISREG(info.st_mode):
+            facts["bytes"] = info.st_size
+            if info.st_size <= room:
+                with open(path, "rb") as file:
+                    facts["sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        facts["why"] = f"deleted; {why}"
+    except OSError as error:
+        facts["why"] = f"cannot be read: {error.strerror}"
+    return facts
 
 
 def diff(own: Own, commit: str, recorded: Mapping[str, Found | None]) -> bytes:

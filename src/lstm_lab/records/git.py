@@ -13,7 +13,10 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+from lstm_lab.hiding import hide
+
 UNSET = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_ATTR_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+UNSET["GIT_NO_REPLACE_OBJECTS"] = "1"  # `git replace` shows other contents under a commit's hash
 # What a repository's own configuration might say otherwise, for git's commands that must work in the user's.
 OVERRIDES = ["core.hooksPath=/dev/null", "core.autocrlf=false", "core.eol=lf", "core.fsmonitor=false"]
 OVERRIDES += ["core.attributesFile=/dev/null", "core.sparseCheckout=false", "core.symlinks=true", "core.fileMode=true"]
@@ -44,6 +47,8 @@ def head(folder: Path) -> tuple[str | None, str | None]:
         if not says.startswith("ref:"):
             return (says, "HEAD") if is_hash(says) else (None, None)
         ref = says.removeprefix("ref:").strip()
+        if ref == "refs/heads/.invalid":  # what stands there where branches are kept in tables
+            return None, None
         branch = ref.removeprefix("refs/heads/")
         if (common / ref).is_file():
             commit = (common / ref).read_text().strip()
@@ -83,6 +88,44 @@ def git(*words: Any, content: bytes = b"", check: bool = True, **environment: st
         return subprocess.run(command, input=content, capture_output=True, check=check, env=asked).stdout
 
 
+def fault(error: Exception) -> str:
+    """What git or the disk complains about, in a line."""
+    said = error.stderr if isinstance(error, subprocess.CalledProcessError) else str(error).encode()
+    lines = (said or b"").decode(errors="replace").strip().splitlines()
+    return hide(lines[0] if lines else type(error).__name__)
+
+
+def borrow(folder: Path, objects: Path, commit: str) -> None:
+    """Makes a bare repository in `folder`, of the kind that the commit's hash is of, which reads those objects too."""
+    kind = ["--object-format=sha256"] if len(commit) == 64 else []
+    git("init", "-q", "--bare", "--template=", *kind, folder)
+    quoted = os.fsencode(objects).replace(b"\\", b"\\\\").replace(b'"', b'\\"').replace(b"\n", b"\\n")
+    (folder / "objects/info").mkdir(exist_ok=True)
+    (folder / "objects/info/alternates").write_bytes(b'"%s"\n' % quoted)
+
+
+def clone(root: Path, place: Path, commit: str) -> None:
+    """Makes an empty repository at `place` that reads the objects of the user's at `root`, and leaves that alone.
+
+    What it checks out is what commits hold, byte by byte: no attribute, setting, filter or hook is at work in it.
+    FileNotFoundError if `root` is no checkout, or git is not installed.
+    """
+    folder = git_folder(root)
+    if folder is None:
+        raise FileNotFoundError(f"{root} is no git checkout")
+    borrow(place / ".git", common_folder(folder) / "objects", commit)
+    (place / ".git/info").mkdir()
+    (place / ".git/info/attributes").write_text("* -text -eol -filter -ident -working-tree-encoding\n")
+    git("-C", place, "config", "core.bare", "false")
+
+
+def fill(place: Path, commit: str, diff: bytes) -> None:
+    """Checks the commit out in a `clone` and applies the diff, by which git writes nothing outside its work tree."""
+    git("-C", place, "checkout", "-q", "--detach", commit)
+    if diff:
+        git("-C", place, "apply", "--binary", "-", content=diff)
+
+
 class Own:
     """A repository of our own in the folder `own`, which reads the objects of the user's at `root`."""
 
@@ -92,11 +135,7 @@ class Own:
 
     def begin(self, commit: str) -> None:
         """Makes it, with the user's objects beside its own."""
-        kind = ["--object-format=sha256"] if len(commit) == 64 else []
-        git("init", "-q", "--bare", "--template=", *kind, self.own)
-        objects = os.fsencode(self.common / "objects").replace(b"\\", b"\\\\").replace(b'"', b'\\"')
-        (self.own / "objects/info").mkdir(exist_ok=True)
-        (self.own / "objects/info/alternates").write_bytes(b'"%s"\n' % objects.replace(b"\n", b"\\n"))
+        borrow(self.own, self.common / "objects", commit)
 
     def git(self, *words: Any, content: bytes = b"", check: bool = True, **environment: str) -> bytes:
         """A command of git on it, with the user's files as its work tree."""

@@ -1,28 +1,20 @@
 """Reproducing: a tracked run is trained again from what the store has of it, and the two are compared bit by bit."""
 
 import math
-import subprocess
-import sys
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.console import Console
 
 from lstm_lab import runtime
 from lstm_lab.commandline import say
-from lstm_lab.config import CannotRunError, Config, as_params
-from lstm_lab.paths import ROOT
-from lstm_lab.records import lookup, provenance, reading, store, tracking
-from lstm_lab.records.git import environment_without_git
-from lstm_lab.records.git import git as ask_git
+from lstm_lab.config import Config, as_params
+from lstm_lab.records import code, lookup, provenance, reading, store, tracking
 from lstm_lab.records.provenance import Provenance
 from lstm_lab.records.store import StoreError
-from lstm_lab.runs import resume, run, setup, watching
+from lstm_lab.runs import datafile, resume, run, setup, watching
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -67,12 +59,17 @@ def fetch(client: "MlflowClient", name: str) -> Original:
 
 
 @store.faults_told()
-def reproduce(name: str, tolerance: float, console: Console) -> Verdict:
-    """Trains the run of that name again as a new run, compares, and leaves the verdict on both."""
+def reproduce(name: str, tolerance: float, console: Console, path: str | None = None) -> Verdict:
+    """Trains the run of that name again as a new run, compares, and leaves the verdict on both.
+
+    Its data file is read at `path` if it has been moved there.
+    """
     store.check_store()
     client = store.open_store()
     original = fetch(client, name)
     run_id = original.run.info.run_id
+    with_file = datafile.found(original.config, original.run.data.tags, f"run={run_id}", path, same=False)
+    original = replace(original, config=with_file)
     settings = original.config.training
     runtime.start_tensorflow(settings.level, settings.threads)  # sets variables that are compared below
     differing = differences(original)
@@ -82,6 +79,8 @@ def reproduce(name: str, tolerance: float, console: Console) -> Verdict:
     )
     for difference in differing or ["nothing differs: code, packages, processor, environment are those of the run"]:
         say(console, f"  {difference}")
+    if diff := original.made_by.diff:
+        say(console, f"  its uncommitted changes: {code.describe_diff(diff)}")
 
     config = original.config.model_copy(
         update={"training": settings.model_copy(update={"steps": len(original.costs), "live": False})}
@@ -100,14 +99,20 @@ def reproduce(name: str, tolerance: float, console: Console) -> Verdict:
 
 def differences(original: Original) -> list[str]:
     """What differs between then and now, the likeliest cause of other bits first."""
-    settings, params = original.config.training, original.run.data.params
+    settings, params, read = original.config.training, original.run.data.params, as_params(original.config)
     now = provenance.current(seed=settings.seed, level=settings.level, threads=settings.threads)
     found = provenance.differences(original.made_by, now, portable=settings.level == "portable")
+    for when, facts in (("then", original.made_by.facts), ("now", now.facts)):
+        if missing := code.unknown(facts):
+            found.append(f"not known of the code {when}: {missing}")
+    if not code.is_recorded(original.made_by.facts, original.made_by.diff):
+        found.insert(0, "uncommitted.diff was changed in the store: it has not the SHA-256 in provenance.json")
     file_then, file_now = original.run.data.tags.get("data.file.sha256"), setup.make_source(original.config).file_sha256
     if file_then != file_now:
-        found.insert(0, f"the file {params.get('data.path', '?')}: its SHA-256 was {file_then} then, is {file_now} now")
+        found.insert(0, datafile.differs(read.get("data.path", "none"), file_then, file_now))
     changed = {key.removeprefix("changed.") for key in original.run.data.tags if key.startswith("changed.")}
-    for key, text in as_params(original.config).items():
+    changed.add("data.path")  # the file itself is compared, wherever it is
+    for key, text in read.items():
         if key not in changed and key in params and not tracking.is_kept(params[key], text):
             found.insert(
                 0, f"config.yaml was changed: {key} is {text} there, and {params[key]} in the run's parameters"
@@ -163,44 +168,3 @@ def compare(
     if accepted:
         return Verdict(False, True, f"within tolerance={tolerance:g} but not bit-identical: differs {found}{cause}")
     return Verdict(False, False, f"differs {found}{cause}")
-
-
-@store.faults_told()
-def reproduce_in_checkout(name: str, words: Sequence[str]) -> int:
-    """Reproduces in a temporary worktree with the run's own code; `words` are the command's others. Its exit code."""
-    store.check_store()
-    client = store.open_store()
-    run_id = lookup.find_run(client, "run", name).info.run_id
-    made_by = lookup.provenance_of(client, run_id)
-    if made_by is None or not made_by.facts.get("commit"):
-        raise StoreError(f"run={run_id}: its commit is not known, so it cannot be checked out")
-    with worktree(made_by.facts["commit"], made_by.diff) as folder:
-        script = folder / "src/reproduce.py"
-        if not script.exists():
-            raise CannotRunError(f"commit {made_by.facts['commit']} is older than src/reproduce.py")
-        environment = {**environment_without_git(), "MLFLOW_TRACKING_URI": store.tracking_uri()}
-        return subprocess.call([sys.executable, str(script), f"run={run_id}", *words], env=environment)
-
-
-@contextmanager
-def worktree(commit: str, diff: bytes) -> Iterator[Path]:
-    """A temporary worktree of this repository at `commit`, `diff` applied; CannotRunError if git cannot make it."""
-
-    def git(*words: Any, content: bytes = b"") -> None:
-        try:
-            ask_git(*words, content=content)
-        except subprocess.CalledProcessError as error:
-            raise CannotRunError(f"git {words[2]}: {error.stderr.decode(errors='replace').strip()}") from None
-        except FileNotFoundError:
-            raise CannotRunError("git is not installed: no commit can be checked out") from None
-
-    with tempfile.TemporaryDirectory(prefix="lstm-lab-") as parent:
-        folder = Path(parent, "checkout")
-        git("-C", ROOT, "worktree", "prune")  # what a killed process has left of its own
-        git("-C", ROOT, "worktree", "add", "--detach", folder, commit)
-        try:
-            if diff:
-                git("-C", folder, "apply", "--binary", "--whitespace=nowarn", "-", content=diff)
-            yield folder
-        finally:
-            git("-C", ROOT, "worktree", "remove", "--force", folder)

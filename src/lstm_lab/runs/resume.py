@@ -17,6 +17,7 @@ from lstm_lab.config import Config, ConfigError
 from lstm_lab.paths import ROOT, short_name
 from lstm_lab.records import checkpoint, lookup, processes, provenance, reading, store
 from lstm_lab.records.reading import printable
+from lstm_lab.runs import datafile
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -43,10 +44,15 @@ MAY_CHANGE = (
 )
 
 
-def digest(settings: Config) -> str:
-    """SHA-256 of everything in the config that decides a step's bits."""
+def digest(settings: Config, path: str | None = None) -> str:
+    """SHA-256 of everything in the config that decides a step's bits; where the data file is does not.
+
+    With `path` it is as checkpoints once had it of a run on the file there.
+    """
     values = config.flatten(settings.model_dump(exclude=config.WATCHING))
-    decisive = {key: value for key, value in values if key not in MAY_CHANGE}
+    decisive = {key: value for key, value in values if key not in (*MAY_CHANGE, "data.path")}
+    if path is not None:
+        decisive["data.path"] = path
     if decisive.get("data.validation") == 0:  # as in runs from before there was a validation
         del decisive["data.validation"]
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
@@ -70,10 +76,10 @@ def prepare(named: str, changes: Mapping[str, Any], take_over: bool, verbose: bo
     KILLED.
     """
     for key in changes:
-        if key not in MAY_CHANGE:
+        if key not in (*MAY_CHANGE, "data.path"):
             raise ConfigError(
                 f"{key}: a resumed run keeps its config, or its bits would be another run's; "
-                f"what may change is {', '.join(MAY_CHANGE)}"
+                f"what may change is {', '.join(MAY_CHANGE)}, and data.path if the file there is the run's own"
             )
     store.check_store()
     client = store.open_store(verbose)
@@ -81,13 +87,10 @@ def prepare(named: str, changes: Mapping[str, Any], take_over: bool, verbose: bo
     run_id = run.info.run_id
     refuse_hopeless(run)
     refuse_running(run, take_over)
-    stored = lookup.config_of(client, run)
+    path = str(changes["data.path"]) if "data.path" in changes else None
+    stored = datafile.found(lookup.config_of(client, run), run.data.tags, f"resume={run_id}", path)
     lookup.digested_config(client, run)  # refused here, before the run is taken over, if it is none
-    values = stored.model_dump()
-    for key, value in changes.items():
-        group, _, leaf = key.partition(".")
-        values[group][leaf] = value
-    wanted = config.check(values)
+    wanted = changed(stored, changes)
     steps, planned = wanted.training.steps, stored.training.steps
     if steps < planned:
         raise ConfigError(f"training.steps={steps}: the run is to do {planned:,} steps; they can be raised only")
@@ -99,6 +102,15 @@ def prepare(named: str, changes: Mapping[str, Any], take_over: bool, verbose: bo
     if take_over and run.info.status == "RUNNING":
         client.set_terminated(run_id, "KILLED")
     return run_id, wanted
+
+
+def changed(stored: Config, changes: Mapping[str, Any]) -> Config:
+    """The config with other values at those of these keys that may change."""
+    values = stored.model_dump()
+    for key in changes.keys() & set(MAY_CHANGE):
+        group, _, leaf = key.partition(".")
+        values[group][leaf] = changes[key]
+    return config.check(values)
 
 
 def refuse_hopeless(run: "Run") -> None:
@@ -187,6 +199,7 @@ def newest_checkpoint(
     its figures are drawn from them.
     """
     best, damaged = None, []
+    known = {digest(settings), digest(settings, run.data.params.get("data.path"))}
     for load in candidates(client, run, settings):
         try:
             saved = load()
@@ -195,7 +208,7 @@ def newest_checkpoint(
         except checkpoint.DamagedError as error:
             damaged.append(str(error))
             continue
-        if saved.config_digest != digest(settings):
+        if saved.config_digest not in known:
             damaged.append(f"a checkpoint of step {saved.step:,} is of another config")
         elif checkpoint.forms_of(saved) != forms:
             damaged.append(f"a checkpoint of step {saved.step:,} has arrays of another model")
@@ -219,11 +232,6 @@ def find_checkpoint(setup: "Setup", tracked: "TrackedRun") -> checkpoint.Checkpo
     """
     config, tags, run_id = setup.config, tracked.run.data.tags, tracked.run_id
     now = setup.digests(lookup.digested_config(tracked.client, tracked.run).training.steps)
-    if tags.get("data.file.sha256") != now.get("data.file.sha256"):
-        raise ConfigError(
-            f"resume={run_id}: {config.data.name} is not the file that the run began with: its SHA-256 was "
-            f"{printable(tags.get('data.file.sha256', 'not known'))} and is {now.get('data.file.sha256')}"
-        )
     for key, digest in now.items():
         if tags.get(key, digest) != digest:
             raise ConfigError(
