@@ -9,8 +9,10 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric
 
 from lstm_lab.config import ConfigError
+from lstm_lab.records import checkpoint
 from lstm_lab.reports import comparison
 from lstm_lab.reports.comparison import Choice, Curve, Facts
+from lstm_lab.runs import resume
 from stores import COSTS, HOSTILE, compare, png
 
 
@@ -112,6 +114,18 @@ def test_hundreds_of_runs_take_as_many_queries_as_one(tmp_path, monkeypatch):
     first = max(firsts, key=firsts.count)  # of 150 runs, at least ten begin with the same of 16 digits
     with pytest.raises(ConfigError, match=rf"runs={first}: several runs begin so \({first}.*; give more digits"):
         chosen(client, runs=[first])
+
+
+def test_the_curve_of_a_run_that_trains_is_in_its_checkpoint(client, kinds, tmp_path, monkeypatch):
+    monkeypatch.setattr(resume, "ROOT", tmp_path)
+    monkeypatch.setattr(client, "get_metric_history", None)
+    folder = resume.folder_of(kinds.ids["going"])
+    checkpoint.save(folder, checkpoint.Checkpoint(60, "digest", COSTS[:60].astype(np.float32), [], [], []))
+    checkpoint.save(folder, checkpoint.Checkpoint(70, "digest", COSTS[:70].astype(np.float32), [], [], []))
+    (folder / "step-0000000070.npz").write_bytes(b"damaged")
+    [found] = compare(client, [kinds.ids["going"]])
+    np.testing.assert_array_equal(found.curve.costs, COSTS[:60].astype(np.float32))
+    assert found.fault == ""
 
 
 def test_every_kind_of_run_is_read_as_it_is(client, kinds):

@@ -178,6 +178,13 @@ def test_settings_that_cannot_work_are_named(changes, fault):
         config.check_sweeper(WHOLE | changes)
 
 
+def test_what_changes_no_trial_is_no_part_of_a_studys_name():
+    words = ["hydra.sweeper.n_trials=3", "+hydra.job.env_set.TOKEN=secret", "tracking.figures=false", "~evaluation.x"]
+    assert declaration.study_name("s", [*words, "+data.noise_seed=1", "hydra.sweeper.seed=1"]) == (
+        "s +data.noise_seed=1 hydra.sweeper.seed=1"
+    )
+
+
 def test_long_names_are_cut_in_characters_and_in_bytes():
     words = [f"data.noise_seed={i}" for i in range(100)]
     name = declaration.study_name("s", words)

@@ -14,7 +14,7 @@ import numpy as np
 from lstm_lab.config import Config, ConfigError, suggest
 from lstm_lab.records import lookup, processes, reading, store
 from lstm_lab.records.reading import printable
-from lstm_lab.runs import metrics
+from lstm_lab.runs import metrics, resume
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -249,7 +249,11 @@ def fetch(client: "MlflowClient", chosen: Sequence[Facts], advance: Callable[[],
 
 
 def fetch_files(client: "MlflowClient", facts: Facts) -> Compared:
-    """Gets a run's curve from cost.npy, or from its metric while it has none, and the picture of its fit."""
+    """Gets a run's curve and the picture of its fit.
+
+    The curve is in cost.npy; while there is none, in the run's checkpoint on this machine; and else in its metric,
+    which can take a minute to read.
+    """
     if facts.status == UNREADABLE:
         return Compared(facts, None, None, facts.reason)
     faults = []
@@ -262,6 +266,8 @@ def fetch_files(client: "MlflowClient", facts: Facts) -> Compared:
 
     run = attempt(lambda: client.get_run(facts.run_id))
     costs = attempt(lambda: lookup.costs_of(client, run, COSTS)) if run else None
+    if costs is None:
+        costs = resume.costs_in_checkpoint(facts.run_id)
     fit = attempt(lambda: lookup.artifact(client, run, "figures/fitted_curve.png", PICTURE_BYTES)) if run else None
     curve = Curve(np.arange(len(costs)), costs.astype(np.float64)) if costs is not None else None
     if curve is None and "cost" in facts.metrics:

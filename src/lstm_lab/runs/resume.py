@@ -175,6 +175,14 @@ def candidates(client: "MlflowClient", run: "Run", settings: Config) -> "list[Ca
     return [*(functools.partial(checkpoint.load, path) for path in here), lambda: stored(client, run, settings)]
 
 
+def costs_in_checkpoint(run_id: str) -> np.ndarray | None:
+    """The cost of every step [steps] that the run's newest sound checkpoint on this machine knows; None without one."""
+    for path in checkpoint.in_order(folder_of(run_id))[::-1]:
+        with contextlib.suppress(checkpoint.DamagedError, FileNotFoundError):  # a newer one takes its place
+            return checkpoint.load(path).costs
+    return None
+
+
 def stored(client: "MlflowClient", run: "Run", settings: Config) -> checkpoint.Checkpoint:
     """The checkpoint among the run's artifacts; DamagedError if it is not sound, FileNotFoundError without one."""
     data, arrays = settings.data, lookup.bytes_of(lookup.weight_shapes(settings))

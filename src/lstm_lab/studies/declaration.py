@@ -193,6 +193,7 @@ def digest(text: str) -> str:
 
 def makes_another_study(word: str) -> bool:
     """Whether the same file of sweeps/ with this override is another study, rather than more of the same one."""
+    word = word.lstrip("+~")
     if word.startswith(("hydra/sweeper/", "hydra.sweeper.")):
         return not word.startswith(("hydra.sweeper.n_trials", "hydra.sweeper.max_failures", "hydra.sweeper.storage"))
     return not word.startswith(("sweeps=", "evaluation.", "tracking.", "hydra"))
