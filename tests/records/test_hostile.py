@@ -448,13 +448,23 @@ def test_what_a_config_calls_a_variable_stays_text(sound, run, monkeypatch):
 
 @pytest.mark.parametrize("ident", ["../../x", "..", "", "/x", "0" * 31, "0" * 32 + "\n", "A" * 32, None])
 def test_an_id_that_is_none_names_no_folder(ident):
-    found = SimpleNamespace(info=SimpleNamespace(run_id=ident, run_name="x"))
+    found = SimpleNamespace(info=SimpleNamespace(run_id=ident, run_name="x", artifact_uri=f"/x/{ident}/artifacts"))
     with pytest.raises(StoreError, match="must be 32 digits"):
-        reading.with_sound_id(found)
+        reading.sound(found)
     if ident is not None:
         folder = resume.folder_of(ident)
         assert folder.parent == resume.folder_of("0" * 32).parent
         assert folder.name not in ("", ".", "..")
+
+
+@pytest.mark.parametrize("place", ["/home/me", "file:///home/me/.ssh", f"/x/{'1' * 32}/artifacts/..", "", None])
+def test_a_run_keeps_its_files_in_a_folder_of_its_id_alone(place):
+    info = {"run_id": "1" * 32, "run_name": "x"}
+    with pytest.raises(StoreError, match=f"not in a folder {'1' * 32}/artifacts"):
+        reading.sound(SimpleNamespace(info=SimpleNamespace(**info, artifact_uri=place)))
+    for own in ("mlflow-artifacts:/2/", "s3://bucket/", "/a b/", "file:///c/"):
+        found = SimpleNamespace(info=SimpleNamespace(**info, artifact_uri=f"{own}{info['run_id']}/artifacts"))
+        assert reading.sound(found) is found
 
 
 def test_a_columns_name_is_no_formula(tmp_path):

@@ -5,7 +5,7 @@ import itertools
 import math
 import re
 import time
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from lstm_lab import config
 from lstm_lab.commandline import typed
 from lstm_lab.config import Config, ConfigError
 from lstm_lab.records import provenance, reading, store
-from lstm_lab.records.reading import UnsoundError, printable, with_sound_id
+from lstm_lab.records.reading import UnsoundError, printable, sound
 from lstm_lab.records.store import StoreError
 from lstm_lab.records.tracking import TAG
 
@@ -56,14 +56,15 @@ def find_runs(client: "MlflowClient", word: str, names: Sequence[str]) -> "list[
                 found[name] = best_trial(client, f"{word}={name}", best[name])
             else:
                 found[name] = only_one(client, experiments, word, name)
-    return list({found[name].info.run_id: with_sound_id(found[name]) for name in names}.values())
+    return list({found[name].info.run_id: sound(found[name]) for name in names}.values())
 
 
-def rejoined(names: Sequence[str], studies: Container[str]) -> list[str]:
+def rejoined(names: Sequence[str], studies: Collection[str]) -> list[str]:
     """The names, where those of studies were cut at their commas."""
     whole, left = [], list(names)
+    most = 1 + max((name.count(",") for name in studies), default=0)
     while left:
-        length = next((n for n in range(len(left), 1, -1) if ",".join(left[:n]) in studies), 1)
+        length = next((n for n in range(min(most, len(left)), 1, -1) if ",".join(left[:n]) in studies), 1)
         whole.append(",".join(left[:length]))
         del left[:length]
     return whole

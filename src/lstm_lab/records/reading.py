@@ -50,11 +50,18 @@ def is_run_id(text: object) -> bool:
     return isinstance(text, str) and bool(re.fullmatch("[0-9a-f]{32}", text))
 
 
-def with_sound_id(run: "Run") -> "Run":
-    """The run; StoreError if its id, which folders are named by, is none."""
-    if not is_run_id(run.info.run_id):
-        shown = printable(str(run.info.run_id), 40)
+def sound(run: "Run") -> "Run":
+    """The run; StoreError if its id, which folders are named by, is none, or its files are in no folder of that id.
+
+    MLflow has them in EXPERIMENT/ID/artifacts; anywhere else a run's files could take the place of the user's.
+    """
+    run_id, place = run.info.run_id, run.info.artifact_uri
+    if not is_run_id(run_id):
+        shown = printable(str(run_id), 40)
         raise StoreError(f"the store has a run of the id {shown!r}, which is none: it must be 32 digits (0-9, a-f)")
+    if not re.search(rf"/{run_id}/artifacts/?([?#]|$)", str(place)):
+        shown = printable(str(place))
+        raise StoreError(f"run {run_id}: the store has its files at {shown!r}, not in a folder {run_id}/artifacts")
     return run
 
 

@@ -16,7 +16,7 @@ import yaml
 from lstm_lab.config import Config, as_params
 from lstm_lab.records import code
 from lstm_lab.records.processes import signature
-from lstm_lab.records.reading import name_of, with_sound_id
+from lstm_lab.records.reading import name_of, sound
 from lstm_lab.records.store import StoreError, address, find_or_create_experiment, first_line, tracking_uri
 
 if TYPE_CHECKING:  # mlflow takes a second or two to import, and a refused config must not wait for it
@@ -58,7 +58,7 @@ class TrackedRun:
     """One run in MLflow. As an observer it sends the cost curve, in batches, from a thread of its own."""
 
     def __init__(self, client: "MlflowClient", config: Config, run: "Run", resumed: bool = False) -> None:
-        self.client, self.config, self.run, self.resumed = client, config, with_sound_id(run), resumed
+        self.client, self.config, self.run, self.resumed = client, config, sound(run), resumed
         self.run_id, self.experiment_id, self.name = run.info.run_id, run.info.experiment_id, name_of(run)
         self.start_sending(config.training.steps, config.tracking.metric_points)
 
@@ -70,7 +70,7 @@ class TrackedRun:
         experiment_id = find_or_create_experiment(client, config.tracking.experiment)
         name = name or config.tracking.run_name or default_run_name(config)
         tags = source_tags() | signature() | digests | config_tags(config) | tags
-        run = with_sound_id(client.create_run(experiment_id, run_name=name, tags=tags))
+        run = sound(client.create_run(experiment_id, run_name=name, tags=tags))
         if "mlflow.runColor" not in tags:
             client.set_tag(run.info.run_id, "mlflow.runColor", color(int(run.info.run_id[:8], 16) / 16**8))
         return cls(client, config, run)

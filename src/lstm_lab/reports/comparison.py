@@ -162,7 +162,7 @@ def ranking(chosen: Sequence[Facts]) -> str:
 def facts_of(run: "Run", experiment: str) -> Facts:
     """What a run's row in the store says; one that makes no sense is called so, and takes no other run's place."""
     try:
-        return facts_in(reading.with_sound_id(run), experiment)
+        return facts_in(reading.sound(run), experiment)
     except Exception as error:  # anybody can write to a shared store, and what else may be wrong nobody knows
         ident, reason = printable(str(run.info.run_id), 32), printable(store.first_line(error))
         return Facts(ident, reading.name_of(run), status=UNREADABLE, reason=reason)

@@ -87,9 +87,9 @@ def prepare(named: str, changes: Mapping[str, Any], take_over: bool, verbose: bo
     run_id = run.info.run_id
     refuse_hopeless(run)
     refuse_running(run, take_over)
+    lookup.digested_config(client, run)  # refused here, before the run is taken over, if it is none
     path = str(changes["data.path"]) if "data.path" in changes else None
     stored = datafile.found(lookup.config_of(client, run), run.data.tags, f"resume={run_id}", path)
-    lookup.digested_config(client, run)  # refused here, before the run is taken over, if it is none
     wanted = changed(stored, changes)
     steps, planned = wanted.training.steps, stored.training.steps
     if steps < planned:
