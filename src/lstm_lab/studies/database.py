@@ -103,7 +103,7 @@ def fault_in_words(error: Exception) -> str:
 @contextlib.contextmanager
 def file_lock() -> Iterator[None]:
     """One process of this checkout at a time."""
-    with locked(".study.lock"):
+    with locked(ROOT / "mlruns/.study.lock"):
         yield
 
 
