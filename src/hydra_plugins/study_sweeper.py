@@ -31,6 +31,7 @@ class StudySweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> None:
         """Runs the study; `arguments` are the command line's overrides."""
         from lstm_lab import config
+        from lstm_lab.hiding import hide_in_word
         from lstm_lab.studies import declaration, overrides, sweep
 
         if self.config.resume is not None:
@@ -48,7 +49,7 @@ class StudySweeper(Sweeper):
         ]
         unsaid = ("hydra.mode=", "hydra.sweeper.storage")  # Hydra's own; and an address may hold a password
         typed = [word for word in [*arguments, *hydra_words] if not word.startswith(unsaid)]
-        self.about = "\n".join([declared.name, *typed, ""])
+        self.about = "\n".join([declared.name, *map(hide_in_word, typed), ""])
         try:
             self.tell_folder()
         except OSError as error:
