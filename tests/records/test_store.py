@@ -169,13 +169,12 @@ def test_where_mlruns_cannot_be_made_the_lock_is_this_users_own(tmp_path, monkey
     (tmp_path / "repo").mkdir()
     (tmp_path / "repo/mlruns").write_text("in the way")
     (tmp_path / "tmp").mkdir()
-    monkeypatch.setattr(store, "ROOT", tmp_path / "repo")
     monkeypatch.setattr(store.tempfile, "gettempdir", lambda: str(tmp_path / "tmp"))
     for _ in range(2):
-        with store.locked(".lock"):
+        with store.locked(tmp_path / "repo/mlruns/.lock"):
             [made] = (tmp_path / "tmp").iterdir()
     assert stat.S_IMODE(made.stat().st_mode) == 0o600
     made.unlink()
     made.symlink_to(tmp_path / "repo/mlruns")
-    with pytest.raises(OSError, match="symbolic links"), store.locked(".lock"):
+    with pytest.raises(OSError, match="symbolic links"), store.locked(tmp_path / "repo/mlruns/.lock"):
         pass

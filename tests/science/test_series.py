@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import errno
 import hashlib
 import os
 import re
@@ -390,3 +391,13 @@ def test_the_shipped_series_are_learnt_better_than_persistence(name, checkout):
     assert metrics["evaluation.mse"] < 0.7 * metrics["evaluation.persistence_mse"]
     assert metrics["evaluation.mse"] < 0.2 * metrics["evaluation.predict_zero_mse"]
     assert run.data.params["data.path"] == f"conf/data/series/{name}.csv"
+
+
+def test_a_full_disk_is_no_fault_of_the_file(tmp_path, monkeypatch):
+    def full(**options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (tmp_path / "full.csv").write_text("a\n1\n")
+    monkeypatch.setattr(series.tempfile, "TemporaryFile", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        series.load(tmp_path / "full.csv", ["a"])

@@ -168,26 +168,26 @@ def faults_told() -> Iterator[None]:
 
 def store_lock() -> contextlib.AbstractContextManager[None]:
     """One process of this checkout at a time: two that create the database at once would break it."""
-    return locked(".lock")
+    return locked(ROOT / "mlruns/.lock")
 
 
 @contextlib.contextmanager
-def locked(name: str) -> Iterator[None]:
-    """One process of this checkout at a time may be here."""
-    with lock_file(name) as lock:
+def locked(path: Path) -> Iterator[None]:
+    """One process at a time may be here, by the lock of that file."""
+    with lock_file(path) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
-def lock_file(name: str) -> IO[str]:
-    """The file to be locked: below mlruns/ or, where nothing can be written, this user's own for this checkout."""
+def lock_file(path: Path) -> IO[str]:
+    """The file to be locked, in a folder that may have to be made; where that cannot be written, one of this user's."""
     try:
-        (ROOT / "mlruns").mkdir(exist_ok=True)
-        return open(ROOT / "mlruns" / name, "w")
+        path.parent.mkdir(exist_ok=True)
+        return open(path, "w")
     except OSError:
-        checkout = hashlib.sha256(str(ROOT).encode()).hexdigest()[:16]
-        path = Path(tempfile.gettempdir(), f"lstm-lab-{os.getuid()}-{checkout}{name}")
-        return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "r+")
+        place = hashlib.sha256(str(path).encode()).hexdigest()[:16]
+        own = Path(tempfile.gettempdir(), f"lstm-lab-{os.getuid()}-{place}.lock")
+        return os.fdopen(os.open(own, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "r+")
 
 
 def create_database(database: Path) -> None:

@@ -11,6 +11,7 @@ the process.
 
 import array
 import csv
+import errno
 import functools
 import hashlib
 import itertools
@@ -57,6 +58,8 @@ def load(path: str | os.PathLike, columns: Sequence[str], scratch: Path | None =
     except FileNotFoundError:
         raise ConfigError(f"data.path={path}: there is no such file") from None
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):  # of the temporary file
+            raise
         raise ConfigError(f"data.path={path}: cannot be read ({error.strerror})") from None
 
 

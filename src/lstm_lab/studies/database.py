@@ -73,12 +73,15 @@ def connect(url: str, options: dict[str, Any]) -> optuna.storages.RDBStorage:
 
 
 def create_database(database: Path) -> str:
-    """The address of the SQLite database; made whole or, if the process is killed meanwhile, not at all."""
+    """The address of the SQLite database; made whole or, if the process is killed or the disk is full, not at all."""
     if not database.exists():
         unfinished = database.with_suffix(".db.new")
         unfinished.unlink(missing_ok=True)
-        optuna.storages.RDBStorage(sqlite_uri(unfinished)).engine.dispose()
-        unfinished.rename(database)
+        try:
+            optuna.storages.RDBStorage(sqlite_uri(unfinished)).engine.dispose()
+            unfinished.rename(database)
+        finally:  # of a full disk it would take what is left
+            unfinished.unlink(missing_ok=True)
     return sqlite_uri(database)
 
 
@@ -100,7 +103,7 @@ def fault_in_words(error: Exception) -> str:
 @contextlib.contextmanager
 def file_lock() -> Iterator[None]:
     """One process of this checkout at a time."""
-    with locked(".study.lock"):
+    with locked(ROOT / "mlruns/.study.lock"):
         yield
 
 
