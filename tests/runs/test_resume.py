@@ -128,7 +128,7 @@ def test_a_run_goes_on_from_the_very_moment_it_is_in_the_store(copied_run):
     assert re.search(f"src/train.py'? resume={run.info.run_id}` ends one that was cut short", refused.stderr)
     said = train_until("mlflow.MlflowClient.log_model_artifacts=1", "fault", checkout, *words)
     assert said.returncode == 2
-    assert "database is locked\nThis run is not whole in the store." in said.stderr
+    assert "another program holds it: wait for that, or end it. This run is not whole in the store" in said.stderr
     assert runs_of(checkout, "killed")[0].info.status == "RUNNING"
     done = train(checkout, *words)
     assert done.returncode == 0, done.stderr
