@@ -24,7 +24,7 @@ with commandline.importing():
     from omegaconf.errors import OmegaConfBaseException
     from rich.console import Console
 
-    from lstm_lab import config, words
+    from lstm_lab import composing, config, words
     from lstm_lab.config import CannotRunError, ConfigError
     from lstm_lab.paths import ROOT, locate
     from lstm_lab.runs import resume, run
@@ -94,9 +94,9 @@ def clear_faults() -> Iterator[None]:
     except MissingConfigException as error:
         fail(explain_missing(error))
     except (HydraException, OmegaConfBaseException) as error:
-        fail(config.explain_composition(f"{error}\n{error.__cause__ or ''}"))
+        fail(composing.explain_composition(f"{error}\n{error.__cause__ or ''}"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        fail(config.explain_file(error, ROOT / "conf"))
+        fail(composing.explain_file(error, ROOT / "conf"))
     except (ValueError, OSError, RuntimeError, TypeError) as error:
         if not (message := explain_hydras(error)):
             raise
@@ -111,7 +111,7 @@ def explain_hydras(error: Exception) -> str | None:
     """What is said where Hydra has no error of its own; None if it was not Hydra that raised it."""
     called = [frame.name for frame in traceback.extract_tb(error.__traceback__)]
     if "load_configuration" in called:
-        return config.explain_composition(
+        return composing.explain_composition(
             "a file leads back to itself" if isinstance(error, RecursionError) else str(error)
         )
     if {"run_job", "mkdir"} <= set(called) and "job" not in called:
@@ -130,7 +130,7 @@ def explain_missing(error: MissingConfigException) -> str:
             read_study(file)
     except ConfigError as unreadable:
         return str(unreadable)
-    return config.explain_composition(str(error), error.options)
+    return composing.explain_composition(str(error), error.options)
 
 
 def fail(message: str) -> None:
@@ -154,7 +154,7 @@ def read_study(file: Path) -> DictConfig:
     try:
         study = OmegaConf.load(file)
     except (OSError, ValueError, OmegaConfBaseException, yaml.YAMLError) as error:
-        raise ConfigError(config.explain_file(error, file)) from None
+        raise ConfigError(composing.explain_file(error, file)) from None
     if not isinstance(study, DictConfig):
         raise ConfigError(f"{file}: must hold keys and values")
     if not isinstance(OmegaConf.select(study, "hydra.sweeper", default=study), DictConfig):
@@ -166,7 +166,7 @@ def prepare() -> None:
     """Makes ready what Hydra needs before `launch`, in this process and in the jobs that it starts."""
     commandline.set_up()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would otherwise print and exit with
-    OmegaConf.register_new_resolver("choices", lambda: config.describe_choices(ROOT).replace("$", "$$"))
+    OmegaConf.register_new_resolver("choices", lambda: composing.describe_choices(ROOT).replace("$", "$$"))
     os.environ["PYTHONPATH"] = os.pathsep.join(
         [str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]
     )  # of launched jobs

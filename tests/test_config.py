@@ -6,7 +6,7 @@ import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from lstm_lab import config
+from lstm_lab import composing, config
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 
@@ -197,7 +197,7 @@ def test_each_sine_needs_amplitude_and_frequency():
     ],
 )
 def test_what_hydra_says_becomes_one_line(message, options, explained):
-    line = config.explain_composition(message, options)
+    line = composing.explain_composition(message, options)
     assert explained in line
     assert "\n" not in line
 
@@ -212,7 +212,7 @@ def test_flatten_gives_dotted_keys():
 
 
 def test_help_lists_every_choice():
-    text = config.describe_choices(CONF.parent)
+    text = composing.describe_choices(CONF.parent)
     files = [*CONF.glob("*/*.yaml"), *(CONF.parent / "sweeps").glob("*.yaml")]
     assert all(file.stem in text for file in files)
     assert "gru                         A gated recurrent unit in the LSTM's place" in text

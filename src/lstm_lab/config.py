@@ -7,14 +7,12 @@ Nothing here has a default: values live in conf/.
 
 import difflib
 import json
-import os
 import re
 import typing
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from lstm_lab.hiding import hide
@@ -29,8 +27,6 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 NotNegative = Annotated[int, Field(ge=0, le=10**9)]
 
-
-UNREADABLE = re.compile("no viable alternative|mismatched input|extraneous input|token recognition")  # ANTLR's words
 PRESET = "# @package _global_"
 SWEEPER = "hydra.sweeper"  # where the settings of a sweep stand
 
@@ -478,59 +474,3 @@ def flatten(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
 def as_params(settings: Config) -> dict[str, str]:
     """Dotted keys and values as text, as a run's parameters have them."""
     return {key: json.dumps(v) if isinstance(v, list) else str(v) for key, v in flatten(settings.model_dump())}
-
-
-def explain_composition(message: str, options: Iterable[str] | None = None) -> str:
-    """Rewrites what Hydra says of a faulty command line, with the nearest right name.
-
-    `options` are the files of the group when Hydra knows that one of them was meant.
-    """
-    if missing := re.search(r"Could not (?:find|load) '(hydra/(?:sweeper/)?[^/']+|[^/']+)/([^']*)'", message):
-        group, choice = missing.groups()
-        return f"{group}={choice}: there is no such choice{suggest(choice, options) if options else ''}"
-    if primary := re.search("Cannot find primary config '(.+?)'", message):
-        return f"--config-name {primary[1]}: there is no {primary[1]}.yaml in conf/ or the folder of --config-path"
-    if unknown := re.search(r"Could not (?:override|delete from config\.) '(.+?)'", message):
-        return describe_unknown_key(unknown.group(1).split("@")[0])
-    if refused := re.search(r"Error merging override (.*)\n(.+)", message):
-        word, why = refused.groups()
-        return f"{word}: {why}"
-    if keyed := re.search(r"full_key: (\S+)", message):
-        first = message.strip().splitlines()[0]
-        why = re.sub(r'^\w+ raised while resolving interpolation: "?(.*?)"?$', r"\1", first)
-        if UNREADABLE.search(why):
-            why = r"is no interpolation, such as ${training.steps}; \${ is text"
-        return f"{keyed.group(1)}: {why}"
-    first, *rest = re.sub(r"\s*See https\S+.*", "", message, flags=re.S).strip().splitlines()
-    first += f" {rest[0].strip()}" if first.endswith(":") and rest else ""
-    return f"cannot compose the config: {first}"
-
-
-def explain_file(error: Exception, place: Path) -> str:
-    """What is said of a YAML file that cannot be read: the one at `place`, or below it, unless the error names it."""
-    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
-        return f"{error.problem_mark.name}, line {error.problem_mark.line + 1}: is no YAML ({error.problem})"
-    if isinstance(error, yaml.reader.ReaderError):
-        return f"{error.name}: is no YAML ({error.reason})"
-    if isinstance(error, UnicodeDecodeError):
-        places = sorted(place.rglob("*.yaml")) if place.is_dir() else [place]
-        files = [file for file in places if error.object in file.read_bytes()]
-        return f"{files[0] if files else 'a file of the config'}: is not UTF-8; save the file in that encoding"
-    return f"{place}: cannot be read ({getattr(error, 'strerror', None) or str(error).splitlines()[0]})"
-
-
-def describe_choices(root: Path) -> str:
-    """Every file of the config groups with the sentence its comment opens with, for --help."""
-    lines = []
-    folders = [root / "conf" / group for group in (*Config.model_fields, "experiment")] + [root / "sweeps"]
-    for folder in folders:
-        lines.append(f"{'-m ' if folder.name == 'sweeps' else ''}{folder.name}=")
-        lines += [f"  {file.stem:<27} {opening_sentence(file)}" for file in sorted(folder.glob("*.yaml"))]
-    return "\n".join(lines)
-
-
-def opening_sentence(file: Path) -> str:
-    """The sentence that a YAML file's comment opens with, even if the file is broken."""
-    text = file.read_text(errors="replace") if file.is_file() and os.access(file, os.R_OK) else ""
-    comment = [line[2:] for line in text.splitlines() if re.match(r"# (?!@package|python )", line)]
-    return re.split(r"(?<=[.?;:])\s", " ".join(comment).removeprefix("Question: "))[0].rstrip(".;:")

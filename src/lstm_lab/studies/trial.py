@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from optuna.trial import Trial, TrialState
 from rich.console import Console
 
-from lstm_lab import config
+from lstm_lab import composing, config
 from lstm_lab.config import CannotRunError, Config
 from lstm_lab.paths import ROOT, locate
 from lstm_lab.records import store, tracking
@@ -130,7 +130,7 @@ def tell(opened: optuna.Study, trial: Trial, result: Result) -> None:
 def reason_of(error: Exception) -> str:
     """Why a trial failed, in a line."""
     if isinstance(error, HydraException | OmegaConfBaseException):
-        return config.explain_composition(str(error), getattr(error, "options", None))
+        return composing.explain_composition(str(error), getattr(error, "options", None))
     if isinstance(error, CannotRunError):
         return "; ".join(str(error).splitlines())
     return f"{type(error).__name__}: {store.first_line(error)}"
