@@ -137,6 +137,9 @@ def test_a_run_goes_on_from_the_very_moment_it_is_in_the_store(copied_run):
     assert same.items() <= run.data.params.items()
     assert run.data.params["tracking.animation"] == "False"
     assert len(run.inputs.dataset_inputs) == 1
+    [model] = client_of(checkout).search_logged_models([run.info.experiment_id])
+    assert model.status == "READY"  # the one that was begun when the store failed is gone
+    assert model.tags["mlflow.source.name"] == "src/train.py"
     files = {file.name for file in (artifacts_of(checkout, run.info.run_id) / "provenance").iterdir()}
     assert {"provenance.json", "packages.txt"} <= files
     assert same_end(checkout, whole.info.run_id, run.info.run_id)
