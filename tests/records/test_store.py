@@ -134,6 +134,16 @@ def asking(database):
         connection.execute("SELECT * FROM experiments")
 
 
+def test_the_environment_may_be_in_a_folder_with_a_percent_sign(monkeypatch):
+    import mlflow.store.db.utils as migrations
+
+    monkeypatch.setattr("mlflow.__file__", "/50%20/site-packages/mlflow/__init__.py")
+    monkeypatch.setattr(migrations, "_get_package_dir", None)
+    store.import_mlflow()
+    asked = migrations._get_alembic_config("sqlite:////a%20.db")
+    assert asked.get_main_option("script_location") == "/50%20/site-packages/mlflow/store/db_migrations"
+
+
 def test_libraries_print_no_stack_trace_of_what_is_told():
     faults.hush_loggers()
     assert all(logging.getLogger(name).level == logging.CRITICAL for name in ("mlflow", "alembic", "sqlalchemy"))
