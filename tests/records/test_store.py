@@ -4,6 +4,7 @@ import contextlib
 import errno
 import logging
 import os
+import shutil
 import sqlite3
 import stat
 from pathlib import Path
@@ -39,6 +40,10 @@ def of_database(said):
         (sqlite3.OperationalError("disk I/O error"), "URI: disk I/O error"),
         (OSError(errno.ENOSPC, "No space left on device", "/a", None, "/b"), "/b: No space left on device; make room"),
         (OSError(errno.EDQUOT, "Disk quota exceeded", "/a"), "/a: Disk quota exceeded; make room there"),
+        (
+            shutil.Error([("/a", "/b", str(OSError(errno.ENOSPC, "No space left on device", "/a", None, "/b")))]),
+            "/b: No space left on device; make room there",
+        ),
         (OSError(errno.ENOSPC, "No space left on device"), f"{store.ROOT}/mlruns or /"),
         (PermissionError(errno.EACCES, "Permission denied", b"/a"), "/a: Permission denied; let this user write there"),
         (ConnectionError("refused"), "URI: refused"),
