@@ -1,10 +1,11 @@
 """Where a user's file is looked for, and what a file made from a text of theirs is called."""
 
+import errno
 import shutil
 
 import pytest
 
-from lstm_lab.paths import locate, short_name
+from lstm_lab.paths import locate, short_name, whole_file
 
 
 def test_a_relative_path_is_looked_for_here_and_then_at_the_root(tmp_path, monkeypatch):
@@ -65,3 +66,19 @@ def test_a_home_folder_is_meant_where_no_file_is_called_so(tmp_path, monkeypatch
     for odd in ("", "a\0b", "a\ud800b"):  # the check of the config refuses them
         assert found(odd) in (odd, f"{tmp_path}/{odd}")
     assert found("x" * 300) == str(tmp_path / ("x" * 300))
+
+
+def test_a_file_is_whole_or_not_there_and_is_named_when_the_disk_is_full(tmp_path):
+    page = tmp_path / "page.html"
+
+    def fill(whole):
+        whole.write_text("half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match="No space") as raised, whole_file(page) as whole:
+        fill(whole)
+    assert raised.value.filename == str(page)
+    assert not list(tmp_path.iterdir())
+    with whole_file(page) as whole:
+        whole.write_text("whole")
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("page.html", "whole")]

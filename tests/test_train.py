@@ -271,7 +271,7 @@ def test_help_and_completion_answer_without_tensorflow(checkout):
     assert nothing_written(checkout)
 
 
-@pytest.mark.parametrize(("number", "name"), [("SIGINT", "Ctrl-C"), ("SIGTERM", "SIGTERM")])
+@pytest.mark.parametrize(("number", "name"), [("SIGINT", "Ctrl-C"), ("SIGTERM", "SIGTERM"), ("SIGHUP", "SIGHUP")])
 def test_a_stopped_run_is_killed_and_keeps_what_it_has(checkout, number, name):
     done = train_until("step=1000", number, checkout, "training.steps=1000000")
     assert done.returncode == 130

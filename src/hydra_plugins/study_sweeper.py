@@ -53,7 +53,10 @@ class StudySweeper(Sweeper):
         try:
             self.tell_folder()
         except OSError as error:
-            raise config.ConfigError(f"hydra.sweep.dir={self.config.hydra.sweep.dir}: {error.strerror}") from None
+            folder = self.config.hydra.sweep.dir
+            raise config.ConfigError(
+                f"hydra.sweep.dir={folder}: {error.strerror}; it must name a folder that can be written, and has room"
+            ) from None
         fixed = [word for word in arguments if not overrides.is_sweep(word)]
 
         def command(params: dict[str, Any]) -> str:

@@ -1,23 +1,20 @@
 """What the doors have in common: their words and help, Ctrl-C, one clear message for what keeps them from running."""
 
-import atexit
 import contextlib
-import io
 import os
 import re
-import select
 import shlex
 import shutil
 import signal
 import sys
-import tempfile
 import traceback
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from lstm_lab import surroundings
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -41,19 +38,7 @@ def importing() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def keep_warnings_harmless() -> None:
-    """Lets no warning be an error, here or in the processes that begin here, whatever PYTHONWARNINGS says.
-
-    It would be one of a library's own, about itself.
-    """
-    kept = [option for option in sys.warnoptions if not option or not "error".startswith(option.partition(":")[0])]
-    if kept != sys.warnoptions:
-        sys.warnoptions[:] = kept
-        os.environ["PYTHONWARNINGS"] = ",".join(kept)
-        warnings.filters[:] = [rule for rule in warnings.filters if rule[0] != "error"]  # type: ignore[index]
-
-
-keep_warnings_harmless()
+surroundings.keep_warnings_harmless()
 with importing():
     from lstm_lab.config import CannotRunError, ConfigError
     from lstm_lab.hiding import hide, hide_known
@@ -119,89 +104,22 @@ class Door:
 
 
 def set_up() -> None:
-    """Makes Ctrl-C a KeyboardInterrupt, and lets no letter fail that the terminal's encoding has not.
-
-    In a locale without UTF-8 the command begins anew in Python's UTF-8 mode: files and their names are UTF-8 anywhere.
-    """
-    if sys.getfilesystemencoding() != "utf-8" and os.environ.get("PYTHONUTF8") != "1":
-        os.environ["PYTHONUTF8"] = "1"
-        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+    """Makes Ctrl-C a KeyboardInterrupt, a stack trace one without secrets, and the surroundings such as a run needs."""
+    surroundings.have_utf8()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if sys.stdout is sys.__stdout__:
-        have_streams()
+        surroundings.have_streams()
     sys.excepthook = trace
-    have_home()
-    have_directory()
-
-
-class Lasting(io.FileIO):
-    """A file that takes whatever is written: printing ends no run when `| head` has gone or the disk is full."""
-
-    fault: OSError | None = None  # why it lost some of it, but for a reader that has gone: that one wants no more
-
-    def write(self, text: Any) -> int:
-        """As of any file, waiting while it is busy; what it does not take is gone."""
-        try:
-            while (written := super().write(text)) is None:
-                select.select([], [self], [])
-        except OSError as error:
-            self.fault = None if isinstance(error, BrokenPipeError) else error
-            written = memoryview(text).nbytes
-        return written
-
-
-def have_streams() -> None:
-    """Makes what is printed last; in a closed stream's place stands none, or the next file opened would get it."""
-    for number in range(3):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
-    sys.stdout, sys.stderr = lasting(1, sys.stdout), lasting(2, sys.stderr)
-
-
-def lasting(number: int, stream: Any) -> io.TextIOWrapper:
-    """That standard stream anew, over a file that lasts; a letter that its encoding has not is a question mark."""
-    file = io.BufferedWriter(Lasting(number, "w", closefd=False))
-    encoding, line_buffering = (stream.encoding, stream.line_buffering) if stream else ("utf-8", False)
-    return io.TextIOWrapper(file, encoding, "replace", line_buffering=line_buffering)
+    surroundings.have_home()
+    if folder := surroundings.have_directory():
+        complain(f"this directory was removed; names without a leading / are taken from {folder}")
 
 
 def printed() -> bool:
     """Whether the standard output took what was printed; says so if it did not."""
-    file = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
-    if isinstance(file, Lasting):
-        sys.stdout.flush()
-        if file.fault:
-            complain(f"the standard output did not take what was printed: {file.fault.strerror}")
-            return False
-    return True
-
-
-def have_home() -> None:
-    """Gives a user without a home, as in a container, an empty one for this command: MLflow cannot be without."""
-    try:
-        Path.home()
-    except RuntimeError:
-        os.environ["HOME"] = home = tempfile.mkdtemp(prefix="lstm-lab-home-")
-        atexit.register(shutil.rmtree, home, ignore_errors=True)
-
-
-def have_directory() -> None:
-    """Gives a command whose directory was removed an empty one, and says so: relative names are taken from there."""
-    try:
-        os.getcwd()
-    except FileNotFoundError:
-        folder = tempfile.mkdtemp(prefix="lstm-lab-directory-")
-        os.chdir(folder)
-        complain(f"this directory was removed; names without a leading / are taken from {folder}")
-        atexit.register(remove_empty, folder)
-
-
-def remove_empty(folder: str) -> None:
-    """Removes a folder unless something is in it."""
-    with contextlib.suppress(OSError):
-        os.rmdir(folder)
+    if fault := surroundings.printing_fault():
+        complain(f"the standard output did not take what was printed: {fault.strerror}")
+    return not fault
 
 
 def trace(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:

@@ -1,7 +1,9 @@
 """Where things are: the repo's root, below which everything is that a run reads or leaves, and a user's data file."""
 
+import contextlib
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,3 +42,18 @@ def short_name(text: str, ident: str) -> str:
     end = safe(ident, NAME_BYTES) or "_"
     start = safe(text, max(0, NAME_BYTES - len(end.encode()) - 1))
     return f"{start}-{end}" if start else end
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Where to write what is at `path` once it is written whole, and never before; an OSError then names `path`."""
+    unfinished = path.with_name(f".{os.getpid()}.unfinished")  # never longer than a file system takes
+    try:
+        yield unfinished
+        unfinished.rename(path)
+    except OSError as error:
+        if error.filename in (None, str(unfinished)):  # None: of a full disk
+            error.filename = str(path)
+        raise
+    finally:
+        unfinished.unlink(missing_ok=True)

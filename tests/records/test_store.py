@@ -4,6 +4,7 @@ import contextlib
 import errno
 import logging
 import os
+import shutil
 import sqlite3
 import stat
 from pathlib import Path
@@ -39,6 +40,10 @@ def of_database(said):
         (sqlite3.OperationalError("disk I/O error"), "URI: disk I/O error"),
         (OSError(errno.ENOSPC, "No space left on device", "/a", None, "/b"), "/b: No space left on device; make room"),
         (OSError(errno.EDQUOT, "Disk quota exceeded", "/a"), "/a: Disk quota exceeded; make room there"),
+        (
+            shutil.Error([("/a", "/b", str(OSError(errno.ENOSPC, "No space left on device", "/a", None, "/b")))]),
+            "/b: No space left on device; make room there",
+        ),
         (OSError(errno.ENOSPC, "No space left on device"), f"{store.ROOT}/mlruns or /"),
         (PermissionError(errno.EACCES, "Permission denied", b"/a"), "/a: Permission denied; let this user write there"),
         (ConnectionError("refused"), "URI: refused"),
@@ -132,6 +137,16 @@ def asking(database):
     """Raises what MLflow would after twenty seconds."""
     with contextlib.closing(sqlite3.connect(database, timeout=0)) as connection:
         connection.execute("SELECT * FROM experiments")
+
+
+def test_the_environment_may_be_in_a_folder_with_a_percent_sign(monkeypatch):
+    import mlflow.store.db.utils as migrations
+
+    monkeypatch.setattr("mlflow.__file__", "/50%20/site-packages/mlflow/__init__.py")
+    monkeypatch.setattr(migrations, "_get_package_dir", None)
+    store.import_mlflow()
+    asked = migrations._get_alembic_config("sqlite:////a%20.db")
+    assert asked.get_main_option("script_location") == "/50%20/site-packages/mlflow/store/db_migrations"
 
 
 def test_libraries_print_no_stack_trace_of_what_is_told():

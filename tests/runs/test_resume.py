@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from dataclasses import replace
@@ -20,6 +21,7 @@ from helpers import copy_project, held, train, train_until, wait_until_held
 from lstm_lab.config import WATCHING, CannotRunError, ConfigError, check, flatten
 from lstm_lab.records import checkpoint, lookup, processes, store, tracking
 from lstm_lab.runs import resume, setup
+from lstm_lab.runs.run import ended_however
 from lstm_lab.science.curves import Batches
 from stores import HOSTILE
 
@@ -137,6 +139,9 @@ def test_a_run_goes_on_from_the_very_moment_it_is_in_the_store(copied_run):
     assert same.items() <= run.data.params.items()
     assert run.data.params["tracking.animation"] == "False"
     assert len(run.inputs.dataset_inputs) == 1
+    [model] = client_of(checkout).search_logged_models([run.info.experiment_id])
+    assert model.status == "READY"  # the one that was begun when the store failed is gone
+    assert model.tags["mlflow.source.name"] == "src/train.py"
     files = {file.name for file in (artifacts_of(checkout, run.info.run_id) / "provenance").iterdir()}
     assert {"provenance.json", "packages.txt"} <= files
     assert same_end(checkout, whole.info.run_id, run.info.run_id)
@@ -366,8 +371,10 @@ def test_a_checkpoint_knows_its_data_by_the_file_and_older_ones_by_its_path(stor
     client.log_param(run_id, "data.path", "a.csv")
     for step, digest in ((100, resume.digest(here)), (150, resume.digest(here, "a.csv"))):
         costs = np.zeros(step, np.float32)
-        checkpoint.save(resume.folder_of(run_id), checkpoint.Checkpoint(step, digest, costs, [], [], []))
-        assert resume.newest_checkpoint(client, run_id, moved)[0].step == step
+        saved = checkpoint.Checkpoint(step, digest, costs, [], [], [])
+        checkpoint.save(resume.folder_of(run_id), saved)
+        found, _ = resume.newest_checkpoint(client, client.get_run(run_id), moved, checkpoint.forms_of(saved))
+        assert found.step == step
 
 
 def test_a_server_that_goes_away_loses_nothing(tmp_path_factory, tmp_path, free_server):
@@ -398,3 +405,11 @@ def test_a_server_that_goes_away_loses_nothing(tmp_path_factory, tmp_path, free_
     assert sorted((m.step, m.value) for m in history) == list(enumerate(costs.tolist()))
     assert {file.path for file in client.list_artifacts(run_id)} >= {"config.yaml", "figures", "checkpoint"}
     assert not list(checkout.glob("mlruns/checkpoints/*"))
+
+
+@pytest.mark.parametrize(("tags", "told"), [({}, True), ({"study": "grid"}, False)])
+def test_only_a_run_that_can_be_resumed_is_said_to_go_on(tags, told):
+    tracked = SimpleNamespace(run_id="1a2b", run=SimpleNamespace(data=SimpleNamespace(tags=tags)))
+    with pytest.raises(store.StoreError, match="locked") as raised, ended_however(tracked):
+        raise sqlite3.OperationalError("database is locked")
+    assert ("resume=1a2b" in str(raised.value)) is told

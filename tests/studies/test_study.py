@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import re
 import shutil
+import sqlite3
 import threading
 import warnings
 from concurrent.futures import ProcessPoolExecutor
@@ -454,6 +455,18 @@ def test_connections_that_a_restarted_database_has_closed_are_made_anew(store, p
         connection.execute(sqlalchemy.text(f"{others} AND datname = current_database()"))
     trial = study.take_trial(now.study, now.storage, what)
     assert study.end(now.study, trial, TrialState.COMPLETE, 1.0).value == 1.0
+
+
+def test_a_database_that_takes_no_study_is_told_with_the_setting_that_names_another(monkeypatch):
+    found = opened(declared())
+
+    def only_to_be_read(*_):
+        raise sqlalchemy.exc.OperationalError("", {}, sqlite3.OperationalError("attempt to write a readonly database"))
+
+    sqlalchemy.event.listen(found.storage.engine, "before_cursor_execute", only_to_be_read)
+    told = r"a readonly database; let this user write there, or name another place: .* hydra.sweeper.storage.url for st"
+    with pytest.raises(database.StudyError, match=told), database.faults_told():
+        study.take_trial(found.study, found.storage, declared())
 
 
 def test_a_database_that_fails_in_mid_study_is_told_in_a_line():

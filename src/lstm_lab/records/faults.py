@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+import shutil
 import sqlite3
 import tempfile
 import threading
@@ -56,13 +57,23 @@ def is_fault(error: BaseException) -> bool:
 
 def first_line(error: BaseException) -> str:
     """The first line of an error's message, without secrets: the rest is detail for --verbose."""
-    line = hide_known((str(drivers_own(error) or error).strip() or type(error).__name__).splitlines()[0])
+    said = str(drivers_own(error) or of_first_file(error) or error).strip() or type(error).__name__
+    line = hide_known(said.splitlines()[0])
     return line if len(line) <= LONGEST else line[: LONGEST - 3] + "..."
 
 
 def drivers_own(error: BaseException) -> BaseException | None:
     """What the driver of a database raised, without what SQLAlchemy and MLflow add to it."""
     return getattr(error, "orig", None) or getattr(error.__cause__, "orig", None)
+
+
+def of_first_file(error: BaseException) -> str | None:
+    """What copying a folder complains about, for the first file that it could not copy: it has a list of all."""
+    if not isinstance(error, shutil.Error) or not error.args or not isinstance(error.args[0], list):
+        return None
+    _, target, why = error.args[0][0]
+    what = re.sub(r"^\[Errno \d+\] ([^:]+).*", r"\1", why, flags=re.DOTALL)
+    return f"{target}: {what}"
 
 
 def in_a_line(error: BaseException, where: str) -> str:

@@ -130,6 +130,8 @@ def import_mlflow(verbose: bool = False) -> None:
     mlflow.store.db.utils.MAX_RETRY_COUNT = 5  # half a minute for a database that does not answer, and not an hour
     # It would make the folders of an address as that is written, with its escapes
     mlflow.store.db.utils._make_parent_dirs_if_sqlite = lambda db_uri: None
+    package = str(Path(mlflow.__file__).parent).replace("%", "%%")  # else its migrations are in no folder with a %
+    mlflow.store.db.utils._get_package_dir = lambda: package
 
 
 @functools.cache

@@ -22,7 +22,7 @@ from lstm_lab.records.store import StoreError, address, find_or_create_experimen
 if TYPE_CHECKING:  # mlflow takes a second or two to import, and a refused config must not wait for it
     import keras
     from mlflow import MlflowClient
-    from mlflow.entities import Metric, Run
+    from mlflow.entities import LoggedModel, Metric, Run
 
     from lstm_lab.science.training import Progress
 
@@ -30,6 +30,7 @@ BATCH = 1000  # metrics that MLflow takes in one call
 FLUSH_SECONDS = 3.0
 SHORTEST_CUT = 250  # characters of a parameter that every version of MLflow keeps
 NAME = 60  # characters of a file's name in a run's name
+MODELS_TAGS = ("mlflow.source.name", "mlflow.source.type", "mlflow.user")  # those of a run that its model has too
 TAG = 4000  # characters of a tag's value that every store takes
 
 
@@ -201,20 +202,38 @@ class TrackedRun:
 
         from lstm_lab.records import serving
 
-        params = {key: text[:SHORTEST_CUT] for key, text in as_params(self.config).items()}
-        logged = self.client.create_logged_model(self.experiment_id, "model", self.run_id, params=params)
+        logged = self.begin_model()
         with tempfile.TemporaryDirectory() as parent:
             folder = Path(parent, "model")
             serving.save_model(
                 str(folder),
                 model=model,
-                mlflow_model=Model(logged.artifact_location, self.run_id, model_id=logged.model_id),
+                mlflow_model=Model(
+                    logged.artifact_location, self.run_id, model_uuid=logged.model_id, model_id=logged.model_id
+                ),
                 signature=serving.signature_of(model),
                 pip_requirements=[f"keras=={keras.__version__}", f"tensorflow=={tf.__version__}"],
             )
             self.client.log_model_artifacts(logged.model_id, str(folder))
         self.client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
         self.client.log_outputs(self.run_id, [LoggedModelOutput(logged.model_id, step=0)])
+
+    def begin_model(self) -> "LoggedModel":
+        """A model of this run in the store, with nothing in it yet."""
+        if self.resumed:
+            self.forget_unfinished_models()
+        params = {key: text[:SHORTEST_CUT] for key, text in as_params(self.config).items()}
+        tags = {key: self.run.data.tags[key] for key in MODELS_TAGS if key in self.run.data.tags}
+        return self.client.create_logged_model(self.experiment_id, "model", self.run_id, tags=tags, params=params)
+
+    def forget_unfinished_models(self) -> None:
+        """Removes what a process that was killed has begun to log as this run's model: it would be pending for ever."""
+        from mlflow.entities import LoggedModelStatus
+
+        its_own = f"source_run_id = '{self.run_id}'"
+        for model in self.client.search_logged_models([self.experiment_id], filter_string=its_own):
+            if model.status == LoggedModelStatus.PENDING:
+                self.client.delete_logged_model(model.model_id)
 
     def end(self, status: str) -> None:
         """Sets the status: FINISHED, FAILED or KILLED."""

@@ -3,7 +3,6 @@
 import contextlib
 import itertools
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ from rich.text import Text
 
 from lstm_lab.commandline import say, typed
 from lstm_lab.config import ConfigError
-from lstm_lab.paths import ROOT
+from lstm_lab.paths import ROOT, whole_file
 from lstm_lab.records import store
 from lstm_lab.records.reading import printable
 from lstm_lab.reports import comparison
@@ -89,15 +88,8 @@ def check_page(page: Path) -> None:
 def write_page(page: Path, html: str) -> None:
     """Writes the page whole or, if that fails, not at all."""
     page.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=page.parent, suffix=".part", encoding="utf-8", delete=False) as file:
-        try:
-            file.write(html)
-            file.flush()
-            os.chmod(file.name, 0o644)
-            os.replace(file.name, page)
-        except BaseException:
-            os.unlink(file.name)
-            raise
+    with whole_file(page) as whole:
+        whole.write_text(html, encoding="utf-8")
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ import numpy as np
 from lstm_lab import runtime
 from lstm_lab.commandline import complain
 from lstm_lab.config import Config, ConfigError, Csv
-from lstm_lab.paths import ROOT, locate, short_name
+from lstm_lab.paths import ROOT, locate, short_name, whole_file
 from lstm_lab.records import lookup, reading, store
 from lstm_lab.records.store import StoreError
 from lstm_lab.science import series
@@ -215,14 +215,3 @@ def beyond(
     if steps <= horizon:
         return last[:steps]
     return np.append(last, roll_out(predict, last, state, steps - horizon, reset_every))
-
-
-@contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """Where to write what is at `path` once it is written whole, and never before."""
-    unfinished = path.with_name(f".{os.getpid()}.unfinished")  # never longer than a file system takes
-    try:
-        yield unfinished
-        unfinished.rename(path)
-    finally:
-        unfinished.unlink(missing_ok=True)

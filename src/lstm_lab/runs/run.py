@@ -77,10 +77,13 @@ def ended_however(tracked: tracking.TrackedRun) -> Iterator[None]:
         yield
     except BaseException as error:
         if store.is_fault(error):  # then it could not take the run's end either
-            raise store.StoreError(
-                f"{store.in_a_line(error, store.tracking_uri())}. This run is not whole in the store: once that can "
-                f"take it, `{resume.command(tracked.run_id)}` goes on from the last checkpoint and delivers the rest"
-            ) from error
+            what = store.in_a_line(error, store.tracking_uri())
+            if "study" not in tracked.run.data.tags:  # a trial is tried again by its study, which says so
+                what += (
+                    f". This run is not whole in the store: once that can take it, `{resume.command(tracked.run_id)}` "
+                    "goes on from the last checkpoint and delivers the rest"
+                )
+            raise store.StoreError(what) from error
         tracked.end("KILLED" if isinstance(error, KeyboardInterrupt | ConfigError) else "FAILED")
         raise
 

@@ -22,15 +22,19 @@ if TYPE_CHECKING:  # these import TensorFlow or MLflow, and a refused config mus
 
 
 class StopSignal:
-    """Ctrl-C or SIGTERM, seen to between two chunks so that no observer is cut short; a second one acts at once."""
+    """Ctrl-C, SIGTERM or a terminal that is closed, seen to between two chunks so that no observer is cut short.
 
-    NAMES: ClassVar = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
+    A second one acts at once.
+    """
+
+    NAMES: ClassVar = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "SIGHUP"}
 
     def __init__(self) -> None:
         self.received: str | None = None
 
     def __enter__(self) -> Self:
-        self.previous = {number: signal.signal(number, self.receive) for number in self.NAMES}
+        heard = [number for number in self.NAMES if signal.getsignal(number) != signal.SIG_IGN]  # as under nohup
+        self.previous = {number: signal.signal(number, self.receive) for number in heard}
         return self
 
     def __exit__(self, *error: object) -> None:

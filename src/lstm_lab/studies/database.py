@@ -95,9 +95,9 @@ def faults_told() -> Iterator[None]:
 
 
 def fault_in_words(error: Exception) -> str:
-    """What the study's database has to complain about, in a line."""
+    """What the study's database has to complain about, and the way on, in a line."""
     cause = error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) else error
-    return f"the study's database failed: {first_line(cause or error)}"
+    return f"the study's database failed: {first_line(cause or error)}{way_on(error)}"
 
 
 @contextlib.contextmanager

@@ -137,10 +137,10 @@ def reason_of(error: Exception) -> str:
 
 
 def fault_in_words(error: Exception) -> str:
-    """What the store or the study's database has to complain about, in a line."""
+    """What the store or the study's database has to complain about, and the way on, in a line."""
     if isinstance(error, database.DATABASE_FAULTS):
         return database.fault_in_words(error)
-    return f"the store failed: {store.first_line(error).split(' with exception ')[0]}"
+    return f"the store failed: {store.first_line(error).split(' with exception ')[0]}{store.way_on(error)}"
 
 
 def watch_of(trial: Trial, declared: Mapping[str, Any], made_of: Setup) -> "Observer":
