@@ -74,8 +74,10 @@ def unknown(facts: Mapping[str, Any]) -> str:
 
 
 def is_recorded(facts: Mapping[str, Any], diff: bytes) -> bool:
-    """Whether the facts of a run have that diff; those of older runs name none."""
-    return facts.get(DIFF, about(diff)) == about(diff)
+    """Whether the facts of a run have that diff; older ones say only that something differs."""
+    if DIFF in facts or not diff:
+        return bool(facts.get(DIFF, about(diff)) == about(diff))
+    return facts.get("dirty") is not False and LEFT_OUT not in facts
 
 
 @functools.cache
