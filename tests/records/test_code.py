@@ -509,3 +509,9 @@ def test_a_forced_ignored_file_is_code_and_sha256_is_a_hash_as_well(tmp_path):
 
 def test_a_folder_outside_git_has_no_code(tmp_path):
     assert code.read_code(tmp_path) is None
+
+
+def test_a_branchs_name_gives_no_secret_away():
+    facts = code.Code("0" * 40, "https://lab:PLANTED@host").facts()
+    assert facts["branch"] == "https://lab:***@host"
+    assert code.Code("0" * 40, None).facts()["branch"] is None

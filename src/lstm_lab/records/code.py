@@ -49,7 +49,7 @@ class Code:
 
     def facts(self) -> dict[str, Any]:
         """As provenance.json has it."""
-        facts: dict[str, Any] = {"commit": self.hash, "branch": self.branch, "dirty": self.dirty}
+        facts: dict[str, Any] = {"commit": self.hash, "branch": hide(self.branch or "") or None, "dirty": self.dirty}
         if self.diff:
             facts[DIFF] = about(self.diff)
         if self.left_out:
