@@ -24,7 +24,7 @@ with commandline.importing():
     from omegaconf.errors import OmegaConfBaseException
     from rich.console import Console
 
-    from lstm_lab import composing, config, words
+    from lstm_lab import composing, config, hiding, words
     from lstm_lab.config import CannotRunError, ConfigError
     from lstm_lab.paths import ROOT, locate
     from lstm_lab.runs import resume, run
@@ -49,7 +49,9 @@ def launch(arguments: Sequence[str]) -> None:
 
     with clear_faults():
         sys.argv = [sys.argv[0], *words.for_hydra(arguments)]
-        job()
+        shown = words.read_flags(sys.argv[1:]).cfg  # a config is printed by Hydra
+        with hiding.hide_in_output() if shown else contextlib.nullcontext():
+            job()
 
 
 def run_trial(composed: DictConfig, hydra_config: Any) -> Any:
@@ -165,6 +167,7 @@ def read_study(file: Path) -> DictConfig:
 def prepare() -> None:
     """Makes ready what Hydra needs before `launch`, in this process and in the jobs that it starts."""
     commandline.set_up()
+    hiding.hide_in_logs()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would otherwise print and exit with
     OmegaConf.register_new_resolver("choices", lambda: composing.describe_choices(ROOT).replace("$", "$$"))
     os.environ["PYTHONPATH"] = os.pathsep.join(

@@ -49,7 +49,7 @@ class StudySweeper(Sweeper):
         ]
         unsaid = ("hydra.mode=", "hydra.sweeper.storage")  # Hydra's own; and where the database is
         typed = [hide_in_word(word) for word in [*arguments, *hydra_words] if not word.startswith(unsaid)]
-        self.about = "\n".join([declared.name, *typed, ""])
+        self.about = "\n".join([hide_in_word(declared.name), *typed, ""])
         try:
             self.tell_folder()
         except OSError as error:

@@ -334,6 +334,50 @@ def test_many_files_left_out_are_counted_and_the_diff_is_bounded(repo, monkeypat
     assert found.missing == ["the names of 4 more files that are left out"]
 
 
+def test_of_very_many_new_files_few_are_looked_at(repo, monkeypatch):
+    monkeypatch.setattr(code, "DIFF_FILES", 3)
+    for number in range(5):
+        (repo / f"{number}.py").write_text("new\n")
+        (repo / f"{number}.csv").write_text("1\n")
+    looked, look = [], code.look
+    monkeypatch.setattr(code, "look", lambda root, name: looked.append(name) or look(root, name))
+    read = code.read_code(repo)
+    assert [name for name in looked if name[0].isdigit()] == ["0.py", "1.py", "2.py"]
+    why = {file["path"]: file["why"] for file in read.left_out}
+    assert why["3.py"] == why["4.py"] == "the diff is full"
+    assert why["0.csv"] == "data, by its name"
+    assert len(why) == 7
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("a.py", 'TOKEN = "PLANTED"'),
+        ("a.py", 'DB_PASSWORD: str = "PLANTED"'),
+        ("a.py", 'os.environ["DB_PASSWORD"] = "PLANTED"'),
+        ("a.py", 'c = connect("host=h password=PLANTED")'),
+        ("a.py", 'c = connect("password=PLANTED dbname=x")'),
+        ("a.py", 'headers = {"Authorization": "Bearer PLANTED12345"}'),
+        ("a.js", 'const x = {apiKey: "PLANTED"}'),
+        ("a.sh", "export DB_PASSWORD=PLANTED"),
+        ("a.md", "password: PLANTED"),
+        ("a.ini", "password = PLANTED"),
+    ],
+)
+def test_a_new_file_that_holds_a_secret_is_left_out(name, line, repo):
+    (repo / name).write_text(line + "\n")
+    read = code.read_code(repo)
+    assert [file["why"] for file in read.left_out] == ["holds a password or key"]
+    assert b"PLANTED" not in read.diff
+
+
+def test_what_only_speaks_of_secrets_is_code(repo):
+    lines = ["token = hide(text)", "f(password=password)", 'token = ""', 'x = token == "abcdefgh"', 'K = ("*secret*",)']
+    lines += ["    password=password", 'f"password={x}"', 'TOKENIZERS = "abcdefgh"', "# Bearer authentication"]
+    (repo / "a.py").write_text("\n".join(lines))
+    assert not code.read_code(repo).left_out
+
+
 def test_what_is_no_file_of_its_own_loses_nothing(repo, tmp_path):
     """A pipe, nested repositories with and without a commit, a submodule, a folder and a link in a file's place."""
     inner = tmp_path / "inner"
@@ -465,3 +509,9 @@ def test_a_forced_ignored_file_is_code_and_sha256_is_a_hash_as_well(tmp_path):
 
 def test_a_folder_outside_git_has_no_code(tmp_path):
     assert code.read_code(tmp_path) is None
+
+
+def test_a_branchs_name_gives_no_secret_away():
+    facts = code.Code("0" * 40, "https://lab:PLANTED@host").facts()
+    assert facts["branch"] == "https://lab:***@host"
+    assert code.Code("0" * 40, None).facts()["branch"] is None

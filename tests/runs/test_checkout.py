@@ -168,8 +168,11 @@ def test_a_diff_writes_nothing_outside_and_one_that_does_not_fit_is_named(diff, 
     assert "child" not in capfd.readouterr().out
 
 
-def test_a_diff_that_was_changed_in_the_store_is_not_the_runs(repo, monkeypatch):
-    stored(repo, monkeypatch, git(repo, "rev-parse", "HEAD"), patch("a.py"), {code.DIFF: code.about(patch("b.py"))})
+@pytest.mark.parametrize(
+    "facts", [{code.DIFF: code.about(b"another")}, {"dirty": False}, {"dirty": True, code.LEFT_OUT: [{"path": "data"}]}]
+)
+def test_a_diff_that_was_changed_or_put_into_the_store_is_not_the_runs(facts, repo, monkeypatch):
+    stored(repo, monkeypatch, git(repo, "rev-parse", "HEAD"), patch("a.py"), facts)
     with pytest.raises(CannotRunError, match=r"uncommitted\.diff was changed"):
         reproduce()
 

@@ -196,3 +196,9 @@ def test_long_names_are_cut_in_characters_and_in_bytes():
     assert long != declaration.folder_of("温" * 91).name
     assert declaration.folder_of("a/b").parent == declaration.folder_of("a_b").parent
     assert declaration.folder_of("a/b") != declaration.folder_of("a_b")
+
+
+def test_the_folder_of_a_study_shows_no_password():
+    named = declaration.folder_of("x://lab:PLANTED@h").name
+    assert "PLANTED" not in named
+    assert named != declaration.folder_of("x://lab:ANOTHER@h").name

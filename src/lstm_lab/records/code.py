@@ -19,6 +19,7 @@ from lstm_lab.records.files import FILE_BYTES, LINK, REPOSITORY, Entry, Found, b
 from lstm_lab.records.git import Own, asked_head, fault, git_folder, head
 
 DIFF_BYTES = 2_000_000  # of all files in the diff: every run and trial keeps a copy, and all the project has is 1 MB
+DIFF_FILES = 500  # in the diff: each costs a millisecond or more, and all the project has is some 200
 HASHED_BYTES = 2_000_000_000  # of what is left out: a second or two of SHA-256
 NAMED = 200  # files left out that are named; the rest are counted
 
@@ -48,7 +49,7 @@ class Code:
 
     def facts(self) -> dict[str, Any]:
         """As provenance.json has it."""
-        facts: dict[str, Any] = {"commit": self.hash, "branch": self.branch, "dirty": self.dirty}
+        facts: dict[str, Any] = {"commit": self.hash, "branch": hide(self.branch or "") or None, "dirty": self.dirty}
         if self.diff:
             facts[DIFF] = about(self.diff)
         if self.left_out:
@@ -73,8 +74,10 @@ def unknown(facts: Mapping[str, Any]) -> str:
 
 
 def is_recorded(facts: Mapping[str, Any], diff: bytes) -> bool:
-    """Whether the facts of a run have that diff; those of older runs name none."""
-    return facts.get(DIFF, about(diff)) == about(diff)
+    """Whether the facts of a run have that diff; older ones say only that something differs."""
+    if DIFF in facts or not diff:
+        return bool(facts.get(DIFF, about(diff)) == about(diff))
+    return facts.get("dirty") is not False and LEFT_OUT not in facts
 
 
 @functools.cache
@@ -123,17 +126,28 @@ def sorted_out(own: Own, commit: str) -> tuple[dict[str, Found | None], list[tup
     left_out: list[tuple[str, str]] = []
     room = DIFF_BYTES
     for name in [*sorted(tracked), *sorted(new)]:
+        if name in new and (why := out_unseen(own.root, name, len(recorded))):
+            left_out.append((name, why))
+            continue
         old, found = before.get(name), look(own.root, name)
         if is_same(own.root / name, old, found):
             continue
         size = (old.size if old else 0) + (found.size if found else 0)
-        why = reason(own, name, old, found, is_new=name in new) or ((size > room and "the diff is full") or "")
+        is_full = size > room or len(recorded) >= DIFF_FILES
+        why = reason(own, name, old, found, is_new=name in new) or ("the diff is full" if is_full else "")
         if why:
             left_out.append((name, why))
         else:
             recorded[name] = found
             room -= size
     return recorded, left_out
+
+
+def out_unseen(root: Path, name: str, recorded: int) -> str:
+    """Why a new file is left out that need not be looked at: there may be 100,000; '' for any other."""
+    if name.endswith("/") or os.path.islink(f"{root}/{name}"):  # a repository; a link is kept
+        return ""
+    return kinds.by_name(name, is_new=True) or ("the diff is full" if recorded >= DIFF_FILES else "")
 
 
 def ignored(own: Own) -> list[str]:

@@ -261,7 +261,7 @@ def source_tags() -> dict[str, str]:
     running = code.running_code()
     known = {
         "mlflow.source.git.commit": running and running.hash,
-        "mlflow.source.git.branch": running and running.branch,
+        "mlflow.source.git.branch": running and running.facts()["branch"],
         "git.dirty": str(running.dirty).lower() if running and running.dirty is not None else None,
     }
     return tags | {key: value for key, value in known.items() if value}

@@ -14,6 +14,7 @@ from optuna.distributions import BaseDistribution
 
 from lstm_lab import config
 from lstm_lab.config import LONGEST_NAME, Config, ConfigError, Sweeper
+from lstm_lab.hiding import hide_in_word
 from lstm_lab.paths import ROOT, locate, short_name
 from lstm_lab.runs import metrics, setup
 from lstm_lab.studies import database, overrides, search, study
@@ -201,6 +202,7 @@ def makes_another_study(word: str) -> bool:
 
 def folder_of(name: str) -> Path:
     """Where the trials' files of the study of that name go, each in a folder named by its number."""
-    safe = re.sub(r"[^\w.=,() -]", "_", name)
-    short = safe if safe == name and len(name.encode()) <= 100 else short_name(name, digest(name))
+    shown = hide_in_word(name)
+    safe = re.sub(r"[^\w.=,() -]", "_", shown)
+    short = safe if safe == name and len(name.encode()) <= 100 else short_name(shown, digest(name))
     return ROOT / "mlruns/sweeps" / short
