@@ -43,8 +43,7 @@ class Studies:
     def runs(self, words: Sequence[str]) -> Runs:
         """The finished or failed runs of a study, in the order of their trials; CannotRunError if there are none."""
         name = study_name(words[0].partition("=")[2], words)
-        experiments = [found.experiment_id for found in self.client.search_experiments()]
-        found = self.client.search_runs(experiments, f"tags.study = '{name}'", max_results=5000)
+        found = self.client.search_runs(list(lookup.experiments_of(self.client)), f"tags.study = '{name}'", max_results=5000)
         runs = [run for run in found if "trial" in run.data.tags and run.info.status in ("FINISHED", "FAILED")]
         if not runs:
             raise CannotRunError(f"the store has no run of the study '{name}': {typed('train', '-m', *words)}")
