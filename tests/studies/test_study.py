@@ -476,6 +476,7 @@ SPOILT = {
     "UPDATE trial_user_attributes SET key = 'reason'": r"trial \d+ has a reason that is none",
     "UPDATE trials SET number = 99": "there is a trial 99, and no trial 0",
     "UPDATE trials SET state = 'XX'": "Optuna says",
+    "UPDATE trials SET state = 'COMPLETE'": "trial 0 is complete and has no value",
     "UPDATE trial_params SET distribution_json = '{}'": "Optuna says",
     "UPDATE trial_params SET distribution_json = '[[['": "Optuna says",
 }

@@ -16,6 +16,7 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from lstm_lab.records import lookup, processes, reading, store, tracking
+from lstm_lab.runs.telling import in_markdown
 from lstm_lab.runtime import import_matplotlib
 from lstm_lab.studies import study
 
@@ -198,11 +199,11 @@ class ParentPage:
 
     def describe_best(self, best: FrozenTrial, run: "Run | None") -> str:
         """Which trial is the best on its data; `run` is its run, if MLflow still has it."""
-        name, data = f"trial {best.number}", study.data_of(best).rpartition(" ")[0]
+        name, data = f"trial {best.number}", in_markdown(study.data_of(best).rpartition(" ")[0])
         if run:
             name = f"[{name}](#/experiments/{run.info.experiment_id}/runs/{run.info.run_id})"
         about = f"Best{f' on {data}' if data else ''} is {name} with {self.declared.objective} {best.value:.4g}"
-        return f"{about} at {short(best.params)}{'.' if run else '; its run is in MLflow no more.'}"
+        return f"{about} at {in_markdown(short(best.params))}{'.' if run else '; its run is in MLflow no more.'}"
 
     def comparison(self) -> str:
         """The chart view of this study's trials, side by side, the best ten shown.

@@ -135,6 +135,8 @@ def check_attributes(study: optuna.Study) -> None:
     for place, trial in enumerate(study.get_trials(deepcopy=False)):
         if trial.number != place:
             raise database.StudyError(database.unreadable(f"there is a trial {trial.number}, and no trial {place}"))
+        if trial.state == TrialState.COMPLETE and not isinstance(trial.value, float):
+            raise database.StudyError(database.unreadable(f"trial {place} is complete and has no value"))
         found += [(f"trial {place}", {**trial.user_attrs, **trial.system_attrs}, OF_TRIALS)]
     for whose, attributes, forms in found:
         for key in forms.keys() & attributes.keys():
