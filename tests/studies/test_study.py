@@ -467,13 +467,13 @@ def test_a_database_that_fails_in_mid_study_is_told_in_a_line():
 
 
 SPOILT = {
-    "UPDATE study_user_attributes SET value_json = '[1]' WHERE key = 'identity'": "the study has a identity",
-    "UPDATE study_user_attributes SET value_json = '5' WHERE key = 'identity'": "the study has a identity that is none: 5",
+    "UPDATE study_user_attributes SET value_json = '[1]' WHERE key = 'identity'": r"another identity than .*: \[1\]",
+    "UPDATE study_user_attributes SET value_json = '5' WHERE key = 'identity'": "another identity than .*: 5",
     "UPDATE study_user_attributes SET value_json = '{' WHERE key = 'identity'": "Optuna says JSONDecodeError",
     f"UPDATE study_user_attributes SET value_json = '{'[' * 10**5}'": "Optuna says RecursionError",
     f"UPDATE study_user_attributes SET value_json = '{'9' * 6000}'": "Optuna says ValueError",
-    "UPDATE trial_user_attributes SET value_json = '[1]' WHERE key = 'worker'": r"trial \d+ has a worker that is none",
-    "UPDATE trial_user_attributes SET key = 'reason'": r"trial \d+ has a reason that is none",
+    "UPDATE trial_user_attributes SET value_json = '[1]' WHERE key = 'worker'": r"trial \d+ has another worker than",
+    "UPDATE trial_user_attributes SET key = 'reason'": r"trial \d+ has another reason than",
     "UPDATE trials SET number = 99": "there is a trial 99, and no trial 0",
     "UPDATE trials SET state = 'XX'": "Optuna says",
     "UPDATE trials SET state = 'COMPLETE'": "trial 0 is complete and has no value",

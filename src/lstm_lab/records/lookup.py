@@ -46,7 +46,7 @@ def find_run(client: "MlflowClient", word: str, name: str) -> "Run":
 def find_runs(client: "MlflowClient", word: str, names: Sequence[str]) -> "list[Run]":
     """The runs that are meant, as for `find_run`, in their order and each once; many whole ids take one query."""
     experiments = list(experiments_of(client))
-    whole = ", ".join(f"'{name}'" for name in names if re.fullmatch("[0-9a-f]{32}", name))
+    whole = ", ".join(f"'{name}'" for name in dict.fromkeys(names) if reading.is_run_id(name))
     known = client.search_runs(experiments, f"attributes.run_id IN ({whole})", max_results=len(names)) if whole else []
     found = {run.info.run_id: run for run in known}
     if not set(names) <= found.keys():
@@ -145,7 +145,8 @@ def every_run(client: "MlflowClient", condition: str) -> "list[Run]":
 
 def pages(search: Callable[..., Any], *asked: Any) -> Iterator[Any]:
     """Everything that one of MLflow's searches finds; it answers a page at a time. StoreError if that has no end."""
-    token, asked_for = None, set()
+    token: str | None = None
+    asked_for: set[str | None] = set()
     while token not in asked_for and len(asked_for) < MOST_ANSWERS:
         asked_for.add(token)
         found = search(*asked, page_token=token)

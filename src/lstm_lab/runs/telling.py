@@ -50,8 +50,9 @@ def tell(config: Config, result: "Result") -> str:
     model, data, optimizer, training = config.model, config.data, config.optimizer, config.training
     what = (
         f"{CELL_NAMES[model.cell]} of cell size {model.cell_size} on {in_markdown(data.name)} (batches of "
-        f"{data.batch_size} x {data.time_steps} time steps, state {'carried' if training.carry_state else 'reset'}), {training.steps:,} "
-        f"steps of {optimizer.name} at learning rate {optimizer.learning_rate:g}, seed {training.seed}."
+        f"{data.batch_size} x {data.time_steps} time steps, state {'carried' if training.carry_state else 'reset'}), "
+        f"{training.steps:,} steps of {optimizer.name} at learning rate {optimizer.learning_rate:g}, seed "
+        f"{training.seed}."
     )
     how = f"cost fell from {result.costs[0]:.3g} to {result.costs[-1]:.3g}"
     if result.costs[-1] > result.costs[0]:

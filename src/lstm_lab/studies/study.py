@@ -142,7 +142,9 @@ def check_attributes(study: optuna.Study) -> None:
         for key in forms.keys() & attributes.keys():
             if not forms[key](attributes[key]):
                 shown = printable(str(attributes[key]), 60)
-                raise database.StudyError(database.unreadable(f"{whose} has a {key} that is none: {shown}"))
+                raise database.StudyError(
+                    database.unreadable(f"{whose} has another {key} than a sweep writes: {shown}")
+                )
 
 
 def remember(study: optuna.Study, **values: Any) -> None:
