@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-NAME_BYTES = 100  # of a name made from a user's text: file systems take 255, and an ending may be added
+LONGEST_NAME = 255  # bytes of a file's name that file systems take
+NAME_BYTES = 100  # of a name made from a user's text: an ending may be added
 
 
 def locate(values: dict[str, Any]) -> dict[str, Any]:

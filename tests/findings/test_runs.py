@@ -24,3 +24,13 @@ def test_runs_are_selected_by_their_parameters():
 def test_a_reduced_study_names_its_seeds():
     assert runs.grid_command("carry", runs.SEEDS) == ["sweeps=carry"]
     assert runs.grid_command("carry", 3) == ["sweeps=carry", "training.seed=range(0,3)"]
+
+
+def test_a_run_whose_tag_names_no_trial_is_none():
+    def tagged(**tags):
+        return SimpleNamespace(data=SimpleNamespace(tags=tags))
+
+    assert runs.is_trial(tagged(trial="12"))
+    for trial in ("x", "", "-1", "1.0", "9" * 6000, "\u0663"):
+        assert not runs.is_trial(tagged(trial=trial))
+    assert not runs.is_trial(tagged())

@@ -224,6 +224,56 @@ def test_a_resumed_run_sends_only_what_is_not_stored_and_notices_other_bits():
     assert run.contradicted == 6
 
 
+def resumed(client, run_id, **changes):
+    """The run gone on with, its training changed."""
+    settings = config.check(composed("training.steps=10", *(f"{key}={value}" for key, value in changes.items())))
+    return tracking.TrackedRun.resume(client, settings, client.get_run(run_id))
+
+
+def points_of(client, run_id):
+    return sorted((point.step, point.value) for point in client.get_metric_history(run_id, "cost"))
+
+
+@pytest.mark.parametrize("stored", [0, 1, 6, 10])
+def test_a_resumed_run_reads_no_history_and_has_every_point_once(stored, tmp_path, monkeypatch):
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric, Param
+
+    client = MlflowClient(f"sqlite:///{tmp_path}/runs.db")
+    run_id = client.create_run(client.create_experiment("x", tmp_path.as_uri())).info.run_id
+    points = [Metric("cost", float(step), 1, step) for step in range(stored)]
+    params = config.as_params(config.check(composed("training.steps=10")))
+    client.log_batch(run_id, points, [Param(*item) for item in params.items()])
+    with monkeypatch.context() as patch:
+        patch.setattr(client, "get_metric_history", None)
+        run = resumed(client, run_id)
+    run.log_costs(0, np.arange(10, dtype=np.float32))
+    run.close()
+    assert run.contradicted is None
+    assert points_of(client, run_id) == [(step, float(step)) for step in range(10)]
+    if stored:
+        other = resumed(client, run_id)
+        other.log_costs(0, np.arange(1, 11, dtype=np.float32))
+        other.close()
+        assert other.contradicted == 9
+        assert len(points_of(client, run_id)) == 10
+
+
+def test_a_resumed_run_that_gets_more_points_has_them_from_the_first_step_on(tmp_path):
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric, Param
+
+    client = MlflowClient(f"sqlite:///{tmp_path}/runs.db")
+    run_id = client.create_run(client.create_experiment("x", tmp_path.as_uri())).info.run_id
+    params = config.as_params(config.check(composed("training.steps=10", "tracking.metric_points=5")))
+    points = [Metric("cost", float(step), 1, step) for step in (0, 2, 4)]
+    client.log_batch(run_id, points, [Param(*item) for item in params.items()])
+    run = resumed(client, run_id)
+    run.log_costs(0, np.arange(10, dtype=np.float32))
+    run.close()
+    assert points_of(client, run_id) == [(step, float(step)) for step in range(10)]
+
+
 def test_a_tracking_server_gets_the_whole_run(server, tmp_path_factory, monkeypatch):
     from mlflow import MlflowClient
 

@@ -121,6 +121,7 @@ def test_a_real_run_is_listed_and_compared_with_itself(copied_run, tmp_path):
         (["runs=a", "last=3"], "last=3: runs=a says already which runs"),
         (["best=1", "last=3"], "last=3: best=1 says already which runs"),
         (["html=page.txt"], "html=page.txt: must be the name of a file that ends in .html"),
+        ([f"html={'x' * 251}.html"], f"html={'x' * 251}.html: the name must have at most 255 bytes"),
         (["html=/nowhere/page.html"], "html=/nowhere/page.html: must be a file in a folder that is there"),
         (["last=3", "--compare"], "there is no run yet"),
         ([], "there is no run yet"),

@@ -59,6 +59,7 @@ NAN = float("nan")
         (run_of([4]), run_of([4], [(1.0, 3.0)]), SAME, 0.1, [], (False, "differs only in the final weights; largest")),
         (run_of([4]), run_of([4], [(1.0, 3.0)]), SAME, 0.5, [], (True, "within tolerance=0.5")),
         (run_of([4]), run_of([NAN]), SAME, 0.9, [], (False, "differs from step 0 on, cost 4 then, nan now")),
+        (run_of([4], [(1.0, NAN)]), run_of([4]), SAME, 0.9, [], (False, "differs only in the final weights; largest")),
         (run_of([4, 3]), run_of([4]), SAME, 0.9, [], (False, "differs: 2 steps then, 1 now")),
         (run_of([4, NAN, 1]), run_of([4, NAN]), SAME, 0, [], (True, "bit-identical: 2 costs, until it diverged")),
         (run_of([0.0]), run_of([-0.0]), SAME, 0, [], (False, "differs from step 0 on")),

@@ -1,6 +1,7 @@
 """Runs that are killed, and go on to the same end."""
 
 import hashlib
+import io
 import json
 import os
 import re
@@ -20,8 +21,7 @@ from rich.console import Console
 from helpers import copy_project, held, train, train_until, wait_until_held
 from lstm_lab.config import WATCHING, CannotRunError, ConfigError, check, flatten
 from lstm_lab.records import checkpoint, lookup, processes, store, tracking
-from lstm_lab.runs import resume, setup
-from lstm_lab.runs.run import ended_however
+from lstm_lab.runs import resume, run, setup
 from lstm_lab.science.curves import Batches
 from stores import HOSTILE
 
@@ -410,6 +410,19 @@ def test_a_server_that_goes_away_loses_nothing(tmp_path_factory, tmp_path, free_
 @pytest.mark.parametrize(("tags", "told"), [({}, True), ({"study": "grid"}, False)])
 def test_only_a_run_that_can_be_resumed_is_said_to_go_on(tags, told):
     tracked = SimpleNamespace(run_id="1a2b", run=SimpleNamespace(data=SimpleNamespace(tags=tags)))
-    with pytest.raises(store.StoreError, match="locked") as raised, ended_however(tracked):
+    with pytest.raises(store.StoreError, match="locked") as raised, run.ended_however(tracked):
         raise sqlite3.OperationalError("database is locked")
     assert ("resume=1a2b" in str(raised.value)) is told
+
+
+def test_of_many_runs_that_were_cut_short_a_few_are_told_of_one_by_one(monkeypatch):
+    found = [SimpleNamespace(info=SimpleNamespace(run_id=f"{i:032x}", run_name=f"r{i}")) for i in range(1000)]
+    for one in found:
+        one.data = SimpleNamespace(tags={})
+    monkeypatch.setattr(resume, "mark_interrupted", lambda client: found)
+    monkeypatch.setattr(resume, "forget_finished", lambda client: None)
+    console = Console(file=io.StringIO(), width=300)
+    run.announce_interrupted(None, console)
+    said = console.file.getvalue().splitlines()
+    assert len(said) == 21
+    assert "... and 980 more: " in said[-1]

@@ -1,8 +1,14 @@
 """What MLflow shows of a study, whatever became of its runs there."""
 
+import contextlib
+import os
+import sqlite3
+from pathlib import Path
+
 import optuna
 import pytest
 from mlflow import MlflowClient
+from mlflow.utils.file_utils import local_file_uri_to_path
 from optuna.trial import TrialState
 
 from lstm_lab.records import store
@@ -154,3 +160,35 @@ def test_a_pruned_trial_is_drawn_to_where_it_was_pruned():
     assert [line for line in lines if line] == [
         [*known, [100, 1.0]], known, [[20, 2.0]], [*known, [40, 1.5]], known,
     ]  # fmt: skip
+
+
+def test_of_the_best_trial_only_files_of_its_own_are_copied(sweeping, tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_text("the user's")
+
+    def plant(running):
+        [run] = [found for found in sweeping.page()[1].values() if found.data.tags["trial"] == str(running.number)]
+        folder = local_file_uri_to_path(run.info.artifact_uri)
+        os.makedirs(f"{folder}/figures")
+        os.symlink(secret, f"{folder}/config.yaml")
+        Path(folder, "cost.npy").write_bytes(b"costs")
+        Path(folder, "figures/other.png").write_bytes(b"no figure of a run")
+        os.mkfifo(f"{folder}/figures/fit.gif")
+        with open(f"{folder}/figures/cost_curve.png", "wb") as sparse:
+            sparse.truncate(2**40)
+
+    sweeping.after = plant
+    assert "s is done" in sweeping.run()
+    parent, _ = sweeping.page()
+    copied = Path(local_file_uri_to_path(parent.info.artifact_uri), "best")
+    assert [file.name for file in copied.rglob("*") if file.is_file()] == ["cost.npy"]
+
+
+def test_a_best_run_whose_files_are_elsewhere_hinders_no_study(sweeping):
+    def move(running):
+        with contextlib.closing(sqlite3.connect(sweeping.folder / "mlflow.db", timeout=60)) as connection, connection:
+            connection.execute("UPDATE runs SET artifact_uri = 'file:///etc' WHERE name LIKE 'trial%'")
+
+    sweeping.after = move
+    assert "s is done: 4 COMPLETE" in sweeping.run()
+    assert sweeping.page()[0].info.status == "FINISHED"

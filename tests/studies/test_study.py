@@ -476,3 +476,41 @@ def test_a_database_that_fails_in_mid_study_is_told_in_a_line():
     told = r"^the study's database failed: .*no such table: trials. What is done is kept; .* the same command goes on$"
     with pytest.raises(database.StudyError, match=told), database.faults_told():
         study.take_trial(found.study, found.storage, declared())
+
+
+SPOILT = {
+    "UPDATE study_user_attributes SET value_json = '[1]' WHERE key = 'identity'": r"another identity than .*: \[1\]",
+    "UPDATE study_user_attributes SET value_json = '5' WHERE key = 'identity'": "another identity than .*: 5",
+    "UPDATE study_user_attributes SET value_json = '{' WHERE key = 'identity'": "Optuna says JSONDecodeError",
+    f"UPDATE study_user_attributes SET value_json = '{'[' * 10**5}'": "Optuna says RecursionError",
+    f"UPDATE study_user_attributes SET value_json = '{'9' * 6000}'": "Optuna says ValueError",
+    "UPDATE trial_user_attributes SET value_json = '[1]' WHERE key = 'worker'": r"trial \d+ has another worker than",
+    "UPDATE trial_user_attributes SET key = 'reason'": r"trial \d+ has another reason than",
+    "UPDATE trials SET number = 99": "there is a trial 99, and no trial 0",
+    "UPDATE trials SET state = 'XX'": "Optuna says",
+    "UPDATE trials SET state = 'COMPLETE'": "trial 0 is complete and has no value",
+    "UPDATE trial_params SET distribution_json = '{}'": "Optuna says",
+    "UPDATE trial_params SET distribution_json = '[[['": "Optuna says",
+}
+
+
+@pytest.mark.parametrize("change", SPOILT, ids=range(len(SPOILT)))
+def test_what_no_sweep_wrote_is_told_of_in_a_line(change, store):
+    found = opened(declared())
+    with database.study_lock(found.storage):
+        pass
+    assert study.take_trial(found.study, found.storage, declared())
+    found.storage.engine.dispose()
+    with contextlib.closing(sqlite3.connect(store / "mlruns/optuna.db")) as connection, connection:
+        connection.execute(change)
+    with pytest.raises(database.StudyError, match=SPOILT[change]) as told, database.faults_told():
+        opened(declared())
+    assert len(str(told.value).splitlines()) == 1
+
+
+def test_another_study_may_be_spoilt(store):
+    opened(declared(name="other"))
+    with contextlib.closing(sqlite3.connect(store / "mlruns/optuna.db")) as connection, connection:
+        connection.execute("UPDATE study_user_attributes SET value_json = '{'")
+    assert opened(declared()).study.user_attrs["identity"]
+    assert opened(declared()).study.user_attrs["identity"]

@@ -5,6 +5,7 @@ computed from what MLflow has of the study's runs: parameters, metrics, the cost
 """
 
 import math
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -43,9 +44,9 @@ class Studies:
     def runs(self, words: Sequence[str]) -> Runs:
         """The finished or failed runs of a study, in the order of their trials; CannotRunError if there are none."""
         name = study_name(words[0].partition("=")[2], words)
-        experiments = [found.experiment_id for found in self.client.search_experiments()]
+        experiments = list(lookup.experiments_of(self.client))
         found = self.client.search_runs(experiments, f"tags.study = '{name}'", max_results=5000)
-        runs = [run for run in found if "trial" in run.data.tags and run.info.status in ("FINISHED", "FAILED")]
+        runs = [run for run in found if is_trial(run) and run.info.status in ("FINISHED", "FAILED")]
         if not runs:
             raise CannotRunError(f"the store has no run of the study '{name}': {typed('train', '-m', *words)}")
         self.read |= {run.info.run_id for run in runs}
@@ -59,6 +60,11 @@ class Studies:
     def final_weights(self, run: "Run") -> list[np.ndarray]:
         """The weights at a run's end, in Keras's order."""
         return lookup.weights_of(self.client, run, lookup.config_of(self.client, run)) or []
+
+
+def is_trial(run: "Run") -> bool:
+    """Whether the run says that it is a trial, and which one."""
+    return bool(re.fullmatch("[0-9]{1,9}", run.data.tags.get("trial", "")))
 
 
 def seed_of(run: "Run") -> int:

@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import tempfile
 import threading
+import traceback
 
 from lstm_lab.commandline import complain
 from lstm_lab.config import CannotRunError
@@ -52,7 +53,14 @@ def is_fault(error: BaseException) -> bool:
     from sqlalchemy.exc import SQLAlchemyError
 
     kinds = StoreError | MlflowException | SQLAlchemyError | sqlite3.Error | OSError
-    return isinstance(error, kinds) or bool(re.search(FULL, str(error)))  # TensorFlow has errors of its own
+    full = re.search(FULL, str(error))  # TensorFlow has errors of its own
+    return isinstance(error, kinds) or bool(full) or is_raised_in("mlflow.store.", error)
+
+
+def is_raised_in(package: str, error: BaseException) -> bool:
+    """Whether the error came out of that package, as one does that could not make sense of what it read."""
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(frame.f_globals.get("__name__", "").startswith(package) for frame, _ in frames)
 
 
 def first_line(error: BaseException) -> str:

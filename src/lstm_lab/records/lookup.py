@@ -1,6 +1,7 @@
 """What the store has of a run that is to be used again: the run, its config, and what made it."""
 
 import contextlib
+import functools
 import itertools
 import math
 import re
@@ -20,9 +21,11 @@ from lstm_lab.records.tracking import TAG
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
+    from mlflow.entities import Metric, Run
 
 PAGES = 50_000  # as many runs as MLflow gives in one answer
+POINTS = 25_000  # of a metric in one answer
+MOST_ANSWERS = 1000  # to one question, of a thousand runs each
 CONFIG_BYTES = 2**20  # of a config.yaml; one with 3,000 amplitudes has 50,000
 ROOM = 2**16  # bytes that an archive takes beside its arrays
 FAULTS = 3  # of a config that are told in a line
@@ -42,8 +45,8 @@ def find_run(client: "MlflowClient", word: str, name: str) -> "Run":
 
 def find_runs(client: "MlflowClient", word: str, names: Sequence[str]) -> "list[Run]":
     """The runs that are meant, as for `find_run`, in their order and each once; many whole ids take one query."""
-    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    whole = ", ".join(f"'{name}'" for name in names if re.fullmatch("[0-9a-f]{32}", name))
+    experiments = list(experiments_of(client))
+    whole = ", ".join(f"'{name}'" for name in dict.fromkeys(names) if reading.is_run_id(name))
     known = client.search_runs(experiments, f"attributes.run_id IN ({whole})", max_results=len(names)) if whole else []
     found = {run.info.run_id: run for run in known}
     if not set(names) <= found.keys():
@@ -118,7 +121,7 @@ def only_one(client: "MlflowClient", experiments: list[str], word: str, start: s
     if found:
         examples = ", ".join(run.info.run_id[: len(start) + 6] for run in found)
         raise ConfigError(f"{word}={start}: several runs begin so ({examples}, ...); give more digits")
-    anywhere = [found.experiment_id for found in client.search_experiments(view_type=ViewType.ALL)]
+    anywhere = [found.experiment_id for found in pages(client.search_experiments, ViewType.ALL)]
     for run in client.search_runs(anywhere, begins, ViewType.DELETED_ONLY, max_results=1):
         return present(run, f"{word}={start}")
     where = f"looked for in {store.tracking_uri()}"
@@ -135,18 +138,34 @@ def present(run: "Run", named: str) -> "Run":
 
 def every_run(client: "MlflowClient", condition: str) -> "list[Run]":
     """All runs, of whatever experiment, that pass MLflow's filter; none that was deleted."""
-    experiments = [experiment.experiment_id for experiment in pages(client.search_experiments)]
+    experiments = list(experiments_of(client))
     found = pages(client.search_runs, experiments, condition) if experiments else ()
     return [run for run in found if reading.is_run_id(run.info.run_id)]
 
 
 def pages(search: Callable[..., Any], *asked: Any) -> Iterator[Any]:
-    """Everything that one of MLflow's searches finds; it answers a page at a time."""
-    found = search(*asked)
-    yield from found
-    while found.token:
-        found = search(*asked, page_token=found.token)
+    """Everything that one of MLflow's searches finds; it answers a page at a time. StoreError if that has no end."""
+    token: str | None = None
+    asked_for: set[str | None] = set()
+    while token not in asked_for and len(asked_for) < MOST_ANSWERS:
+        asked_for.add(token)
+        found = search(*asked, page_token=token)
         yield from found
+        token = found.token
+        if not token:
+            return
+    raise StoreError(f"{store.tracking_uri()} answers without an end: {len(asked_for):,} pages of one list, and more")
+
+
+def history_of(client: "MlflowClient", run_id: str, key: str) -> "list[Metric]":
+    """Every point of a run's metric; the client's own way to them would follow a list without an end."""
+    ask = client._tracking_client.store.get_metric_history
+    return list(pages(functools.partial(ask, run_id, key, POINTS)))
+
+
+def experiments_of(client: "MlflowClient") -> dict[str, str]:
+    """The name of every experiment by its id; of none that was deleted."""
+    return {found.experiment_id: found.name for found in pages(client.search_experiments)}
 
 
 def artifact(client: "MlflowClient", run: "Run", path: str, most: int) -> bytes | None:
@@ -204,6 +223,8 @@ def checked(run: "Run", text: str) -> Config:
     with told(run, "config.yaml"):
         reading.check_size(len(text), CONFIG_BYTES)
         values = reading.yaml_of(text)
+        if not isinstance(values, dict):
+            raise UnsoundError("holds no settings by name")
     try:
         return config.check(completed(values))
     except ConfigError as error:
@@ -213,9 +234,9 @@ def checked(run: "Run", text: str) -> Config:
         ) from None
 
 
-def completed(values: Any) -> Any:
+def completed(values: dict[Any, Any]) -> dict[Any, Any]:
     """A config with the settings that are newer than it, as it was trained: runs on files had no validation once."""
-    data = values.get("data") if isinstance(values, dict) else None
+    data = values.get("data")
     if isinstance(data, dict) and data.get("curve") == "csv":
         data.setdefault("validation", 0.0)
     return values

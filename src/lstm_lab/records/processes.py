@@ -59,6 +59,15 @@ class Process(BaseModel):
     started: str | None
 
 
+def is_process(value: Any) -> bool:
+    """Whether a value read from a store tells of a process."""
+    try:
+        Process.model_validate(value)
+    except ValidationError:
+        return False
+    return True
+
+
 def processes_of(run: "Run") -> list[dict[str, Any]]:
     """The processes that signed a run: one trained it, or several work on its study."""
     return [signer(value) for key, value in run.data.tags.items() if key.split(".")[0] == "process"]

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
+from lstm_lab.records import servers, store
 from lstm_lab.records.store import StoreError
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 DEEPEST = 20  # levels of a config or of facts; a run's have three, Keras's description of a model twelve
 MOST_KEYS = 100  # in a group of a config; a run's have fifteen
 LONGEST_NUMBER = 100  # characters of a number in YAML, or of another value that is no text
+ELSEWHERE = ", on another server than the store's, which is shown no password: unset it to ask there"
 LONGEST_TEXT = 200  # characters that are shown of a text
 
 
@@ -62,6 +64,8 @@ def sound(run: "Run") -> "Run":
     if not re.search(rf"/{run_id}/artifacts/?([?#]|$)", str(place)):
         shown = printable(str(place))
         raise StoreError(f"run {run_id}: the store has its files at {shown!r}, not in a folder {run_id}/artifacts")
+    if not servers.may_ask(str(place), store.tracking_uri()):
+        raise StoreError(f"run {run_id}: its files are at {printable(str(place))!r}{ELSEWHERE}")
     return run
 
 
@@ -76,19 +80,37 @@ def fetch(place: str, path: str, most: int, tracking_uri: str) -> bytes | None:
     UnsoundError if it is larger than `most` bytes, or no plain file there.
     """
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+    from mlflow.store.artifact.http_artifact_repo import HttpArtifactRepository
     from mlflow.utils.file_utils import local_file_uri_to_path
 
     if urllib.parse.urlparse(place).scheme in ("", "file"):
         return local_file(Path(local_file_uri_to_path(place)), path, most)
+    if not servers.may_ask(place, tracking_uri):
+        raise UnsoundError(f"is at {printable(place)!r}{ELSEWHERE}")
     artifacts = get_artifact_repository(place, tracking_uri=tracking_uri)
     listed = artifacts.list_artifacts(posixpath.dirname(path) or None)
     sizes = {file.path: file.file_size or 0 for file in listed if not file.is_dir}
     if path not in sizes:
         return None
     check_size(sizes[path], most)
+    if isinstance(artifacts, HttpArtifactRepository):
+        return served_file(artifacts, path, most)
     with tempfile.TemporaryDirectory() as folder:
         artifacts.download_artifacts(path, folder)
         return local_file(Path(folder), path, most)
+
+
+def served_file(artifacts: Any, path: str, most: int) -> bytes:
+    """The same of a server, which may have said another size than it sends."""
+    from mlflow.utils.rest_utils import augmented_raise_for_status, http_request
+
+    content = bytearray()
+    with http_request(artifacts._host_creds, f"/{path}", "GET", stream=True) as answer:
+        augmented_raise_for_status(answer)
+        for piece in answer.iter_content(2**20):
+            content += piece
+            check_size(len(content), most)
+    return bytes(content)
 
 
 def local_file(folder: Path, path: str, most: int) -> bytes | None:

@@ -1,6 +1,7 @@
 """Whether a tracking server answers: asked as MLflow's own client asks, by whatever settings of MLflow's there are."""
 
 import re
+import urllib.parse
 import warnings
 from typing import Any
 
@@ -8,6 +9,7 @@ from lstm_lab.hiding import hide_known
 from lstm_lab.records.faults import StoreError
 
 ASKED = "/api/2.0/mlflow/experiments/search?max_results=1"
+FILE_SERVERS = ("http", "https", "mlflow-artifacts")  # addresses of files that MLflow asks a server for
 SECONDS = 10  # for an answer
 PASSING = (408, 429, 500, 502, 503, 504)  # answers that MLflow's client tries again after
 WAYS = {
@@ -66,6 +68,30 @@ def check_server(uri: str) -> None:
         raise StoreError(
             f"MLFLOW_TRACKING_URI={uri}: what answers there is no MLflow server, but another program or page"
         )
+
+
+def may_ask(place: str, uri: str) -> bool:
+    """Whether files at the address `place`, which a store at `uri` names, may be asked for or sent there.
+
+    MLflow shows this user's password or token to whatever server of files it is sent to: then only the store's own may.
+    """
+    from mlflow.utils.credentials import get_default_host_creds
+
+    try:
+        if urllib.parse.urlparse(place).scheme not in FILE_SERVERS or origin(place, uri) in ("", origin(uri, uri)):
+            return True
+    except ValueError:  # no address at all
+        return False
+    shown = get_default_host_creds(place)
+    return not (shown.password or shown.token or shown.auth or shown.aws_sigv4 or shown.client_cert_path)
+
+
+def origin(place: str, uri: str) -> str:
+    """Scheme, host and port of a server of files, which may be those of the store at `uri`; '' if it names none."""
+    parsed = urllib.parse.urlparse(place)
+    scheme = urllib.parse.urlparse(uri).scheme if parsed.scheme == FILE_SERVERS[-1] else parsed.scheme
+    port = parsed.port or {"http": 80, "https": 443}.get(scheme)
+    return f"{scheme}://{parsed.hostname}:{port}" if parsed.netloc else ""
 
 
 def is_mlflows(answer: Any) -> bool:

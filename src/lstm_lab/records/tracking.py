@@ -49,6 +49,13 @@ def is_kept(param: str, text: str) -> bool:
     return param == text or (len(param) >= SHORTEST_CUT and text.startswith(param))
 
 
+def has_same_points(run: "Run", config: Config) -> bool:
+    """Whether a run to be resumed has always had the points that it gets with this config."""
+    tags, params, now = run.data.tags, run.data.params, as_params(config)
+    keys = ("training.steps", "tracking.metric_points")
+    return all(params.get(key) == now[key] and f"changed.{key}" not in tags for key in keys)
+
+
 def color(hue: float) -> str:
     """A strong colour of that hue (0 to 1), for MLflow's charts: the colours it gives by itself collide."""
     red, green, blue = colorsys.hls_to_rgb(hue, 0.45, 0.7)
@@ -78,15 +85,23 @@ class TrackedRun:
 
     @classmethod
     def resume(cls, client: "MlflowClient", config: Config, run: "Run") -> Self:
-        """Goes on with a run that this process has taken over; what is stored of its cost is not sent again."""
+        """Goes on with a run that this process has taken over; what is stored of its cost is not sent again.
+
+        Points are stored in their order, so the last one tells of all; a million take a minute to read.
+        """
         tracked = cls(client, config, run, resumed=True)
-        tracked.stored = {point.step: point.value for point in client.get_metric_history(tracked.run_id, "cost")}
+        last = next((point for point in run.data._metric_objs if point.key == "cost"), None)
+        if last and last.step <= tracked.last_step and has_same_points(run, config):
+            tracked.stored, tracked.stored_to = {last.step: last.value}, last.step
+        elif last:
+            tracked.stored = {point.step: point.value for point in client.get_metric_history(tracked.run_id, "cost")}
         return tracked
 
     def start_sending(self, steps: int, points: int) -> None:
         """Prepares to send the cost of every step, or of every n-th so that `steps` become about `points`."""
         self.last_step, self.every = steps - 1, math.ceil(steps / points)
-        self.stored: dict[int, float] = {}
+        self.stored: dict[int, float] = {}  # costs by step
+        self.stored_to = -1  # the step up to which all are
         self.contradicted: int | None = None  # the first step whose stored cost is not the one trained now
         self.unsent: list[Metric] = []
         self.flushed = time.monotonic()
@@ -136,9 +151,9 @@ class TrackedRun:
             wanted.append(last)
         for step in wanted:
             cost = float(costs[step - first])
-            if step not in self.stored:
+            if step > self.stored_to and step not in self.stored:
                 self.unsent.append(Metric("cost", cost, now, step))
-            elif self.stored[step] != cost and self.contradicted is None:
+            elif self.stored.get(step, cost) != cost and self.contradicted is None:
                 self.contradicted = step
         if len(self.unsent) >= BATCH or time.monotonic() - self.flushed > FLUSH_SECONDS:
             self.flush()

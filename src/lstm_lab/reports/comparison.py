@@ -111,7 +111,7 @@ def choose(client: "MlflowClient", choice: Choice) -> list[Facts]:
     """The runs that are meant, in a few queries however many they are; ConfigError names what cannot be found."""
     from mlflow.exceptions import MlflowException
 
-    experiments = {found.experiment_id: found.name for found in client.search_experiments()}
+    experiments = lookup.experiments_of(client)
     ids = list(experiments)
     if choice.experiment is not None:
         ids = [key for key, name in experiments.items() if name == choice.experiment]
@@ -271,7 +271,7 @@ def fetch_files(client: "MlflowClient", facts: Facts) -> Compared:
     fit = attempt(lambda: lookup.artifact(client, run, "figures/fitted_curve.png", PICTURE_BYTES)) if run else None
     curve = Curve(np.arange(len(costs)), costs.astype(np.float64)) if costs is not None else None
     if curve is None and "cost" in facts.metrics:
-        curve = attempt(lambda: curve_of(client.get_metric_history(facts.run_id, "cost")))
+        curve = attempt(lambda: curve_of(lookup.history_of(client, facts.run_id, "cost")))
     return Compared(facts, curve if curve and len(curve.costs) else None, fit, "; ".join(faults))
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from lstm_lab import runtime
 from lstm_lab.commandline import complain
 from lstm_lab.config import Config, ConfigError, Csv
-from lstm_lab.paths import ROOT, locate, short_name, whole_file
+from lstm_lab.paths import LONGEST_NAME, ROOT, locate, short_name, whole_file
 from lstm_lab.records import lookup, reading, store
 from lstm_lab.records.store import StoreError
 from lstm_lab.science import series
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from lstm_lab.science.evaluation import Predict
 
 AT_ONCE = 1000  # samples that the model goes through in one call
-LONGEST_NAME = 255  # bytes of a file's name that file systems take
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # what a formula in a spreadsheet may begin with
 SHOWN = 300  # samples that the picture shows of the series
 

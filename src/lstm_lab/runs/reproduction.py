@@ -158,7 +158,8 @@ def compare(
         return Verdict(True, True, f"bit-identical: {steps:,} costs{arrays}")
     with np.errstate(all="ignore"):
         relative = np.abs(then.astype(float) - now) / np.abs(then)
-        largest = max([float(relative.max()), *(float(np.abs(a - b).max() / np.abs(a).max()) for a, b in weights)])
+        off = [relative.max(), *(np.abs(a - b).max() / np.abs(a).max() for a, b in weights)]
+        largest = float(np.max(off))  # not a number as soon as one of them is not, as Python's max would not say
     accepted = math.isfinite(largest) and largest <= tolerance
     where = "only in the final weights"
     if len(differs):

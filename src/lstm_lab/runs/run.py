@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from lstm_lab.commandline import say
+from lstm_lab.commandline import say, typed
 from lstm_lab.config import Config, ConfigError
 from lstm_lab.records import store, tracking
 from lstm_lab.records.reading import name_of
@@ -18,6 +18,8 @@ if TYPE_CHECKING:  # these import TensorFlow or MLflow, and a refused config mus
     from mlflow import MlflowClient
 
     from lstm_lab.science.curves import Source
+
+TOLD = 20  # runs that were cut short and are told of one by one
 
 
 @store.faults_told()
@@ -90,9 +92,12 @@ def ended_however(tracked: tracking.TrackedRun) -> Iterator[None]:
 
 def announce_interrupted(client: "MlflowClient", console: Console) -> None:
     """Says which runs a killed process has left behind on this machine, and how each goes on."""
-    for found in resume.mark_interrupted(client):
+    marked = resume.mark_interrupted(client)
+    for found in marked[:TOLD]:
         how = resume.command(found.info.run_id)
         if "study" in found.data.tags:
             how = "its command, typed again"
         say(console, f"cut short by a killed process: {name_of(found)}; to go on: {how}", "yellow")
+    if len(marked) > TOLD:
+        say(console, f"... and {len(marked) - TOLD:,} more: {typed('report')} lists them as KILLED", "yellow")
     resume.forget_finished(client)

@@ -1,5 +1,6 @@
 """A run in words: in the terminal, before it trains and after it, and on its page in MLflow."""
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 CELL_NAMES = {"lstm": "An LSTM", "gru": "A GRU", "simple_rnn": "A simple RNN"}
 LONGEST_LINE = 10_000  # characters of a group's settings
+MARKDOWN = re.compile(r"[\\`*\[\]<>!&~|]")  # what makes of a text anything but itself
 SHOWN = (*COSTS, VALIDATION, "steps_per_second")
 CONTRADICTED = "from step {:,} on, the costs trained now are not those stored before: not the same bits"
 
@@ -38,13 +40,19 @@ def describe(config: Config) -> Table:
     return table
 
 
+def in_markdown(text: str) -> str:
+    """A text in the words of a page, which are Markdown: a file's name makes no link or picture there."""
+    return MARKDOWN.sub(r"\\\g<0>", printable(text))
+
+
 def tell(config: Config, result: "Result") -> str:
     """Two sentences for the run's page: what the run was, and how it went."""
     model, data, optimizer, training = config.model, config.data, config.optimizer, config.training
     what = (
-        f"{CELL_NAMES[model.cell]} of cell size {model.cell_size} on {data.name} (batches of {data.batch_size} x "
-        f"{data.time_steps} time steps, state {'carried' if training.carry_state else 'reset'}), {training.steps:,} "
-        f"steps of {optimizer.name} at learning rate {optimizer.learning_rate:g}, seed {training.seed}."
+        f"{CELL_NAMES[model.cell]} of cell size {model.cell_size} on {in_markdown(data.name)} (batches of "
+        f"{data.batch_size} x {data.time_steps} time steps, state {'carried' if training.carry_state else 'reset'}), "
+        f"{training.steps:,} steps of {optimizer.name} at learning rate {optimizer.learning_rate:g}, seed "
+        f"{training.seed}."
     )
     how = f"cost fell from {result.costs[0]:.3g} to {result.costs[-1]:.3g}"
     if result.costs[-1] > result.costs[0]:
@@ -52,7 +60,7 @@ def tell(config: Config, result: "Result") -> str:
     mean = f"{result.metrics['mean_last_20_cost']:.3g}"
     if result.status == "FINISHED":
         return f"{what} Its {how} (mean of the last {LAST}: {mean})."
-    return f"{what} It is {result.status}: {result.reason}; until then its {how}."
+    return f"{what} It is {result.status}: {in_markdown(result.reason)}; until then its {how}."
 
 
 def baselines_in_words(metrics: Mapping[str, float]) -> str:

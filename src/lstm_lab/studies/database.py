@@ -13,7 +13,7 @@ import sqlalchemy
 from lstm_lab.config import CannotRunError
 from lstm_lab.hiding import hide_in_word, hide_known
 from lstm_lab.paths import ROOT
-from lstm_lab.records.faults import first_line, way_on
+from lstm_lab.records.faults import first_line, is_raised_in, way_on
 from lstm_lab.records.store import locked, sqlite_uri
 
 INSTALL = ".venv/bin/python $(ls bootstrap/pip-*.whl)/pip install"  # .venv itself holds no pip
@@ -92,6 +92,15 @@ def faults_told() -> Iterator[None]:
         yield
     except DATABASE_FAULTS as error:
         raise StudyError(f"{fault_in_words(error)}. {GO_ON}") from error
+    except Exception as error:
+        if isinstance(error, CannotRunError) or not is_raised_in("optuna.", error):
+            raise
+        raise StudyError(unreadable(f"Optuna says {type(error).__name__}: {first_line(error)}")) from error
+
+
+def unreadable(what: str) -> str:
+    """That another program has written something that no sweep writes."""
+    return f"the study's database is not as sweeps leave it ({what}); take another hydra.sweeper.study_name or storage"
 
 
 def fault_in_words(error: Exception) -> str:

@@ -15,7 +15,8 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial
 
-from lstm_lab.records import lookup, processes, store, tracking
+from lstm_lab.records import lookup, processes, reading, store, tracking
+from lstm_lab.runs.telling import in_markdown
 from lstm_lab.runtime import import_matplotlib
 from lstm_lab.studies import study
 
@@ -26,6 +27,12 @@ if TYPE_CHECKING:
 
 FIGURE_SECONDS = 60  # between two redraws of the parent's figures
 REPORTED = {"mean_last_20_cost": "mean cost of the last 20 steps", "validation.mse": "validation error"}  # by trials
+FIGURES = ("cost_curve.png", "fitted_curve.png", "continued_curve.png", "fit.gif")
+# What the best trial's run may have, and its model
+FILES = ("config.yaml", "cost.npy", *(f"figures/{name}" for name in FIGURES))
+SERVING = ("MLmodel", "requirements.txt", "conda.yaml", "python_env.yaml", "code/lstm_lab_served.py")
+MODEL = ("data/model.keras", "data/keras_module.txt", *SERVING)
+COPIED_BYTES = 2**29  # of one of these files; the costs of 100 million steps have 400 MB
 MLFLOW_STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED", "KILLED": "KILLED"}
 
 
@@ -172,17 +179,15 @@ class ParentPage:
         self.client.set_terminated(self.run_id, status)
 
     def copy_best(self, run_id: str) -> None:
-        """Copies config, cost curve, figures and model of the best trial to the parent."""
-        import mlflow
-
+        """Copies config, cost curve, figures and model of the best trial to the parent, as far as they can be read."""
         if self.client.get_run(self.run_id).data.tags.get("best_run") == run_id:
             return
         with tempfile.TemporaryDirectory() as folder:
-            for path in ("config.yaml", "cost.npy", "figures"):
-                with contextlib.suppress(Exception):  # a trial that was never the best so far has no figures
-                    self.client.download_artifacts(run_id, path, folder)
-            with contextlib.suppress(Exception):
-                mlflow.artifacts.download_artifacts(f"runs:/{run_id}/model", dst_path=str(Path(folder, "model")))
+            with contextlib.suppress(store.StoreError):  # a run that somebody else has made another of
+                run = reading.sound(self.client.get_run(run_id))
+                copy_files(self.client, run.info.artifact_uri, FILES, Path(folder))
+                place, path = lookup.places_of_model(self.client, run)[0]
+                copy_files(self.client, place, MODEL if path == MODEL[0] else (), Path(folder, "model"))
             self.client.log_artifacts(self.run_id, folder, "best")
         self.client.set_tag(self.run_id, "best_run", run_id)
 
@@ -194,11 +199,11 @@ class ParentPage:
 
     def describe_best(self, best: FrozenTrial, run: "Run | None") -> str:
         """Which trial is the best on its data; `run` is its run, if MLflow still has it."""
-        name, data = f"trial {best.number}", study.data_of(best).rpartition(" ")[0]
+        name, data = f"trial {best.number}", in_markdown(study.data_of(best).rpartition(" ")[0])
         if run:
             name = f"[{name}](#/experiments/{run.info.experiment_id}/runs/{run.info.run_id})"
         about = f"Best{f' on {data}' if data else ''} is {name} with {self.declared.objective} {best.value:.4g}"
-        return f"{about} at {short(best.params)}{'.' if run else '; its run is in MLflow no more.'}"
+        return f"{about} at {in_markdown(short(best.params))}{'.' if run else '; its run is in MLflow no more.'}"
 
     def comparison(self) -> str:
         """The chart view of this study's trials, side by side, the best ten shown.
@@ -209,6 +214,15 @@ class ParentPage:
         key, up = quote(f"metrics.`{self.declared.objective}`"), str(self.declared.direction == "minimize").lower()
         view = f"orderByKey={key}&orderByAsc={up}&workflowType=machine_learning&compareRunsMode=CHART"
         return f"#/experiments/{self.experiment_id}/runs?searchFilter={trials}&{view}"
+
+
+def copy_files(client: "MlflowClient", place: str, paths: Sequence[str], folder: Path) -> None:
+    """Copies those of these files that are below `place`, an address of artifacts, and can be read."""
+    for path in paths:
+        with contextlib.suppress(Exception):  # a trial that was never the best so far has no figures
+            if (content := reading.fetch(place, path, COPIED_BYTES, client.tracking_uri)) is not None:
+                (folder / path).parent.mkdir(parents=True, exist_ok=True)
+                (folder / path).write_bytes(content)
 
 
 def describe_distribution(distribution: Any) -> str:

@@ -18,12 +18,33 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from lstm_lab.records.processes import is_gone, this_process
+from lstm_lab.records.processes import is_gone, is_process, this_process
+from lstm_lab.records.reading import is_run_id, printable
 from lstm_lab.studies import database, search
 
 
 class FileChangedError(database.StudyError):
     """A file that the trials are trained on is not the one that the study has declared."""
+
+
+def of_kind(kind: type) -> Callable[[Any], bool]:
+    """What tells whether a value is of that kind."""
+    return lambda value: isinstance(value, kind)
+
+
+# What sweeps write, and what tells whether it is that
+ATTRIBUTES: dict[str, Callable[[Any], bool]] = {
+    "identity": of_kind(dict),
+    "page": of_kind(str),
+    "parent_run": is_run_id,
+    "parent_runs": lambda value: isinstance(value, list) and all(map(is_run_id, value)),
+}
+OF_TRIALS: dict[str, Callable[[Any], bool]] = {
+    **dict.fromkeys(("reason", "fault", "stopped", "data"), of_kind(str)),
+    **dict.fromkeys(("retry_of", "steps"), of_kind(int)),
+    "fixed_params": of_kind(dict),
+    "worker": is_process,
+}
 
 
 @dataclass(frozen=True)
@@ -81,8 +102,9 @@ def open_study(storage: optuna.storages.RDBStorage, declared: Declared) -> optun
         storage=storage,
         direction="maximize" if declared.direction == "maximize" else "minimize",
         pruner=search.make_pruner(declared.pruner, declared.steps()),
-        load_if_exists=declared.name in optuna.get_all_study_names(storage),
+        load_if_exists=exists(storage, declared.name),
     )
+    check_attributes(study)
     identity = declared.identity()
     known = study.user_attrs.get("identity", identity)
     unknown = {key: text for key, text in identity.items() if key not in known and not key.startswith("config ")}
@@ -96,6 +118,33 @@ def open_study(storage: optuna.storages.RDBStorage, declared: Declared) -> optun
     remember(study, identity=known, declared=declared.for_jobs())
     queue(study, declared)
     return study
+
+
+def exists(storage: optuna.storages.RDBStorage, name: str) -> bool:
+    """Whether there is a study of that name; others are not looked into."""
+    try:
+        storage.get_study_id_from_name(name)
+    except KeyError:
+        return False
+    return True
+
+
+def check_attributes(study: optuna.Study) -> None:
+    """Raises StudyError for a study that has what no sweep wrote: anybody may write to a shared database."""
+    found = [("the study", study.user_attrs, ATTRIBUTES)]
+    for place, trial in enumerate(study.get_trials(deepcopy=False)):
+        if trial.number != place:
+            raise database.StudyError(database.unreadable(f"there is a trial {trial.number}, and no trial {place}"))
+        if trial.state == TrialState.COMPLETE and not isinstance(trial.value, float):
+            raise database.StudyError(database.unreadable(f"trial {place} is complete and has no value"))
+        found += [(f"trial {place}", {**trial.user_attrs, **trial.system_attrs}, OF_TRIALS)]
+    for whose, attributes, forms in found:
+        for key in forms.keys() & attributes.keys():
+            if not forms[key](attributes[key]):
+                shown = printable(str(attributes[key]), 60)
+                raise database.StudyError(
+                    database.unreadable(f"{whose} has another {key} than a sweep writes: {shown}")
+                )
 
 
 def remember(study: optuna.Study, **values: Any) -> None:

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from lstm_lab.commandline import say, typed
 from lstm_lab.records import store
+from lstm_lab.records.faults import is_raised_in
 from lstm_lab.runs import run
 from lstm_lab.studies import database, overrides, study
 from lstm_lab.studies.page import ParentPage, short, summary
@@ -101,7 +102,7 @@ def ended_however(sweep: Sweep) -> Iterator[None]:
                 study.release_trials(sweep.opened, of=study.is_own)
                 sweep.page.end("KILLED" if isinstance(stopped, KeyboardInterrupt) else "FAILED")
         except Exception as error:
-            if not is_fault(error):
+            if not is_fault(error) and not is_raised_in("optuna.", error):
                 raise
         raise
     patiently(sweep, lambda: finish(sweep))
