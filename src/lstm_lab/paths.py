@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-LONGEST_NAME = 255  # bytes of a file's name that file systems take
+LONGEST_FILE_NAME = 255  # bytes of a file's name that file systems take
 NAME_BYTES = 100  # of a name made from a user's text: an ending may be added
 
 

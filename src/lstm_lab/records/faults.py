@@ -95,7 +95,8 @@ def in_a_line(error: BaseException, where: str) -> str:
         where = os.fsdecode(error.filename2 or error.filename)
     elif re.search(FULL, what) and not drivers_own(error):
         where = f"{ROOT / 'mlruns'} or {tempfile.gettempdir()}"
-    return hide_known(what if what.startswith("/") else f"{where}: {what}") + way_on(error)
+    is_said = what.startswith("/") or where in what
+    return hide_known(what if is_said else f"{where}: {what}") + way_on(error)
 
 
 def way_on(error: BaseException, otherwise: str = "") -> str:

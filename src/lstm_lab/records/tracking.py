@@ -90,7 +90,7 @@ class TrackedRun:
         Points are stored in their order, so the last one tells of all; a million take a minute to read.
         """
         tracked = cls(client, config, run, resumed=True)
-        last = next((point for point in run.data._metric_objs if point.key == "cost"), None)
+        last = next((point for point in run.data.to_proto().metrics if point.key == "cost"), None)
         if last and last.step <= tracked.last_step and has_same_points(run, config):
             tracked.stored, tracked.stored_to = {last.step: last.value}, last.step
         elif last:

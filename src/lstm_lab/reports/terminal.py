@@ -16,7 +16,7 @@ from rich.text import Text
 
 from lstm_lab.commandline import say, typed
 from lstm_lab.config import ConfigError
-from lstm_lab.paths import LONGEST_NAME, ROOT, whole_file
+from lstm_lab.paths import LONGEST_FILE_NAME, ROOT, whole_file
 from lstm_lab.records import store
 from lstm_lab.records.reading import printable
 from lstm_lab.reports import comparison
@@ -77,8 +77,8 @@ def check_page(page: Path) -> None:
     """Raises ConfigError if the page cannot be written there."""
     if page.suffix != ".html":
         raise ConfigError(f"html={page}: must be the name of a file that ends in .html")
-    if len(os.fsencode(page.name)) > LONGEST_NAME:
-        raise ConfigError(f"html={page}: the name must have at most {LONGEST_NAME} bytes")
+    if len(os.fsencode(page.name)) > LONGEST_FILE_NAME:
+        raise ConfigError(f"html={page}: the name must have at most {LONGEST_FILE_NAME} bytes")
     if page.parent == REPORTS:  # made when there is a page
         if not os.access(next(folder for folder in page.parents if folder.exists()), os.W_OK):
             raise ConfigError(f"html=FILE.html is needed: {REPORTS} cannot be written by this user")

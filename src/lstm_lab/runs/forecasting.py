@@ -12,7 +12,7 @@ import numpy as np
 from lstm_lab import runtime
 from lstm_lab.commandline import complain
 from lstm_lab.config import Config, ConfigError, Csv
-from lstm_lab.paths import LONGEST_NAME, ROOT, locate, short_name, whole_file
+from lstm_lab.paths import LONGEST_FILE_NAME, ROOT, locate, short_name, whole_file
 from lstm_lab.records import lookup, reading, store
 from lstm_lab.records.store import StoreError
 from lstm_lab.science import series
@@ -145,8 +145,8 @@ def find_target(run: "Run", file: Path, out: str | None) -> Path:
             target.parent.mkdir(parents=True, exist_ok=True)
     if not os.path.isdir(target.parent) or not os.access(target.parent, os.W_OK):
         raise ConfigError(f"out={out or 'FILE.csv'}: {target.parent} is no folder that this user can write to")
-    if len(os.fsencode(target.name)) > LONGEST_NAME:
-        raise ConfigError(f"out={out}: the name must have at most {LONGEST_NAME} bytes")
+    if len(os.fsencode(target.name)) > LONGEST_FILE_NAME:
+        raise ConfigError(f"out={out}: the name must have at most {LONGEST_FILE_NAME} bytes")
     if target.resolve() == file.resolve() or target.is_dir():
         raise ConfigError(f"out={out}: is the series itself, or a folder; name another file")
     return target
