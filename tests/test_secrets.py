@@ -54,7 +54,7 @@ def test_no_planted_secret_is_recorded_or_said(postgresql, free_server, environm
         *quick,
         "model.cell_size=8,9",
         f"+hydra.job.env_set.SOME_TOKEN={PLANTED}",
-        "hydra.sweeper.study_name=s",
+        "hydra.sweeper.study_name=told",
         "hydra.sweeper.n_trials=1",
     ]
     do("train", *study, f"hydra.sweeper.storage.url={url}?sslpassword={PLANTED}", code=0)
@@ -62,7 +62,7 @@ def test_no_planted_secret_is_recorded_or_said(postgresql, free_server, environm
     do("train", *study, f"hydra.sweeper.storage.url=nothing://lab:{PASSWORD}@host", code=2)
     do("train", *quick, "training.steps=x", f"+{PLANTED.lower()}.password={PLANTED}", code=2)
     do("train", *quick, code=2, MLFLOW_TRACKING_URI=f"http://user:{PASSWORD}@127.0.0.1:1")
-    do("reproduce", "run=s", code=0)
+    do("reproduce", "run=told", code=0)
     do("report", "last=5", "--compare", "html=page.html", code=0)
     assert PLANTED not in "".join(said)
     assert "hydra.sweeper.storage.url=postgresql+psycopg://lab:***@127.0.0.1:1/lab" in said[1]
