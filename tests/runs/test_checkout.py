@@ -18,10 +18,10 @@ from lstm_lab.records import code, lookup, store
 from lstm_lab.records.provenance import Provenance
 from lstm_lab.runs import checkout, datafile
 
-DOOR = """import os, sys, time
+DOOR = """import os, signal, sys
 print("child", os.getpid(), *sys.argv[1:], flush=True)
 if os.environ.get("HANG"):
-    time.sleep(1e6)
+    signal.pause()
 sys.exit(7)
 """
 IDENTITY = ("-c", "user.name=A \x1b[31m\u202e\u2028\x0bname", "-c", "user.email=test@localhost")

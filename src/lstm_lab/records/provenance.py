@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ValidationError
+
 from lstm_lab.hiding import hide, hide_in_word
 from lstm_lab.machine import numeric_environment, processor
 from lstm_lab.records import code, reading
@@ -82,27 +84,34 @@ def read(files: Mapping[str, bytes | None]) -> Provenance | None:
     return Provenance(facts, dict(line.split("==", 1) for line in lines), files["uncommitted.diff"] or b"")
 
 
+class LeftOut(BaseModel):
+    """A file beside the diff."""
+
+    path: str
+
+
+class Processor(BaseModel):
+    """As `machine.processor` tells of it."""
+
+    instruction_sets: list[str] = []
+
+
+class Facts(BaseModel):
+    """The types of those facts that `differences` looks into; there may be others."""
+
+    commit: str | None = None
+    environment: dict[str, Any] = {}
+    processor: Processor = Processor()
+    left_out_of_diff: list[LeftOut] = []
+
+
 def check_facts(facts: Any) -> None:
-    """Raises UnsoundError for facts of other types than `current` writes, as far as `differences` looks into them."""
-
-    def is_table(value: Any) -> bool:
-        return isinstance(value, dict)
-
-    def is_list(value: Any, of: type) -> bool:
-        return isinstance(value, list) and all(isinstance(item, of) for item in value)
-
-    if not is_table(facts):
-        raise UnsoundError("holds no facts by name")
-    processor, left_out = facts.get("processor", {}), facts.get(LEFT_OUT, [])
-    sound = {
-        "commit": isinstance(facts.get("commit"), str | None),
-        "environment": is_table(facts.get("environment", {})),
-        "processor": is_table(processor) and is_list(processor.get("instruction_sets", []), str),
-        LEFT_OUT: is_list(left_out, dict) and all(isinstance(file.get("path"), str) for file in left_out),
-    }
-    for name, is_sound in sound.items():
-        if not is_sound:
-            raise UnsoundError(f"has a {name} of another form")
+    """Raises UnsoundError for facts of other types than `current` writes."""
+    try:
+        Facts.model_validate(facts, strict=True)
+    except ValidationError as error:
+        place = error.errors()[0]["loc"]
+        raise UnsoundError(f"has a {place[0]} of another form" if place else "holds no facts by name") from None
 
 
 NUMERIC_PACKAGES = ("tensorflow", "keras", "numpy", "ml-dtypes")  # that compute a run's numbers

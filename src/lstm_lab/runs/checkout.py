@@ -24,6 +24,7 @@ from lstm_lab.commandline import say, typed
 from lstm_lab.config import CannotRunError
 from lstm_lab.paths import ROOT
 from lstm_lab.records import code, git, lookup, store
+from lstm_lab.records.reading import printable
 from lstm_lab.records.store import StoreError
 from lstm_lab.runs import datafile
 
@@ -64,9 +65,8 @@ def checked_commit(commit: Any, word: str) -> str:
     if commit is None:
         raise StoreError(f"{word}: its commit is not known, so it cannot be checked out")
     if not isinstance(commit, str) or not git.is_hash(commit):
-        raise StoreError(
-            f"{word}: the store names {repr(commit)[:CUT]} as its commit; it must be 40 or 64 digits (0-9, a-f)"
-        )
+        shown = printable(repr(commit), CUT)
+        raise StoreError(f"{word}: the store names {shown} as its commit; it must be 40 or 64 digits (0-9, a-f)")
     return commit
 
 
@@ -91,7 +91,7 @@ def show(folder: Path, commit: str, diff: bytes, console: Console) -> None:
         shown += [f"with {code.describe_diff(diff)}; lines added and removed:", *files[:SHOWN]]
         shown += [f"... and {len(files) - SHOWN:,} lines more"] if len(files) > SHOWN else []
     for line in shown:
-        say(console, "  " + "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in line[:CUT]))
+        say(console, f"  {printable(line, CUT)}")
 
 
 def is_own(run: "Run") -> bool:
