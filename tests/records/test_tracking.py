@@ -1,3 +1,4 @@
+import contextlib
 import math
 import os
 import re
@@ -7,7 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import sqlalchemy
+import sqlalchemy.orm
 
 from helpers import train
 from lstm_lab import config
@@ -257,6 +258,48 @@ def test_a_resumed_run_reads_no_history_and_has_every_point_once(stored, tmp_pat
         other.close()
         assert other.contradicted == 9
         assert len(points_of(client, run_id)) == 10
+
+
+@pytest.fixture
+def raced():
+    """Has another's row inserted into a table of MLflow's at the moment at which MLflow would insert its own."""
+    others = {}
+
+    def insert(session, context, instances):
+        for table in {row.__tablename__ for row in session.new} & others.keys():
+            with contextlib.closing(sqlite3.connect(session.get_bind().engine.url.database)) as connection, connection:
+                connection.execute(*others.pop(table))
+
+    sqlalchemy.event.listen(sqlalchemy.orm.Session, "before_flush", insert)
+    yield others
+    sqlalchemy.event.remove(sqlalchemy.orm.Session, "before_flush", insert)
+    assert others == {}
+
+
+def test_a_run_whose_data_another_run_records_at_that_moment_records_them_too(tmp_path, raced):
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{tmp_path}/runs.db")
+    experiment_id = client.create_experiment("x", tmp_path.as_uri())
+    run = client.create_run(experiment_id)
+    settings = config.check(composed())
+    raced["datasets"] = (
+        "INSERT INTO datasets (dataset_uuid, experiment_id, name, digest, dataset_source_type, dataset_source) "
+        "VALUES ('other', ?, ?, ?, 'code', '')",
+        (experiment_id, settings.data.name, "a" * 16),
+    )
+    tracking.TrackedRun(client, settings, run).log_inputs({"data.sha256": "a" * 64})
+    assert [found.dataset.digest for found in client.get_run(run.info.run_id).inputs.dataset_inputs] == ["a" * 16]
+
+
+def test_two_that_tag_a_run_at_one_moment_both_succeed(tmp_path, raced):
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{tmp_path}/runs.db")
+    run_id = client.create_run(client.create_experiment("x", tmp_path.as_uri())).info.run_id
+    raced["tags"] = ("INSERT INTO tags (run_uuid, key, value) VALUES (?, 'best_run', 'a')", (run_id,))
+    store.set_tags(client, run_id, {"best_run": "b"})
+    assert client.get_run(run_id).data.tags["best_run"] == "b"
 
 
 def test_a_resumed_run_that_gets_more_points_has_them_from_the_first_step_on(tmp_path):

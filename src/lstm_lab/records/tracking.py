@@ -114,6 +114,7 @@ class TrackedRun:
         MLflow never changes a parameter: what a resumed run does otherwise becomes a tag `changed.KEY`.
         """
         from mlflow.entities import Dataset, DatasetInput, InputTag, Param, RunTag
+        from mlflow.exceptions import MlflowException
 
         params, known = as_params(self.config), self.run.data.params
         changed = {key: text for key, text in params.items() if key in known and not is_kept(known[key], text)}
@@ -135,7 +136,13 @@ class TrackedRun:
             schema=json.dumps({"x": "float64", "input": "float32", "target": "float32"}),
             profile=json.dumps({"batches": self.config.training.steps}),
         )
-        self.client.log_inputs(self.run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
+        inputs = [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])]
+        try:
+            self.client.log_inputs(self.run_id, inputs)
+        except MlflowException as error:  # it looks for the dataset, then makes it: another run has made it in between
+            if error.error_code != "BAD_REQUEST":
+                raise
+            self.client.log_inputs(self.run_id, inputs)
 
     def __call__(self, progress: "Progress") -> None:
         self.log_costs(progress.step - len(progress.costs), progress.costs)

@@ -91,8 +91,8 @@ def reproduce(name: str, tolerance: float, console: Console, path: str | None = 
         raise KeyboardInterrupt
     tags = client.get_run(again.run_id).data.tags
     verdict = compare(original, again, digests(original, config, tags), tolerance, differing)
-    client.set_tag(again.run_id, "verdict", verdict.text)
-    client.set_tag(run_id, "reproduced", f"{verdict.text} ({again.run_id})")
+    store.set_tags(client, again.run_id, {"verdict": verdict.text})
+    store.set_tags(client, run_id, {"reproduced": f"{verdict.text} ({again.run_id})"})
     say(console, verdict.text, style="bold green" if verdict.accepted else "bold red")
     return verdict
 

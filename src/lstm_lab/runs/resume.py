@@ -144,8 +144,7 @@ def take_over(client: "MlflowClient", run_id: str) -> "Run":
         run = client.get_run(run_id)
         refuse_running(run)
         client.update_run(run_id, status="RUNNING")
-        for key, value in processes.signature().items():
-            client.set_tag(run_id, key, value)
+        store.set_tags(client, run_id, processes.signature())
         if "reason" in run.data.tags:
             client.delete_tag(run_id, "reason")
         return run
@@ -163,7 +162,7 @@ def mark_interrupted(client: "MlflowClient") -> list["Run"]:
         with store.store_lock():  # somebody may have resumed it meanwhile
             run = client.get_run(run.info.run_id)
             if run.info.status == "RUNNING" and processes.is_cut_short(run):
-                client.set_tag(run.info.run_id, "reason", "interrupted: its process was killed")
+                store.set_tags(client, run.info.run_id, {"reason": "interrupted: its process was killed"})
                 client.set_terminated(run.info.run_id, "KILLED")
                 marked.append(run)
     return [run for run in marked if "trial" not in run.data.tags]
