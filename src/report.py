@@ -19,8 +19,9 @@ fitted curves side by side.""",
     words={
         "runs=ID,ID": "compare these, each named by the first digits of its id, `last` or a study for its best trial",
         "experiment=NAME": "only runs of that experiment",
+        "study=NAME": "only the trials of that study; without it, a study is one row of the list",
         "filter=CONDITION": "only runs that pass, written as in MLflow's page: filter=\"params.model.cell = 'gru'\"\n"
-        '(a sweep\'s trials: "tags.study = \'default\'"; no trials: "tags.trial IS NULL")',
+        "(trials that pass are listed, too)",
         "last=20": "so many, the latest first",
         "best=10": "so many of each data set, the best first, by validation.mse or else mean_last_20_cost",
         "--compare": "compare the runs instead of listing them",
@@ -34,7 +35,7 @@ With make: make report ARGS="runs=ID,ID\"""",
 
 def answer(words: dict[str, str]) -> int:
     """Lists the runs that are meant, or compares them."""
-    for one, others in (("runs", ("experiment", "filter", "last", "best")), ("best", ("last",))):
+    for one, others in (("runs", ("experiment", "study", "filter", "last", "best")), ("best", ("last",))):
         for other in others:
             if one in words and other in words:
                 raise ConfigError(f"{other}={words[other]}: {one}={words[one]} says already which runs")
@@ -46,6 +47,7 @@ def answer(words: dict[str, str]) -> int:
     choice = comparison.Choice(
         runs=words["runs"].split(",") if "runs" in words else (),
         experiment=words.get("experiment"),
+        study=words.get("study"),
         filter=words.get("filter", ""),
         last=counts.get("last", 20),
         best=counts.get("best"),

@@ -3,15 +3,16 @@
 import contextlib
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lstm_lab.config import Config, ConfigError, suggest
+from lstm_lab.config import WATCHING, Config, ConfigError, suggest
 from lstm_lab.records import lookup, processes, reading, store
 from lstm_lab.records.reading import printable
 from lstm_lab.runs import metrics, resume
@@ -32,19 +33,30 @@ LONGEST_VALUE = 10_000  # characters of a setting: as many as a store keeps, sin
 UNREADABLE = "UNREADABLE"  # the status of a run whose row in the store makes no sense
 ABSENT = "-"  # a value that a run does not have
 NO_CONFIG = ""  # a setting's value where a run has no config at all
+FOLDED = 30  # studies that one query leaves out; SQLite joins 64 tables at most
+PARENT = "mlflow.parentRunId"  # the tag by which a trial names its study's run
+SHORTER = {"learning_rate": "lr"}  # names of settings in a label
+LONGEST_IN_LABEL = 40  # characters of a setting
+KINDS = {f"{group}.{field.discriminator}" for group, field in Config.model_fields.items() if field.discriminator}
+HELD_OUT = "evaluation/mse"
+JUDGED = {  # the metrics by which one run can be better than another
+    *metrics.COSTS,
+    metrics.VALIDATION,
+    *(f"evaluation/{name}" for name in ("mse", "rmse", "mae", "r2", "mse_position_0", "rollout_mse")),
+}
 
 
 @dataclass(frozen=True)
 class Choice:
     """Which runs are meant: those of `runs` (as `lookup.find_run` takes them), or what else is said of them.
 
-
-    Of all runs of the experiment that pass MLflow's filter, the `last` ones, or with `best` so many of each data set,
-    the best ones first.
+    Of all runs of the experiment and the study that pass MLflow's filter, the `last` ones, or with `best` so many of
+    each data set, the best ones first. Where nothing is said of them a study stands for its trials.
     """
 
     runs: Sequence[str] = ()
     experiment: str | None = None
+    study: str | None = None
     filter: str = ""
     last: int = 20
     best: int | None = None
@@ -68,6 +80,7 @@ class Facts:
     commit: str = ""
     data: str = ""  # the data set: only runs of the same are ranked; '' for a study's own run
     part: str = ""  # of a sweep or a reproduction; '' for a run on its own
+    trials: str = ""  # of a study's own run: how many are in which state
     verdict: str = ""
     bits: str = ""  # cost.sha256: equal for runs whose every cost is
 
@@ -122,7 +135,7 @@ def choose(client: "MlflowClient", choice: Choice) -> list[Facts]:
         found = lookup.find_runs(client, "runs", choice.runs)
     else:
         try:
-            found = search(client, ids, choice)
+            found = search(client, experiments, ids, choice)
         except MlflowException as error:
             raise ConfigError(
                 f"filter={choice.filter}: {store.first_line(error)}; a filter is written as in MLflow's page, such as "
@@ -132,11 +145,42 @@ def choose(client: "MlflowClient", choice: Choice) -> list[Facts]:
     return best_runs(facts, choice.best) if choice.best else facts
 
 
-def search(client: "MlflowClient", experiments: list[str], choice: Choice) -> "list[Run]":
-    """The runs that pass the filter, the latest first: the last ones, or all if the best of them are wanted."""
+def search(client: "MlflowClient", anywhere: Collection[str], experiments: list[str], choice: Choice) -> "list[Run]":
+    """The runs of these experiments that are meant, the latest first: the last, or all if the best are wanted."""
+    condition = choice.filter
+    if choice.study is not None:
+        pages = lookup.every_run(client, "tags.sweep = 'parent'")
+        names = {page.info.run_id: page.data.tags.get("study", "") for page in pages}
+        pages_of = [run_id for run_id, name in names.items() if name == choice.study]
+        if not pages_of:
+            near = suggest(choice.study, names.values()) if names else ""
+            raise ConfigError(f"study={choice.study}: there is no such study{near}")
+        condition = " AND ".join(filter(None, [f"tags.`{PARENT}` = '{pages_of[0]}'", condition]))
     if choice.best:
-        return list(lookup.pages(client.search_runs, experiments, choice.filter))
-    return client.search_runs(experiments, choice.filter, max_results=choice.last)
+        return list(lookup.pages(client.search_runs, experiments, condition))
+    if condition:
+        return client.search_runs(experiments, condition, max_results=choice.last)
+    return folded(client, list(anywhere), experiments, choice.last)
+
+
+def folded(client: "MlflowClient", anywhere: list[str], experiments: list[str], last: int) -> "list[Run]":
+    """The last runs without the trials of studies that are in the store, in three queries if these are in the list."""
+    rows = client.search_runs(experiments, f"tags.`{PARENT}` IS NULL", max_results=last)
+    studies = [run.info.run_id for run in rows if is_study(run.data.tags) and reading.is_run_id(run.info.run_id)]
+    conditions = [f"tags.`{PARENT}` IS NOT NULL", *(f"tags.`{PARENT}` != '{study}'" for study in studies[:FOLDED])]
+    if len(rows) == last:
+        conditions.append(f"attributes.start_time >= {max(0, rows[-1].info.start_time or 0)}")
+    children = list(lookup.pages(client.search_runs, experiments, " AND ".join(conditions)))
+    parents = ", ".join(f"'{run_id}'" for run_id in {*map(parent_of, children)} if reading.is_run_id(run_id))
+    present = f"attributes.run_id IN ({parents}) AND tags.sweep = 'parent'"
+    known = {run.info.run_id for run in lookup.pages(client.search_runs, anywhere, present)} if parents else set()
+    alone = [run for run in children if parent_of(run) not in known]
+    return sorted([*rows, *alone], key=lambda run: run.info.start_time or 0, reverse=True)[:last]
+
+
+def parent_of(run: "Run") -> str:
+    """The id of the run that a trial belongs to, as its tag has it."""
+    return run.data.tags.get(PARENT, "")
 
 
 def best_runs(chosen: Sequence[Facts], count: int) -> list[Facts]:
@@ -170,9 +214,11 @@ def facts_of(run: "Run", experiment: str) -> Facts:
 
 def facts_in(run: "Run", experiment: str) -> Facts:
     """The same of a run whose id is one."""
-    info, params, tags = run.info, dict(run.data.params), run.data.tags
+    info, params, tags, found = run.info, dict(run.data.params), run.data.tags, dict(run.data.metrics)
     params |= {key.removeprefix("changed."): value for key, value in tags.items() if key.startswith("changed.")}
     if is_study(tags):
+        if "best_value" in found:
+            found[params.get("objective", "best_value")] = found["best_value"]
         params = {}  # the search space, which is no config
     commit = tags.get("mlflow.source.git.commit", "")[:7]
     return Facts(
@@ -184,10 +230,11 @@ def facts_in(run: "Run", experiment: str) -> Facts:
         started=moment(info.start_time),
         seconds=seconds_between(info.start_time, info.end_time),
         params={printable(key): printable(value, LONGEST_VALUE) for key, value in params.items()},
-        metrics={printable(key): infinite(value) for key, value in run.data.metrics.items()},
+        metrics={printable(key): infinite(value) for key, value in found.items()},
         commit=printable(commit + ("*" if commit and tags.get("git.dirty") == "true" else "")),
         data=printable(metrics.data_set(params, tags.get("data.file.sha256")), LONGEST_VALUE) if params else "",
         part=printable(part_of(tags)),
+        trials=printable(tags.get("trials", "no trial yet")) if is_study(tags) else "",
         verdict=printable(tags.get("verdict", "")),
         bits=printable(tags.get("cost.sha256", "")),
     )
@@ -223,7 +270,7 @@ def part_of(tags: Mapping[str, str]) -> str:
         return f"trial {tags['trial']} of {tags.get('study', '?')}"
     if "reproduces" in tags:
         return f"reproduces {tags['reproduces'][:8]}"
-    return f"study: {tags.get('trials', 'no trial yet')}" if is_study(tags) else ""
+    return ""
 
 
 def is_study(tags: Mapping[str, str]) -> bool:
@@ -288,8 +335,38 @@ def highest_drawn(curves: Sequence[Curve | None]) -> float:
 
 
 def differing(chosen: Sequence[Facts]) -> dict[str, list[str]]:
-    """The config keys in which the runs differ, each with the value of every run."""
-    return {key: short(values) for key, values in settings(chosen).items() if len(set(values) - {NO_CONFIG}) > 1}
+    """The config keys of what is trained in which the runs differ, each with the value of every run."""
+    found = {key: values for key, values in settings(chosen).items() if not only_watches(key)}
+    return {key: short(values) for key, values in found.items() if len(set(values) - {NO_CONFIG}) > 1}
+
+
+def only_watches(key: str) -> bool:
+    """Whether the setting changes nothing of what is trained."""
+    return key.partition(".")[0] in WATCHING or (key in resume.MAY_CHANGE and key != "training.steps")
+
+
+def labels(chosen: Sequence[Facts]) -> list[str]:
+    """What tells each run from the others, as in 'gru, time_steps=40'; its name where nothing does.
+
+    What most of the runs have is left unsaid, and so is what only one kind of a group can have.
+    """
+    named = [replace(facts, params=facts.params and {**facts.params, "data.curve": data_name(facts)}) for facts in chosen]
+    parts: list[list[str]] = [[] for _ in chosen]
+    for key, values in sorted(differing(named).items(), key=lambda item: item[0] not in KINDS):
+        counts = Counter(value for value in values if value not in (ABSENT, NO_CONFIG))
+        if key == "data.path" or len(counts) == 1:
+            continue
+        leaf = key.rpartition(".")[2]
+        start = "" if key in KINDS else f"{SHORTER.get(leaf, leaf)}="
+        for said, value in zip(parts, values, strict=True):
+            if 0 < counts[value] <= len(chosen) / 2:
+                said.append(start + printable(value, LONGEST_IN_LABEL))
+    return [", ".join(said) or facts.name for said, facts in zip(parts, chosen, strict=True)]
+
+
+def data_name(facts: Facts) -> str:
+    """The data set without its digest; '' for a study's own run."""
+    return facts.data.rpartition(" ")[0]
 
 
 def shared(chosen: Sequence[Facts]) -> dict[str, str]:
@@ -333,7 +410,7 @@ def results(compared: Sequence[Compared]) -> dict[str, list[str]]:
 def origins(chosen: Sequence[Facts]) -> dict[str, list[str]]:
     """Where each run comes from: what it is part of, level, commit, time, and the digest of its costs."""
     return {
-        "part of": [facts.part or ABSENT for facts in chosen],
+        "part of": [facts.part or facts.trials or ABSENT for facts in chosen],
         "experiment": [facts.experiment for facts in chosen],
         "level": [facts.params.get("training.level", ABSENT) for facts in chosen],
         "commit": [facts.commit or ABSENT for facts in chosen],
@@ -344,18 +421,28 @@ def origins(chosen: Sequence[Facts]) -> dict[str, list[str]]:
 
 
 def best_in(results: Mapping[str, Sequence[str]], chosen: Sequence[Facts]) -> dict[str, set[int]]:
-    """Which runs (counted from 0) are the best by each metric; none where the runs differ in their data."""
+    """Which runs (counted from 0) are the best by each metric.
+
+    None is where the runs differ in their data, in the window that a cost is a sum over, or in the samples that they
+    were evaluated on. Baselines tell of the data, and speed of the machine.
+    """
+
+    def differ(*keys: str) -> bool:
+        return len({tuple(facts.params.get(key) for key in keys) for facts in chosen if facts.params}) > 1
+
     if len({facts.data for facts in chosen if facts.data}) > 1:
         return {}
-    return {key: best_of(key, values) for key, values in results.items()}
+    judged = JUDGED - (set(metrics.COSTS) if differ("data.time_steps") else set())
+    if differ("data.time_steps", "evaluation.windows"):
+        judged = {key for key in judged if not key.startswith("evaluation/")}
+    return {key: best_of(key, values) for key, values in results.items() if key in judged}
 
 
 def best_of(key: str, values: Iterable[str]) -> set[int]:
-    """Which of a metric's values are the lowest, if low is good and they are not all the same."""
-    if not re.search("cost|mse|mae", key):
-        return set()
-    costs = {i: float(value.replace("nan", "inf")) for i, value in enumerate(values) if value != ABSENT}
-    return {i for i, cost in costs.items() if cost == min(costs.values()) < max(costs.values())}
+    """Which of a metric's values are the best, if they are not all the same."""
+    sign = -1 if key in metrics.HIGH_IS_GOOD else 1
+    errors = {i: rank(sign * float(value)) for i, value in enumerate(values) if value != ABSENT}
+    return {i for i, error in errors.items() if error == min(errors.values()) < max(errors.values())}
 
 
 def steps_of(run: Compared) -> str:

@@ -20,6 +20,9 @@ from lstm_lab.reports.comparison import Compared, Curve
 
 # matplotlib's colours, the figures' own; from the eleventh run on, hues a golden angle apart
 COLORS = ("#1f77b4", "#d62728", "#2ca02c", "#ff7f0e", "#9467bd", "#17becf", "#e377c2", "#8c564b", "#bcbd22", "#7f7f7f")
+# Drawn and left out, in pixels: beside its colour each curve has one of these, for who cannot tell colours apart.
+DASHES = ("none", "9 4", "2 4", "14 4 2 4", "14 3 2 3 2 3")
+REPEATED = "7 7"  # of a curve that lies on one with the same bits
 BUCKETS = 400  # of the step axis, of which a curve shows the highest and the lowest point
 FEW = 8  # runs, each of which has room for its number at its curve's end and for every step's cost behind the mean
 LABEL_GAP = 5.0  # percent between two numbers
@@ -58,6 +61,7 @@ def render(compared: Sequence[Compared], command: str, made: str) -> str:
     import jinja2
 
     chosen = [run.facts for run in compared]
+    labels = comparison.labels(chosen)
     results = {"status": [facts.status for facts in chosen], **comparison.results(compared)}
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     template = environment.from_string(Path(__file__).with_suffix(".html").read_text(encoding="utf-8"))
@@ -66,6 +70,7 @@ def render(compared: Sequence[Compared], command: str, made: str) -> str:
             {
                 "place": i,
                 "color": color(i),
+                "label": labels[i],
                 "facts": run.facts,
                 "fit": picture(run.fit),
                 "fault": run.fault,
@@ -134,7 +139,7 @@ def draw_curves(curves: Sequence[Curve | None], same_bits: Sequence[Sequence[int
             "run": i,
             "mean": path(mean, x, y),
             "raw": path(finite[i], x, y) if few else "",
-            "repeats": i in repeats,
+            "dash": REPEATED if i in repeats else DASHES[i % len(DASHES)],
             "diverged": i in diverged,
             "end": ends[i],
             "label": labels[i],
@@ -144,6 +149,7 @@ def draw_curves(curves: Sequence[Curve | None], same_bits: Sequence[Sequence[int
     return {
         "curves": drawn,
         "labelled": few,
+        "repeats": bool(repeats & means.keys()),
         "logarithmic": logarithmic,
         "thin": len(means) > 3 * FEW,
         "x_ticks": [(percent(x, tick), f"{tick:,.0f}") for tick in x.ticks()],

@@ -4,7 +4,7 @@ import contextlib
 import itertools
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,13 +21,19 @@ from lstm_lab.records import store
 from lstm_lab.records.reading import printable
 from lstm_lab.reports import comparison
 from lstm_lab.reports import page as report_page
-from lstm_lab.reports.comparison import ABSENT, Choice, Compared, Facts
+from lstm_lab.reports.comparison import ABSENT, HELD_OUT, Choice, Compared, Facts
+from lstm_lab.runs.metrics import VALIDATION
 
 REPORTS = ROOT / "mlruns/reports"
 STATUS_STYLES = {"FINISHED": "green", "RUNNING": "cyan", "FAILED": "red"}  # any other: yellow
 SPARKS = "▁▂▃▄▅▆▇█"
 SPARK_WIDTH = 16
-WIDE = 110  # columns of a terminal in which the list has room for more than the essential
+COST = "mean_last_20_cost"
+NARROW = 88  # columns of a terminal in which the list has room for nothing but the essential
+# What a wider one shows too, the most wanted first, and how many columns that takes.
+MORE = {"started": 18, VALIDATION: 12, "took": 13, "commit": 10, "level": 10, "experiment": 18}
+HEADS = {COST: "mean cost,\nlast 20", VALIDATION: VALIDATION.replace("/", "\n"), HELD_OUT: HELD_OUT.replace("/", "\n")}
+DATA = 14  # columns of a data set's name; a longer one goes on in the next line
 WIDEST = 32  # columns of a cell
 
 
@@ -107,42 +113,51 @@ def list_best(chosen: Sequence[Facts], console: Console) -> None:
     for data, runs in itertools.groupby(chosen, lambda facts: facts.data):
         ranked = list(runs)
         key = comparison.ranking(ranked)
-        say(console, f"{printable(data.rpartition(' ')[0])}, by {key}:", "bold")
+        say(console, f"{printable(data)}, by {key}:", "bold")
         list_runs(ranked, console, key)
 
 
-def list_runs(chosen: Sequence[Facts], console: Console, metric: str = "mean_last_20_cost") -> None:
-    """One line a run; what a narrow terminal has no room for is left out."""
-    wide = console.width >= WIDE
+def list_runs(chosen: Sequence[Facts], console: Console, metric: str = COST) -> None:
+    """A row a run with its cost and its error on samples that it never saw; a wider terminal shows more.
+
+    A study's row has its best trial's value, under the study's objective.
+    """
+    fits = [key for key, end in zip(MORE, itertools.accumulate(MORE.values()), strict=True) if NARROW + end <= console.width]
+    errors = list(dict.fromkeys([COST, metric, HELD_OUT, *(key for key in fits if key == VALIDATION)]))
+    more = [key for key in fits if key != VALIDATION]
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     table.add_column("id", no_wrap=True)
-    table.add_column("started", no_wrap=True)
-    if wide:
-        table.add_column("experiment", no_wrap=True)
-    table.add_column("name")
+    table.add_column("name", overflow="fold")
+    table.add_column("data set", overflow="fold", max_width=DATA)
     table.add_column("status", no_wrap=True)
-    if wide:
-        table.add_column("level", no_wrap=True)
-        table.add_column("commit", no_wrap=True)
-        table.add_column("steps", no_wrap=True, justify="right")
-    name = metric.removesuffix("_cost").replace("_", " ").replace(".", " ")
-    table.add_column(name, no_wrap=True, justify="right")
+    for key in errors:
+        table.add_column(HEADS.get(key, key), no_wrap=True, justify="right")
+    for key in more:
+        table.add_column(key, no_wrap=True)
     for facts in chosen:
-        planned, cost = facts.params.get("training.steps", ABSENT), facts.metrics.get(metric)
-        more = (facts.params.get("training.level", ABSENT)[:10], facts.commit or ABSENT, planned[:13])
+        origin = {key: values[0] for key, values in comparison.origins([facts]).items()}
         table.add_row(
             id_text(facts),
-            comparison.when(facts.started, "%m-%d %H:%M"),
-            *([Text(facts.experiment[:16])] if wide else []),
-            one_line(facts.name),
+            Text(study_in_words(facts, errors) if facts.trials else facts.name),
+            Text(comparison.data_name(facts) or ABSENT),
             status_text(facts),
-            *(map(Text, more) if wide else []),
-            comparison.number(cost),
+            *(comparison.number(facts.metrics.get(key)) for key in errors),
+            *(Text(origin[key]) for key in more),
         )
     console.print(table)
     for facts in chosen:
         if facts.status == comparison.UNREADABLE:
             say(console, f"{facts.run_id[:8]}: {facts.reason}", "yellow")
+    if any(facts.trials for facts in chosen):
+        say(console, f"a study's row has its best trial's value; its trials: `{typed('report', 'study=NAME')}`", "dim")
+
+
+def study_in_words(facts: Facts, shown: Collection[str]) -> str:
+    """A study's name and the states of its trials; the best value, too, if its objective is none of the metrics shown."""
+    words = f"{facts.name}: {facts.trials}"
+    if "best_value" in facts.metrics and not facts.metrics.keys() & set(shown):
+        words += f", best value {comparison.number(facts.metrics['best_value'])}"
+    return words
 
 
 def compare_runs(compared: Sequence[Compared], console: Console) -> None:
@@ -151,15 +166,15 @@ def compare_runs(compared: Sequence[Compared], console: Console) -> None:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     table.add_column("", justify="right")
     table.add_column("id", no_wrap=True)
-    table.add_column("name")
+    table.add_column("", overflow="fold")
     table.add_column("status", no_wrap=True)
     table.add_column("commit", no_wrap=True)
     table.add_column("cost", no_wrap=True)
-    sparks = sparklines(compared)
+    sparks, labels = sparklines(compared), comparison.labels(chosen)
     for i, facts in enumerate(chosen):
         spark = Text(sparks[i], report_page.color(i))
         commit = Text(facts.commit or ABSENT)
-        table.add_row(head(i), id_text(facts), one_line(facts.name), status_text(facts), commit, spark)
+        table.add_row(head(i), id_text(facts), Text(labels[i]), status_text(facts), commit, spark)
     console.print(table)
     for i, facts in enumerate(chosen):
         if facts.reason:
@@ -171,7 +186,7 @@ def compare_runs(compared: Sequence[Compared], console: Console) -> None:
         print_grid(console, "what differs in their configs", comparison.differing(chosen), {})
     console.print()
     if len(chosen) > 1 and not comparison.differing(chosen):
-        say(console, "nothing differs in their configs")
+        say(console, "nothing differs in what their configs train")
     for group in comparison.same_bits(chosen):
         say(console, f"the same bits in every cost: {comparison.numbers(group)}", "green")
     if without := [i for i, run in enumerate(compared) if run.curve is None]:
@@ -247,11 +262,6 @@ def head(i: int) -> Text:
 def id_text(facts: Facts) -> Text:
     """As much of a run's id as nearly always tells it from all others."""
     return Text(facts.run_id[:8], "cyan")
-
-
-def one_line(name: str) -> Text:
-    """A name, cut short where the table has no room for it: alone of the columns, its own may be made narrower."""
-    return Text(name, no_wrap=True, overflow="ellipsis")
 
 
 def status_text(facts: Facts) -> Text:
