@@ -103,7 +103,7 @@ def fill_store(uri: str, folder: Path) -> dict[str, str]:
             "status": "KILLED",
         },
         "study grid": {
-            "params": {"search.x": "choice(1, 2)"},
+            "params": {"search.x": "choice(1, 2)", "objective": "final_cost"},
             "metrics": {"best_value": 1.0},
             "tags": {"sweep": "parent", "study": "grid a=1,2", "trials": "1 PRUNED of 9"},
         },
@@ -112,6 +112,7 @@ def fill_store(uri: str, folder: Path) -> dict[str, str]:
     }
     ids = {name: make_run(client, experiment, folder, **{"name": name, **parts}) for name, parts in kinds.items()}
     client.set_tag(ids["study grid"], "best_run", ids["trial 3: x"])
+    client.set_tag(ids["trial 3: x"], comparison.PARENT, ids["study grid"])
     client.delete_run(ids["gone"])
     return ids
 

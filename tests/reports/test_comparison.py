@@ -1,7 +1,9 @@
 """Which runs are meant, what is read of each, in what they differ: on a store with all that a run can be."""
 
+import itertools
 import math
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -22,9 +24,51 @@ def chosen(client, **choice):
 
 def test_the_last_runs_come_first_and_deleted_ones_not_at_all(client, kinds):
     names = [facts.name for facts in chosen(client)]
-    assert names[:3] == ["bare", "study grid", "trial 3: x"]
-    assert len(names) == len(kinds.ids)
+    assert names[:3] == ["bare", "study grid", chosen(client, runs=[kinds.ids["hostile"]])[0].name]
+    assert set(names) == {facts.name for facts in chosen(client, runs=list(kinds.ids.values()))} - {"trial 3: x"}
     assert [facts.name for facts in chosen(client, last=2)] == names[:2]
+
+
+def test_a_study_is_one_row_and_its_trials_are_listed_where_they_are_asked_for(tmp_path, monkeypatch):
+    client = MlflowClient(f"sqlite:///{tmp_path}/runs.db")
+    experiments = [client.create_experiment(name, tmp_path.as_uri()) for name in ("one", "two")]
+    starts = itertools.count(1000)
+
+    def begin(name, parent=None, experiment=0, **tags):
+        tags |= {comparison.PARENT: parent} if parent else {}
+        return client.create_run(experiments[experiment], next(starts), tags, name).info.run_id
+
+    def names(**choice):
+        return [facts.name for facts in chosen(client, **choice)]
+
+    plain = begin("plain")
+    studies = [begin(f"study {name}", sweep="parent", study=name) for name in ("a", "it's \"b\"", "gone")]
+    elsewhere = begin("study elsewhere", sweep="parent", study="elsewhere", experiment=1)
+    for trial in range(3):
+        for study in (*studies, elsewhere):
+            begin(f"{studies.index(study) if study in studies else 'elsewhere'}-{trial}", study, trial=str(trial))
+    client.delete_run(studies[2])
+    begin("of another program", plain)
+    begin("of nothing", "'; DROP TABLE runs; --")
+    begin("last")
+    alone = ["last", "of nothing", "of another program", "2-2", "2-1", "2-0"]
+    rows = ["study elsewhere", "study it's \"b\"", "study a", "plain"]
+    asked = []
+    search = client.search_runs
+    monkeypatch.setattr(client, "search_runs", lambda *words, **options: asked.append(words) or search(*words, **options))
+    assert names() == alone + rows
+    assert len(asked) == 3
+    assert names(last=2) == alone[:2]
+    assert names(last=8) == (alone + rows)[:8]
+    assert names(experiment="one") == alone + rows[1:]
+    assert names(study="it's \"b\"") == ["1-2", "1-1", "1-0"]
+    assert names(study="a", last=1) == ["0-2"]
+    assert names(study="a", filter="tags.trial = '1'") == ["0-1"]
+    assert names(filter="tags.trial = '1'") == ["elsewhere-1", "2-1", "1-1", "0-1"]
+    monkeypatch.setattr(comparison, "FOLDED", 1)
+    assert names() == alone + rows
+    with pytest.raises(ConfigError, match=r"^study=gon: there is no such study"):
+        names(study="gon")
 
 
 def test_the_best_come_first_and_diverged_ones_after_all_others(client):
@@ -109,7 +153,7 @@ def test_hundreds_of_runs_take_as_many_queries_as_one(tmp_path, monkeypatch):
         monkeypatch.setattr(client, name, counted(name))
     assert [facts.run_id for facts in chosen(client, last=120)] == ids[:-121:-1]
     assert [facts.run_id for facts in chosen(client, runs=ids * 300)] == ids
-    assert len(queries) == 5
+    assert len(queries) == 6
     firsts = [run_id[0] for run_id in ids]
     first = max(firsts, key=firsts.count)  # of 150 runs, at least ten begin with the same of 16 digits
     with pytest.raises(ConfigError, match=rf"runs={first}: several runs begin so \({first}.*; give more digits"):
@@ -212,6 +256,11 @@ def test_only_keys_that_differ_are_shown_in_the_configs_order():
         "model.forget_bias": ["1.0", "-", ""],
         "optimizer.learning_rate": ["-", "0.1", ""],
     }
+    watched = ("training.report_every", "training.frames", "training.live", "training.chunk_steps")
+    watched += ("tracking.figures", "tracking.experiment", "evaluation.windows")
+    decisive = ("training.steps", "training.level", "training.threads", "training.seed")
+    two = [facts(params=dict.fromkeys(watched + decisive, value)) for value in ("1", "2")]
+    assert set(comparison.differing(two)) == set(decisive)
     assert comparison.shared(runs) == {"data.curve": "a", "training.seed": "0"}
     rates = ["0.012345678901", "0.2", "1e-05"]
     assert comparison.short(rates) == ["0.0123457", "0.2", "1e-05"]
@@ -223,10 +272,44 @@ def test_the_lowest_cost_is_marked_and_nothing_where_all_are_the_same():
     assert comparison.best_of("final_cost", ["0.1", "0.1"]) == set()
     assert comparison.best_of("final_cost", ["0.1", "-"]) == set()
     assert comparison.best_of("final_cost", ["-"]) == set()
-    assert comparison.best_of("steps_per_second", ["3", "2"]) == set()
-    errors = {"evaluation.mse": ["3", "2"]}
-    assert comparison.best_in(errors, [facts(data="mine 1"), facts(data="mine 1")]) == {"evaluation.mse": {1}}
-    assert comparison.best_in(errors, [facts(data="mine 1"), facts(data="mine 2")]) == {}
+    assert comparison.best_of("evaluation/r2", ["0.5", "0.9", "nan", "-inf", "-"]) == {1}
+
+
+def test_the_best_is_marked_only_where_one_run_can_be_better_than_another():
+    judged = ["final_cost", "mean_last_20_cost", "log10_mean_last_20_cost", "validation/mse"]
+    judged += [f"evaluation/{name}" for name in ("mse", "rmse", "mae", "r2", "mse_position_0", "rollout_mse")]
+    told = [f"baselines/{name}" for name in ("predict_zero_mse", "persistence_mse", "least_squares_mse")]
+    told += ["baselines/rollout_persistence_mse", "steps_per_second", "steps", "level", "cost", "best_value"]
+    results = {key: ["3", "2"] for key in [*judged, *told]}
+    same = [facts(data="mine 1", params={"data.time_steps": "20", "evaluation.windows": "50"})] * 2
+
+    def marked(*others, **params):
+        changed = replace(same[1], params={**same[1].params, **params})
+        return comparison.best_in(results, [same[0], replace(changed, **dict(others))])
+
+    assert marked() == {key: {0} if key == "evaluation/r2" else {1} for key in judged}
+    assert marked(("data", "mine 2")) == {}
+    assert list(marked(**{"data.time_steps": "40"})) == ["validation/mse"]
+    assert list(marked(**{"evaluation.windows": "90"})) == judged[:4]
+
+
+def test_runs_are_labelled_by_what_differs():
+    def run(name="a name", data="sine_to_cosine 1", **params):
+        groups = {"cell": "model", "curve": "data", "path": "data", "time_steps": "data", "experiment": "tracking"}
+        groups |= {"name": "optimizer", "learning_rate": "optimizer", "forget_bias": "model"}
+        values = {"cell": "lstm", "curve": data.partition(" ")[0], **params}
+        return facts(name=name, data=data, params={f"{groups.get(k, 'training')}.{k}": v for k, v in values.items()})
+
+    two = [run(forget_bias="1.0", time_steps="20"), run(cell="gru", time_steps="40", experiment="b", live="True")]
+    assert comparison.labels(two) == ["lstm, time_steps=20", "gru, time_steps=40"]
+    assert comparison.labels([run("a", seed="1"), run("b", seed="1")]) == ["a", "b"]
+    rates = [run("default"), run(learning_rate="0.01"), run(learning_rate="0.0123456789"), run(learning_rate="0.006")]
+    assert comparison.labels(rates) == ["default", "lr=0.01", "lr=0.0123457", "lr=0.006"]
+    assert comparison.labels([run("default", seed="0"), run(seed="0"), run(seed="7")]) == ["default", "a name", "seed=7"]
+    files = [run(data="co2 1", curve="csv", path="x/co2.csv"), run(data="sun 2", curve="csv", path="sun.csv"), run()]
+    assert comparison.labels(files) == ["co2", "sun", "sine_to_cosine"]
+    assert len(comparison.labels([run(seed="x" * 9000), run(seed="y")])[0]) < 60
+    assert comparison.labels([run(), facts(name="study a")])[1] == "study a"
 
 
 @pytest.mark.parametrize(("runs", "words"), [([0, 2, 3, 4], "1, 3-5"), ([1], "2"), ([], ""), ([0, 1], "1-2")])

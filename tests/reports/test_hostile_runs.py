@@ -76,7 +76,8 @@ def opened(hostile, monkeypatch):
 
     def with_another(*words, **options):
         found = search(*words, **options)
-        found[-1].info._run_id = "../../\x1b[31m"
+        for run in found[-1:]:
+            run.info._run_id = "../../\x1b[31m"
         return found
 
     make_search = {"as it is": search, "with an id that is none": with_another}

@@ -133,7 +133,7 @@ def list_runs(chosen: Sequence[Facts], console: Console, metric: str = COST) -> 
     for key in errors:
         table.add_column(HEADS.get(key, key), no_wrap=True, justify="right")
     for key in more:
-        table.add_column(key, no_wrap=True)
+        table.add_column(key, no_wrap=True, max_width=MORE[key] - 2)
     for facts in chosen:
         origin = {key: values[0] for key, values in comparison.origins([facts]).items()}
         table.add_row(
@@ -149,7 +149,7 @@ def list_runs(chosen: Sequence[Facts], console: Console, metric: str = COST) -> 
         if facts.status == comparison.UNREADABLE:
             say(console, f"{facts.run_id[:8]}: {facts.reason}", "yellow")
     if any(facts.trials for facts in chosen):
-        say(console, f"a study's row has its best trial's value; its trials: `{typed('report', 'study=NAME')}`", "dim")
+        say(console, f"a study's row has its best trial's value; its trials: study=NAME", "dim")
 
 
 def study_in_words(facts: Facts, shown: Collection[str]) -> str:
