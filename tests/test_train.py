@@ -16,6 +16,7 @@ from mlflow import MlflowClient
 
 from helpers import train, train_until
 from lstm_lab.records import checkpoint
+from lstm_lab.records.tagging import tags_of
 
 
 def client_of(checkout):
@@ -81,7 +82,7 @@ def test_the_run_says_what_made_it(default_run):
     assert sentences.count(". ") == 1
     [dataset] = run.inputs.dataset_inputs
     assert dataset.dataset.name == "sine_to_cosine"
-    assert run.data.tags["data.sha256"].startswith(dataset.dataset.digest)
+    assert tags_of(run)["data.sha256"].startswith(dataset.dataset.digest)
 
 
 def test_the_figures_are_pictures(default_run):
@@ -127,7 +128,7 @@ def test_the_evaluation_can_be_done_again_from_what_the_run_left(default_run):
     inputs = np.sin(x).astype("float32").reshape(1, 1000, 1)
     prediction, *_ = keras.models.load_model(path)([inputs, *(tensor[-1:] for tensor in saved.state)])
     errors = np.asarray(prediction).ravel() - np.cos(x)
-    metrics = {key.removeprefix("evaluation."): value for key, value in run.data.metrics.items()}
+    metrics = {key.rpartition("/")[2]: value for key, value in run.data.metrics.items()}
     assert metrics["mse"] == pytest.approx((errors**2).mean(), rel=1e-3)
     assert metrics["mse_position_0"] == pytest.approx((errors[::20] ** 2).mean(), rel=1e-3)
     assert metrics["mae"] == pytest.approx(abs(errors).mean(), rel=1e-3)
@@ -161,9 +162,9 @@ def test_equal_configs_give_equal_bits_and_seeds_differ(copied_run):
     }
     assert costs[first.info.run_id] == costs[again.info.run_id]
     assert costs[first.info.run_id] != costs[other.info.run_id]
-    assert first.data.tags["initial_weights.sha256"] == again.data.tags["initial_weights.sha256"]
-    assert first.data.tags["initial_weights.sha256"] != other.data.tags["initial_weights.sha256"]
-    assert first.data.tags["data.sha256"] == other.data.tags["data.sha256"]
+    assert tags_of(first)["initial_weights.sha256"] == tags_of(again)["initial_weights.sha256"]
+    assert tags_of(first)["initial_weights.sha256"] != tags_of(other)["initial_weights.sha256"]
+    assert tags_of(first)["data.sha256"] == tags_of(other)["data.sha256"]
 
 
 BAD = {
@@ -316,7 +317,7 @@ def test_four_first_runs_at_once_all_finish_whole(checkout):
         costs = np.load(artifacts_of(checkout, run) / "cost.npy", allow_pickle=False)
         history = client_of(checkout).get_metric_history(run.info.run_id, "cost")
         assert sorted((m.step, m.value) for m in history) == list(enumerate(costs.tolist()))
-    bits = {(run.data.tags["cost.sha256"], run.data.tags["final_weights.sha256"]) for run in runs}
+    bits = {(tags_of(run)["cost.sha256"], tags_of(run)["final_weights.sha256"]) for run in runs}
     assert len(bits) == 3
 
 

@@ -229,7 +229,7 @@ def facts(**values):
 
 def test_the_best_are_ranked_within_their_data_by_what_they_were_not_trained_on():
     def run(name, data, cost, mse=None):
-        errors = {"validation.mse": mse} if mse is not None else {}
+        errors = {"validation/mse": mse} if mse is not None else {}
         return facts(name=name, data=data, metrics={"mean_last_20_cost": cost} | errors)
 
     runs = [
@@ -280,14 +280,14 @@ def test_the_best_is_marked_only_where_one_run_can_be_better_than_another():
     judged += [f"evaluation/{name}" for name in ("mse", "rmse", "mae", "r2", "mse_position_0", "rollout_mse")]
     told = [f"baselines/{name}" for name in ("predict_zero_mse", "persistence_mse", "least_squares_mse")]
     told += ["baselines/rollout_persistence_mse", "steps_per_second", "steps", "level", "cost", "best_value"]
-    results = {key: ["3", "2"] for key in [*judged, *told]}
+    results = {key: ["0.3", "0.2"] for key in [*judged, *told]}
     same = [facts(data="mine 1", params={"data.time_steps": "20", "evaluation.windows": "50"})] * 2
 
     def marked(*others, **params):
         changed = replace(same[1], params={**same[1].params, **params})
         return comparison.best_in(results, [same[0], replace(changed, **dict(others))])
 
-    assert marked() == {key: {0} if key == "evaluation/r2" else {1} for key in judged}
+    assert marked() == {key: {int(key != "evaluation/r2")} for key in judged}
     assert marked(("data", "mine 2")) == {}
     assert list(marked(**{"data.time_steps": "40"})) == ["validation/mse"]
     assert list(marked(**{"evaluation.windows": "90"})) == judged[:4]

@@ -97,7 +97,7 @@ def test_the_list_shows_every_run_and_the_bad_one_as_unreadable(opened):
     for name, run_id in ids.items():
         assert run_id[:8] in text
         assert name == "texts everywhere" or name in text
-    assert re.search(rf"^{ids['after time'][:8]}  -  ", text, re.MULTILINE)
+    assert re.search(rf"^{ids['after time'][:8]} .* FINISHED( +-){{4}} ", text, re.MULTILINE)
     search("with an id that is none")
     text = printed(Choice(last=100))
     assert not STEERS.search(text)

@@ -58,8 +58,9 @@ def test_what_is_drawn_of_curves_that_diverge_or_have_no_point():
 
     chart = report_page.draw_curves([curve(20, 10, 5), None, curve(20, 1e30, np.inf), curve(np.nan)], [[0, 2]])
     first, second = chart["curves"]
-    assert (first["run"], first["diverged"], first["repeats"]) == (0, False, False)
-    assert (second["run"], second["diverged"], second["repeats"]) == (2, True, True)
+    assert (first["run"], first["diverged"], first["dash"]) == (0, False, "none")
+    assert (second["run"], second["diverged"], second["dash"]) == (2, True, report_page.REPEATED)
+    assert chart["repeats"]
     assert second["end"][1] == 0  # at the upper edge, which is not at 1e30
     assert chart["y_ticks"][-1][1] == "100"
     assert report_page.draw_curves([None, curve(np.nan, np.inf)], []) is None
@@ -108,15 +109,19 @@ def test_the_page_needs_nothing_else_and_runs_nothing(html):
         assert not [key for key in attributes if key.startswith("on") or key in ("href", "srcset", "action")]
         assert attributes.get("src", "data:image/png;base64,").startswith("data:image/png;base64,")
     assert not re.search(r"url\(|@import|https?:", html)
-    # as text: name, reason, verdict, three values of the config, the command
-    assert elements.text.count("<script>alert(1)</script><img src=x onerror=alert(2)> [bold]{{ 7*7 }}") == 7
+    # as text: name, reason, verdict, two values of the config, the command
+    assert elements.text.count("<script>alert(1)</script><img src=x onerror=alert(2)> [bold]{{ 7*7 }}") == 6
 
 
 def test_the_page_shows_curves_fits_and_what_differs(html, kinds):
     elements = Elements(html)
-    means = [a for tag, a in elements.tags if tag == "path" and "raw" not in a["class"]]
+    means = [a for tag, a in elements.tags if tag == "path" and a.get("class", "raw").startswith("curve run")]
     assert [re.search(r"run-(\d+)", a["class"])[1] for a in means] == ["1", "2", "3", "4", "5", "6", "7", "9"]
-    assert "repeats" in means[1]["class"]  # the same bits as the run before
+    dashes = [a["style"].partition("--d: ")[2] for a in means]
+    assert dashes == ["none", report_page.REPEATED, *report_page.DASHES[2:], *report_page.DASHES[:2], report_page.DASHES[3]]
+    keys = [a["style"].partition("--d: ")[2] for tag, a in elements.tags if tag == "path" and "class" not in a]
+    assert keys == dashes  # in the legend, too
+    assert "one lies on another with the same bits" in elements.text  # those of the second and the first
     pictures = [a["src"] for tag, a in elements.tags if tag == "img"]
     assert len(pictures) == 2
     with Image.open(io.BytesIO(base64.b64decode(pictures[0].partition(",")[2]))) as opened:

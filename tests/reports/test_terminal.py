@@ -15,7 +15,7 @@ from rich.console import Console
 
 from lstm_lab.records import store
 from lstm_lab.reports import terminal as report
-from lstm_lab.reports.comparison import Choice
+from lstm_lab.reports.comparison import Choice, Facts
 from stores import fill_store
 
 
@@ -52,26 +52,52 @@ def test_the_terminal_shows_a_comparison_in_80_columns(client, kinds, tmp_path):
 
 
 def test_the_list_fits_the_terminal_and_has_more_where_there_is_room(client, kinds):
-    narrow, wide = printed(80, Choice(), None), printed(130, Choice(), None)
+    narrow, wide = printed(80, Choice(), None), printed(170, Choice(), None)
     assert max(map(len, narrow.splitlines())) <= 80
-    for run_id in kinds.ids.values():
-        assert run_id[:8] in narrow
-    assert "0123456*" in wide
-    assert "kinds" in wide
-    assert "kinds" not in narrow
+    rows = kinds.ids.keys() - {"trial 3: x"}
+    for name in rows:
+        assert kinds.ids[name][:8] in narrow
+    assert kinds.ids["trial 3: x"][:8] not in narrow
+    for text in ("0123456*", "2023-11-14 ", "kinds", "portable", "validation", "5.0 s"):
+        assert text in wide
+        assert text not in narrow
+
+
+def test_a_row_has_what_tells_runs_apart_and_nothing_of_it_is_cut():
+    def row(run_id, name, **values):
+        metrics = {"mean_last_20_cost": 2.1234e-05, "validation/mse": 7.0, "evaluation/mse": 9.7551e-07}
+        return Facts(run_id * 32, name, **({"status": "CUT SHORT", "metrics": metrics} | values))
+
+    long = "7: cell_size=10 recurrent_initializer=orthogonal lr=0.003"
+    study = {"status": "FINISHED", "trials": "3 COMPLETE, 1 PRUNED of 4", "metrics": {"best_value": 0.5, "evaluation/mse": 0.5}}
+    other = study | {"metrics": {"best_value": 0.5, "final_cost": 0.5}}
+    runs = [row("a", long + "1", data="noisy_sines_to_derivative 1a"), row("b", "study s", **study), row("c", "t", **other)]
+    console = Console(file=io.StringIO(), width=80)
+    report.list_runs(runs, console)
+    head, names, first, *rest = [line.rstrip() for line in console.file.getvalue().splitlines()]
+    assert head.split() == ["mean", "cost,", "evaluation"]
+    assert names.split() == ["id", "name", "data", "set", "status", "last", "20", "mse"]
+    assert first.endswith("noisy_sines_to  CUT SHORT   2.123e-05   9.755e-07")
+    cell = slice(10, 10 + names.index("data set") - 10)
+    assert "".join(line[cell].replace(" ", "") for line in [first, *rest]).startswith(long.replace(" ", "") + "1")
+    assert "_derivative" in rest[0]
+    words = " ".join("\n".join(rest).split())
+    assert "study s: 3 - FINISHED - 0.5 COMPLETE, 1 PRUNED of 4" in words
+    assert words.endswith("best value 0.5 a study's row has the best value of its trials; study=NAME lists these")
 
 
 def test_many_trials_stand_one_below_the_other_and_the_study_stays_out(client, tmp_path):
     text = printed(80, Choice(filter="tags.study = 'grid'"), tmp_path / "page.html")
     assert "trial 3: x" in text
     assert "study grid" not in text
+    assert "trial 3: x" in printed(80, Choice(study="grid a=1,2"), None)
     assert list(report.blocks([10, 10, 10, 40, 5], 24)) == [[0, 1], [2], [3], [4]]
 
 
 def test_equal_configs_are_called_so(client, kinds, tmp_path):
     text = printed(80, Choice(runs=[kinds.ids["plain"], kinds.ids["again"]]), tmp_path / "page.html")
-    assert "nothing differs in their configs" in text
-    assert "these runs have one config" in (tmp_path / "page.html").read_text()
+    assert "nothing differs in what their configs train" in text
+    assert "Nothing that changes what they train." in (tmp_path / "page.html").read_text()
 
 
 def test_runs_of_a_tracking_server_are_compared(server, tmp_path):
@@ -114,11 +140,13 @@ def test_a_real_run_is_listed_and_compared_with_itself(copied_run, tmp_path):
         (["run=1"], "run: no such word; allowed: runs=ID,ID, experiment=NAME"),
         (["runs="], "runs=: a value is missing"),
         (["runs=a"], "there is no run yet"),
+        (["study="], "study=: a value is missing"),
         (["last"], "last: a value is missing"),
         (["last=0"], "last=0: must be a whole number from 1 to 10000"),
         (["best=1e3"], "best=1e3: must be a whole number"),
         (["last=1", "last=2"], "last=2: last is given twice"),
         (["runs=a", "last=3"], "last=3: runs=a says already which runs"),
+        (["runs=a", "study=s"], "study=s: runs=a says already which runs"),
         (["best=1", "last=3"], "last=3: best=1 says already which runs"),
         (["html=page.txt"], "html=page.txt: must be the name of a file that ends in .html"),
         ([f"html={'x' * 251}.html"], f"html={'x' * 251}.html: the name must have at most 255 bytes"),

@@ -20,7 +20,7 @@ from rich.console import Console
 
 from helpers import copy_project, held, train, train_until, wait_until_held
 from lstm_lab.config import WATCHING, CannotRunError, ConfigError, check, flatten
-from lstm_lab.records import checkpoint, lookup, processes, store, tracking
+from lstm_lab.records import checkpoint, lookup, processes, store, tagging, tracking
 from lstm_lab.runs import resume, run, setup
 from lstm_lab.science.curves import Batches
 from stores import HOSTILE
@@ -207,7 +207,7 @@ def stored(default_run, tmp_path, monkeypatch):
 def test_a_run_that_no_known_process_signed_is_left_alone(stored, tag):
     """On a shared server anybody writes tags."""
     run_id, client = stored[0].info.run_id, stored[1]
-    client.set_tag(run_id, "process", tag)
+    tagging.set_tags(client, run_id, {"process": tag})
     client.update_run(run_id, status="RUNNING")
     assert resume.mark_interrupted(client) == []
     with pytest.raises(ConfigError, match=r"it may still be training .* add take_over=true"):
@@ -218,7 +218,7 @@ def test_a_run_that_no_known_process_signed_is_left_alone(stored, tag):
 def test_a_trial_whose_process_is_gone_is_ended_though_its_sweep_never_goes_on(stored):
     """Its study may be lost; and a study has many trials, and one line is enough for all."""
     run_id, client = stored[0].info.run_id, stored[1]
-    client.set_tag(run_id, "process", json.dumps({**processes.this_process(), "started": "before"}))
+    tagging.set_tags(client, run_id, {"process": json.dumps({**processes.this_process(), "started": "before"})})
     client.set_tag(run_id, "trial", "3")
     client.update_run(run_id, status="RUNNING")
     assert resume.mark_interrupted(client) == []
@@ -268,7 +268,7 @@ def test_a_run_that_cannot_be_resumed_says_why(stored):
     run, client = stored
     run_id = run.info.run_id
     elsewhere = {**processes.this_process(), "host": "another-machine/x/y"}
-    client.set_tag(run_id, "process", json.dumps(elsewhere))
+    tagging.set_tags(client, run_id, {"process": json.dumps(elsewhere)})
     client.update_run(run_id, status="RUNNING")
     with pytest.raises(ConfigError, match=r"may still be training \(process \d+ on another-machine.*take_over=true"):
         resume.prepare(run_id, {}, take_over=False)

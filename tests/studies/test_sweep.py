@@ -106,7 +106,7 @@ def test_only_trials_that_keep_their_figures_are_evaluated(default_sweep):
     artifacts = checkout / "mlruns/artifacts"
     kept = {n for n, run in children.items() if (artifacts / run.info.run_id / "artifacts/figures").exists()}
     assert 0 < len(kept) < len(children)
-    assert {n for n, run in children.items() if "evaluation.mse" in run.data.metrics} == kept
+    assert {n for n, run in children.items() if "evaluation/mse" in run.data.metrics} == kept
 
 
 def test_the_parent_has_the_figures_and_the_best_trials_config_model_and_fit(default_sweep):
@@ -268,9 +268,9 @@ def test_on_files_the_best_is_what_predicts_best_what_it_was_not_trained_on(chec
     done = train(checkout, "-m", *words, *grid, *lean, cwd=folder)
     assert done.returncode == 0, done.stderr
     parent, children = runs_of(checkout, "lstm-lab")
-    errors = {run.info.run_id: run.data.metrics["validation.mse"] for run in children.values()}
+    errors = {run.info.run_id: run.data.metrics["validation/mse"] for run in children.values()}
     assert parent.data.tags["best_run"] == min(errors, key=errors.get)
-    assert parent.data.params["objective"] == "validation.mse"
+    assert parent.data.params["objective"] == "validation/mse"
     printed = re.findall(r"^(train it again|forecast with it|compare the trials): (.*)$", done.stdout, flags=re.M)
     assert [what for what, _ in printed] == ["train it again", "forecast with it", "compare the trials"]
     for what, command in printed:
@@ -279,7 +279,7 @@ def test_on_files_the_best_is_what_predicts_best_what_it_was_not_trained_on(chec
     again = MlflowClient(f"sqlite:///{checkout}/mlflow.db").search_runs(
         [parent.info.experiment_id], "tags.trial IS NULL AND tags.sweep IS NULL"
     )
-    assert [run.data.metrics["validation.mse"] for run in again] == [min(errors.values())]
+    assert [run.data.metrics["validation/mse"] for run in again] == [min(errors.values())]
     forecast = [sys.executable, str(checkout / "src/forecast.py"), "run=mine", "steps=3", "out=here.csv"]
     assert subprocess.run(forecast, cwd=folder, capture_output=True).returncode == 0
     assert (folder / "here.csv").exists()

@@ -266,10 +266,3 @@ def find_or_create_experiment(client: "MlflowClient", name: str) -> str:
             "artifacts; choose another name"
         )
     return experiment.experiment_id
-
-
-def set_tags(client: "MlflowClient", run_id: str, tags: dict[str, str]) -> None:
-    """Sets tags on a run that others may be tagging at that moment: MLflow's `set_tag` fails where both are first."""
-    from mlflow.entities import RunTag
-
-    client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])

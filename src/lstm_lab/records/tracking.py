@@ -18,6 +18,7 @@ from lstm_lab.records import code
 from lstm_lab.records.processes import signature
 from lstm_lab.records.reading import name_of, sound
 from lstm_lab.records.store import StoreError, address, find_or_create_experiment, first_line, tracking_uri
+from lstm_lab.records.tagging import as_stored
 
 if TYPE_CHECKING:  # mlflow takes a second or two to import, and a refused config must not wait for it
     import keras
@@ -77,7 +78,7 @@ class TrackedRun:
         """Creates the run, signed by this process, in one step with all that going on with it takes."""
         experiment_id = find_or_create_experiment(client, config.tracking.experiment)
         name = name or config.tracking.run_name or default_run_name(config)
-        tags = source_tags() | signature() | digests | config_tags(config) | tags
+        tags = as_stored(source_tags() | signature() | digests | config_tags(config) | tags)
         run = sound(client.create_run(experiment_id, run_name=name, tags=tags))
         if "mlflow.runColor" not in tags:
             client.set_tag(run.info.run_id, "mlflow.runColor", color(int(run.info.run_id[:8], 16) / 16**8))
@@ -120,10 +121,11 @@ class TrackedRun:
         changed = {key: text for key, text in params.items() if key in known and not is_kept(known[key], text)}
         tags = {f"changed.{key}": text for key, text in changed.items()}
         tags |= digests | config_tags(self.config)
+        there = self.run.data.tags
         self.client.log_batch(
             self.run_id,
             params=[Param(key, value) for key, value in params.items() if key not in known],
-            tags=[RunTag(*tag) for tag in tags.items() if self.run.data.tags.get(tag[0]) != tag[1]],
+            tags=[RunTag(*tag) for tag in as_stored(tags).items() if there.get(tag[0]) != tag[1]],
         )
         digest, source = digests["data.sha256"][:16], self.config.data.model_dump()
         if self.run.inputs and digest in {found.dataset.digest for found in self.run.inputs.dataset_inputs}:
@@ -199,7 +201,7 @@ class TrackedRun:
         self.client.log_batch(
             self.run_id,
             metrics=[Metric(key, value, now, step) for key, value in wanted.items()],
-            tags=[RunTag(key, value) for key, value in {**tags, "mlflow.note.content": description}.items()],
+            tags=[RunTag(*tag) for tag in as_stored({**tags, "mlflow.note.content": description}).items()],
         )
 
     def has_metric(self, key: str, step: int) -> bool:

@@ -15,6 +15,7 @@ import numpy as np
 from lstm_lab.config import WATCHING, Config, ConfigError, suggest
 from lstm_lab.records import lookup, processes, reading, store
 from lstm_lab.records.reading import printable
+from lstm_lab.records.tagging import tags_of
 from lstm_lab.runs import metrics, resume
 
 if TYPE_CHECKING:
@@ -38,12 +39,8 @@ PARENT = "mlflow.parentRunId"  # the tag by which a trial names its study's run
 SHORTER = {"learning_rate": "lr"}  # names of settings in a label
 LONGEST_IN_LABEL = 40  # characters of a setting
 KINDS = {f"{group}.{field.discriminator}" for group, field in Config.model_fields.items() if field.discriminator}
-HELD_OUT = "evaluation/mse"
-JUDGED = {  # the metrics by which one run can be better than another
-    *metrics.COSTS,
-    metrics.VALIDATION,
-    *(f"evaluation/{name}" for name in ("mse", "rmse", "mae", "r2", "mse_position_0", "rollout_mse")),
-}
+# The metrics by which one run can be better than another.
+JUDGED = {*metrics.COSTS, metrics.VALIDATION, *map(metrics.evaluated, (*metrics.EVALUATION, "rollout_mse"))}
 
 
 @dataclass(frozen=True)
@@ -214,11 +211,12 @@ def facts_of(run: "Run", experiment: str) -> Facts:
 
 def facts_in(run: "Run", experiment: str) -> Facts:
     """The same of a run whose id is one."""
-    info, params, tags, found = run.info, dict(run.data.params), run.data.tags, dict(run.data.metrics)
+    info, params, tags = run.info, dict(run.data.params), tags_of(run)
+    found = {metrics.today(key): value for key, value in run.data.metrics.items()}
     params |= {key.removeprefix("changed."): value for key, value in tags.items() if key.startswith("changed.")}
     if is_study(tags):
         if "best_value" in found:
-            found[params.get("objective", "best_value")] = found["best_value"]
+            found[metrics.today(params.get("objective", "best_value"))] = found["best_value"]
         params = {}  # the search space, which is no config
     commit = tags.get("mlflow.source.git.commit", "")[:7]
     return Facts(
@@ -434,7 +432,7 @@ def best_in(results: Mapping[str, Sequence[str]], chosen: Sequence[Facts]) -> di
         return {}
     judged = JUDGED - (set(metrics.COSTS) if differ("data.time_steps") else set())
     if differ("data.time_steps", "evaluation.windows"):
-        judged = {key for key in judged if not key.startswith("evaluation/")}
+        judged &= {*metrics.COSTS, metrics.VALIDATION}
     return {key: best_of(key, values) for key, values in results.items() if key in judged}
 
 

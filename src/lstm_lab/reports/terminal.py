@@ -21,8 +21,8 @@ from lstm_lab.records import store
 from lstm_lab.records.reading import printable
 from lstm_lab.reports import comparison
 from lstm_lab.reports import page as report_page
-from lstm_lab.reports.comparison import ABSENT, HELD_OUT, Choice, Compared, Facts
-from lstm_lab.runs.metrics import VALIDATION
+from lstm_lab.reports.comparison import ABSENT, Choice, Compared, Facts
+from lstm_lab.runs.metrics import HELD_OUT, VALIDATION
 
 REPORTS = ROOT / "mlruns/reports"
 STATUS_STYLES = {"FINISHED": "green", "RUNNING": "cyan", "FAILED": "red"}  # any other: yellow
@@ -149,7 +149,7 @@ def list_runs(chosen: Sequence[Facts], console: Console, metric: str = COST) -> 
         if facts.status == comparison.UNREADABLE:
             say(console, f"{facts.run_id[:8]}: {facts.reason}", "yellow")
     if any(facts.trials for facts in chosen):
-        say(console, f"a study's row has its best trial's value; its trials: study=NAME", "dim")
+        say(console, "a study's row has the best value of its trials; study=NAME lists these", "dim")
 
 
 def study_in_words(facts: Facts, shown: Collection[str]) -> str:

@@ -100,7 +100,7 @@ def part_of(opened: optuna.Study, trial: Trial, checked: Config, folder: Path) -
         },
         watch=lambda made_of: watch_of(trial, declared, made_of),
         keep=lambda found: study.is_better(opened, found.get(declared["objective"], math.nan), data),
-        evaluated=declared["objective"].startswith("evaluation."),
+        evaluated=declared["objective"].startswith(("evaluation/", "baselines/")),
         folder=folder,
     )
 
