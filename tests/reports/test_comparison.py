@@ -42,7 +42,7 @@ def test_a_study_is_one_row_and_its_trials_are_listed_where_they_are_asked_for(t
         return [facts.name for facts in chosen(client, **choice)]
 
     plain = begin("plain")
-    studies = [begin(f"study {name}", sweep="parent", study=name) for name in ("a", "it's \"b\"", "gone")]
+    studies = [begin(f"study {name}", sweep="parent", study=name) for name in ("a", 'it\'s "b"', "gone")]
     elsewhere = begin("study elsewhere", sweep="parent", study="elsewhere", experiment=1)
     for trial in range(3):
         for study in (*studies, elsewhere):
@@ -52,16 +52,18 @@ def test_a_study_is_one_row_and_its_trials_are_listed_where_they_are_asked_for(t
     begin("of nothing", "'; DROP TABLE runs; --")
     begin("last")
     alone = ["last", "of nothing", "of another program", "2-2", "2-1", "2-0"]
-    rows = ["study elsewhere", "study it's \"b\"", "study a", "plain"]
+    rows = ["study elsewhere", 'study it\'s "b"', "study a", "plain"]
     asked = []
     search = client.search_runs
-    monkeypatch.setattr(client, "search_runs", lambda *words, **options: asked.append(words) or search(*words, **options))
+    monkeypatch.setattr(
+        client, "search_runs", lambda *words, **options: asked.append(words) or search(*words, **options)
+    )
     assert names() == alone + rows
     assert len(asked) == 3
     assert names(last=2) == alone[:2]
     assert names(last=8) == (alone + rows)[:8]
     assert names(experiment="one") == alone + rows[1:]
-    assert names(study="it's \"b\"") == ["1-2", "1-1", "1-0"]
+    assert names(study='it\'s "b"') == ["1-2", "1-1", "1-0"]
     assert names(study="a", last=1) == ["0-2"]
     assert names(study="a", filter="tags.trial = '1'") == ["0-1"]
     assert names(filter="tags.trial = '1'") == ["elsewhere-1", "2-1", "1-1", "0-1"]
@@ -305,7 +307,11 @@ def test_runs_are_labelled_by_what_differs():
     assert comparison.labels([run("a", seed="1"), run("b", seed="1")]) == ["a", "b"]
     rates = [run("default"), run(learning_rate="0.01"), run(learning_rate="0.0123456789"), run(learning_rate="0.006")]
     assert comparison.labels(rates) == ["default", "lr=0.01", "lr=0.0123457", "lr=0.006"]
-    assert comparison.labels([run("default", seed="0"), run(seed="0"), run(seed="7")]) == ["default", "a name", "seed=7"]
+    assert comparison.labels([run("default", seed="0"), run(seed="0"), run(seed="7")]) == [
+        "default",
+        "a name",
+        "seed=7",
+    ]
     files = [run(data="co2 1", curve="csv", path="x/co2.csv"), run(data="sun 2", curve="csv", path="sun.csv"), run()]
     assert comparison.labels(files) == ["co2", "sun", "sine_to_cosine"]
     assert len(comparison.labels([run(seed="x" * 9000), run(seed="y")])[0]) < 60

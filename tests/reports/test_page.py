@@ -118,7 +118,13 @@ def test_the_page_shows_curves_fits_and_what_differs(html, kinds):
     means = [a for tag, a in elements.tags if tag == "path" and a.get("class", "raw").startswith("curve run")]
     assert [re.search(r"run-(\d+)", a["class"])[1] for a in means] == ["1", "2", "3", "4", "5", "6", "7", "9"]
     dashes = [a["style"].partition("--d: ")[2] for a in means]
-    assert dashes == ["none", report_page.REPEATED, *report_page.DASHES[2:], *report_page.DASHES[:2], report_page.DASHES[3]]
+    assert dashes == [
+        "none",
+        report_page.REPEATED,
+        *report_page.DASHES[2:],
+        *report_page.DASHES[:2],
+        report_page.DASHES[3],
+    ]
     keys = [a["style"].partition("--d: ")[2] for tag, a in elements.tags if tag == "path" and "class" not in a]
     assert keys == dashes  # in the legend, too
     assert "one lies on another with the same bits" in elements.text  # those of the second and the first

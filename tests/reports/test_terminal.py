@@ -69,9 +69,17 @@ def test_a_row_has_what_tells_runs_apart_and_nothing_of_it_is_cut():
         return Facts(run_id * 32, name, **({"status": "CUT SHORT", "metrics": metrics} | values))
 
     long = "7: cell_size=10 recurrent_initializer=orthogonal lr=0.003"
-    study = {"status": "FINISHED", "trials": "3 COMPLETE, 1 PRUNED of 4", "metrics": {"best_value": 0.5, "evaluation/mse": 0.5}}
+    study = {
+        "status": "FINISHED",
+        "trials": "3 COMPLETE, 1 PRUNED of 4",
+        "metrics": {"best_value": 0.5, "evaluation/mse": 0.5},
+    }
     other = study | {"metrics": {"best_value": 0.5, "final_cost": 0.5}}
-    runs = [row("a", long + "1", data="noisy_sines_to_derivative 1a"), row("b", "study s", **study), row("c", "t", **other)]
+    runs = [
+        row("a", long + "1", data="noisy_sines_to_derivative 1a"),
+        row("b", "study s", **study),
+        row("c", "t", **other),
+    ]
     console = Console(file=io.StringIO(), width=80)
     report.list_runs(runs, console)
     head, names, first, *rest = [line.rstrip() for line in console.file.getvalue().splitlines()]

@@ -348,7 +348,9 @@ def labels(chosen: Sequence[Facts]) -> list[str]:
 
     What most of the runs have is left unsaid, and so is what only one kind of a group can have.
     """
-    named = [replace(facts, params=facts.params and {**facts.params, "data.curve": data_name(facts)}) for facts in chosen]
+    named = [
+        replace(facts, params=facts.params and {**facts.params, "data.curve": data_name(facts)}) for facts in chosen
+    ]
     parts: list[list[str]] = [[] for _ in chosen]
     for key, values in sorted(differing(named).items(), key=lambda item: item[0] not in KINDS):
         counts = Counter(value for value in values if value not in (ABSENT, NO_CONFIG))

@@ -122,7 +122,9 @@ def list_runs(chosen: Sequence[Facts], console: Console, metric: str = COST) -> 
 
     A study's row has its best trial's value, under the study's objective.
     """
-    fits = [key for key, end in zip(MORE, itertools.accumulate(MORE.values()), strict=True) if NARROW + end <= console.width]
+    fits = [
+        key for key, end in zip(MORE, itertools.accumulate(MORE.values()), strict=True) if NARROW + end <= console.width
+    ]
     errors = list(dict.fromkeys([COST, metric, HELD_OUT, *(key for key in fits if key == VALIDATION)]))
     more = [key for key in fits if key != VALIDATION]
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
@@ -153,7 +155,7 @@ def list_runs(chosen: Sequence[Facts], console: Console, metric: str = COST) -> 
 
 
 def study_in_words(facts: Facts, shown: Collection[str]) -> str:
-    """A study's name and the states of its trials; the best value, too, if its objective is none of the metrics shown."""
+    """A study's name and its trials' states; the best value, too, if no column shown is of its objective."""
     words = f"{facts.name}: {facts.trials}"
     if "best_value" in facts.metrics and not facts.metrics.keys() & set(shown):
         words += f", best value {comparison.number(facts.metrics['best_value'])}"
