@@ -277,6 +277,13 @@ def test_the_lowest_cost_is_marked_and_nothing_where_all_are_the_same():
     assert comparison.best_of("evaluation/r2", ["0.5", "0.9", "nan", "-inf", "-"]) == {1}
 
 
+def test_how_runs_went_begins_with_the_costs_and_ends_with_the_baselines():
+    keys = ["cost", "final_cost", "mean_last_20_cost", "baselines/mse", "evaluation/mse", "log10_mean_last_20_cost"]
+    run = comparison.Compared(facts(metrics=dict.fromkeys(keys, 1.0)), None, None, "")
+    shown = ["steps", "final_cost", "mean_last_20_cost", "evaluation/mse", "baselines/mse"]
+    assert list(comparison.results([run])) == shown
+
+
 def test_the_best_is_marked_only_where_one_run_can_be_better_than_another():
     judged = ["final_cost", "mean_last_20_cost", "log10_mean_last_20_cost", "validation/mse"]
     judged += [f"evaluation/{name}" for name in ("mse", "rmse", "mae", "r2", "mse_position_0", "rollout_mse")]

@@ -396,9 +396,10 @@ def short(values: Sequence[str]) -> list[str]:
 
 
 def results(compared: Sequence[Compared]) -> dict[str, list[str]]:
-    """How each run went: its steps and its final metrics."""
+    """How each run went: its steps and its final metrics, the baselines last."""
     keys = dict.fromkeys(["final_cost", "mean_last_20_cost"])
-    keys |= dict.fromkeys(sorted({key for run in compared for key in run.facts.metrics}))
+    logged = {key for run in compared for key in run.facts.metrics}
+    keys |= dict.fromkeys(sorted(logged, key=lambda key: (key.startswith("baselines/"), key)))
     if all("final_cost" in run.facts.metrics for run in compared):
         keys.pop("cost", None)  # the metric's last point: it tells more only of runs that are not over
     keys.pop("log10_mean_last_20_cost", None)  # for MLflow's charts: here the mean has four digits

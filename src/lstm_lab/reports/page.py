@@ -149,7 +149,6 @@ def draw_curves(curves: Sequence[Curve | None], same_bits: Sequence[Sequence[int
     return {
         "curves": drawn,
         "labelled": few,
-        "repeats": bool(repeats & means.keys()),
         "logarithmic": logarithmic,
         "thin": len(means) > 3 * FEW,
         "x_ticks": [(percent(x, tick), f"{tick:,.0f}") for tick in x.ticks()],
