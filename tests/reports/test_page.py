@@ -135,7 +135,7 @@ def test_the_page_shows_curves_fits_and_what_differs(html, kinds):
     for text in (*kinds.ids.values(), "11 runs compared", "the cost became inf at step 2", "0123456*", "100 of 200"):
         assert text in words
     assert "Without a cost curve: 8, 10-11." in words
-    assert words.count("steps=400") == 3  # a label: in the legend, above the values, in the list of runs
+    assert words.count("steps=400") == 4  # a label: in the legend, of the curve, of the values, in the list of runs
     assert html.count("<table") == html.count('<div class="wide"><table')  # each scrolls within itself
     differing, shared = words.split("settings that all share")
     assert "training.seed" in differing

@@ -411,7 +411,7 @@ def results(compared: Sequence[Compared]) -> dict[str, list[str]]:
 def origins(chosen: Sequence[Facts]) -> dict[str, list[str]]:
     """Where each run comes from: what it is part of, level, commit, time, and the digest of its costs."""
     return {
-        "part of": [facts.part or facts.trials or ABSENT for facts in chosen],
+        "part of": [facts.part or (f"study: {facts.trials}" if facts.trials else ABSENT) for facts in chosen],
         "experiment": [facts.experiment for facts in chosen],
         "level": [facts.params.get("training.level", ABSENT) for facts in chosen],
         "commit": [facts.commit or ABSENT for facts in chosen],
