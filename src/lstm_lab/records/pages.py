@@ -48,8 +48,7 @@ def serve(port: int | None, console: Console) -> None:
             page = newest_page(store.open_store())
             wait_for_answer(process, port, log)
         remember(port)
-        say(console, f"MLflow: http://127.0.0.1:{port}/{page}")
-        say(console, "Ctrl-C ends it", "dim")
+        say(console, f"MLflow: http://127.0.0.1:{port}/{page}\nCtrl-C ends it")
         with contextlib.suppress(KeyboardInterrupt):
             process.wait()
 
@@ -60,7 +59,7 @@ def check_port(port: int) -> None:
         socket.create_server(("127.0.0.1", port)).close()
     except OSError as error:
         raise ConfigError(
-            f"port {port} cannot be had ({error.strerror}), maybe another program has it; choose one: "
+            f"port {port} cannot be had ({os.strerror(error.errno or 0)}), maybe another program has it; choose one: "
             f"`make ui PORT={port + 1}`"
         ) from None
 

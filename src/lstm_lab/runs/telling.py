@@ -91,11 +91,11 @@ def held_out(metrics: Mapping[str, float]) -> str:
     """The error on samples never trained on, beside the best of what it takes no training to reach."""
     known = {name: metrics[key] for name in BASELINES if (key := f"baselines/{name}") in metrics}
     validated = f", validation {metrics[VALIDATION]:.3g}" if VALIDATION in metrics else ""
-    said = f"held out: error {metrics[HELD_OUT]:.3g}{validated}"
+    said = f"held-out error {metrics[HELD_OUT]:.3g}{validated}"
     if not known:
         return said
     best = min(known, key=lambda name: known[name])
-    return f"{said}; best baseline ({best.removesuffix('_mse').replace('_', ' ')}) {known[best]:.3g}"
+    return f"{said}; baseline {known[best]:.3g} ({best.removesuffix('_mse').replace('_', ' ')})"
 
 
 def link(console: Console, tracked: "TrackedRun") -> str:
