@@ -31,8 +31,7 @@ def test_the_newest_experiments_runs_are_shown_and_nothing_else_is_said(copied_r
         )
         assert urllib.request.urlopen(page[1]).status == 200
         process.send_signal(signal.SIGTERM)
-        assert process.communicate() == ("Ctrl-C ends it\n", "")
-        assert process.returncode == 0
+        assert (process.stdout.read(), process.stderr.read(), process.wait()) == ("Ctrl-C ends it\n", "", 0)
         with pytest.raises(urllib.error.URLError):
             urllib.request.urlopen(page[1])
     assert (copied_run.checkout / "mlruns/.port").read_text() == str(port)
