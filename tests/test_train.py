@@ -23,7 +23,7 @@ def client_of(checkout):
     return MlflowClient(f"sqlite:///{checkout}/mlflow.db")
 
 
-def runs_of(checkout, experiment="lstm-lab"):
+def runs_of(checkout, experiment="sine_to_cosine"):
     client = client_of(checkout)
     return client.search_runs([client.get_experiment_by_name(experiment).experiment_id])
 
@@ -42,7 +42,10 @@ def test_the_terminal_shows_the_run_and_nothing_else(default_run):
     printed = re.findall(r"^step +(\d+)   cost \S+$", default_run.stdout, flags=re.M)
     assert printed == [str(step) for step in range(0, 200, 20)]
     [run] = runs_of(default_run.checkout)
-    assert f"#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}" in default_run.stdout
+    page = f"#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}?workflowType=machine_learning"
+    last, then = default_run.stdout.splitlines()[-2:]
+    assert last == f"http://127.0.0.1:5000/{page}"
+    assert then.startswith(f"run default ({run.info.run_id[:8]}); to look: make -C ")
     assert "Traceback" not in default_run.stdout
 
 
@@ -134,7 +137,8 @@ def test_the_evaluation_can_be_done_again_from_what_the_run_left(default_run):
     assert metrics["mae"] == pytest.approx(abs(errors).mean(), rel=1e-3)
     assert metrics["r2"] == pytest.approx(1 - (errors**2).sum() / ((np.cos(x) - np.cos(x).mean()) ** 2).sum())
     assert metrics["mse"] < 0.005 < metrics["predict_zero_mse"]
-    assert f"never trained on: mean squared error {metrics['mse']:.3g}; baselines: predict zero" in default_run.stdout
+    least = f"baseline {metrics['least_squares_mse']:.3g} (least squares)"
+    assert f"held-out error {metrics['mse']:.3g}; {least}\n" in default_run.stdout
 
 
 def test_nothing_lands_outside_the_store(default_run):
@@ -329,7 +333,7 @@ def test_after_a_move_old_artifacts_are_found_and_new_ones_land_in_the_new_place
     after = {path: path.stat().st_mtime_ns for path in default_run.checkout.rglob("*")}
     assert after == before  # nothing was written to the old place
     client = client_of(copy)
-    for experiment in ("lstm-lab", "moved"):
+    for experiment in ("sine_to_cosine", "moved"):
         for run in runs_of(copy, experiment):
             assert run.info.artifact_uri.startswith((copy / "mlruns").as_uri())
             assert client.download_artifacts(run.info.run_id, "config.yaml", str(tmp_path))

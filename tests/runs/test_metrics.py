@@ -35,7 +35,7 @@ def test_the_mean_cost_is_that_of_twenty_steps_if_so_many_go_on():
 
 def test_a_run_has_the_metrics_that_a_study_may_ask_for(default_run):
     client = MlflowClient(f"sqlite:///{default_run.checkout}/mlflow.db")
-    [run] = client.search_runs([client.get_experiment_by_name("lstm-lab").experiment_id])
+    [run] = client.search_runs([client.get_experiment_by_name("sine_to_cosine").experiment_id])
     assert set(run.data.metrics) == {*metrics.metrics_of(lookup.config_of(client, run)), "cost"}
 
 
@@ -46,7 +46,7 @@ def test_a_run_on_a_file_has_more_and_is_ranked_by_its_validation_error(tmp_path
     [run] = client.search_runs([client.get_experiment_by_name("sunspots").experiment_id])
     assert set(run.data.metrics) == {*metrics.metrics_of(lookup.config_of(client, run)), "cost"}
     assert metrics.ranked_by(run.data.metrics) == "validation/mse"
-    assert f"validation/mse {run.data.metrics['validation/mse']:.4g}" in done.stdout
+    assert f", validation {run.data.metrics['validation/mse']:.3g}; baseline " in done.stdout
 
 
 def test_data_are_the_same_whatever_they_are_cut_into_unless_a_cost_would_tell():

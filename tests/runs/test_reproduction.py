@@ -92,7 +92,7 @@ def test_a_copied_runs_bits_come_again_also_when_the_code_has_changed(default_ru
     copy = tmp_path / "another place"
     shutil.copytree(default_run.checkout, copy)
     client = MlflowClient(f"sqlite:///{copy}/mlflow.db")
-    [original] = client.search_runs([client.get_experiment_by_name("lstm-lab").experiment_id])
+    [original] = client.search_runs([client.get_experiment_by_name("sine_to_cosine").experiment_id])
     run_id = original.info.run_id
 
     done = reproduce(copy, f"run={run_id}")

@@ -110,7 +110,7 @@ def test_a_run_goes_on_from_the_very_moment_it_is_in_the_store(copied_run):
 
     Then, with everything but its model there, the store fails: the run is not over before that is there too.
     """
-    checkout, [whole] = copied_run.checkout, runs_of(copied_run.checkout, "lstm-lab")
+    checkout, [whole] = copied_run.checkout, runs_of(copied_run.checkout, "sine_to_cosine")
     words = ("tracking.experiment=killed", "tracking.animation=false")
     for call in FIRST_MOMENTS:
         place = f"mlflow.MlflowClient.{call}=1"
@@ -149,7 +149,7 @@ def test_a_run_goes_on_from_the_very_moment_it_is_in_the_store(copied_run):
 
 def test_a_resumption_that_was_cut_short_can_be_typed_again(copied_run):
     """Killed when the store knows of the steps to come and config.yaml does not."""
-    checkout, [whole] = copied_run.checkout, runs_of(copied_run.checkout, "lstm-lab")
+    checkout, [whole] = copied_run.checkout, runs_of(copied_run.checkout, "sine_to_cosine")
     longer = (f"resume={whole.info.run_id}", "training.steps=201")
     place = "mlflow.MlflowClient.log_artifacts=1"
     assert train_until(place, "SIGKILL", checkout, *longer).returncode == -signal.SIGKILL
@@ -160,7 +160,7 @@ def test_a_resumption_that_was_cut_short_can_be_typed_again(copied_run):
 
 def test_a_runs_name_leads_nowhere(copied_run):
     """Renamed in the store, by whomever; the run is resumed, and what it writes is where it belongs."""
-    checkout, [run] = copied_run.checkout, runs_of(copied_run.checkout, "lstm-lab")
+    checkout, [run] = copied_run.checkout, runs_of(copied_run.checkout, "sine_to_cosine")
     evil = "../../../\x1b[31m\u202eevil\nresumed"
     client_of(checkout).set_tag(run.info.run_id, "mlflow.runName", evil)
     before = {path for path in checkout.parent.rglob("*") if "mlruns" not in path.parts}
@@ -176,7 +176,7 @@ def test_runs_of_killed_processes_are_found_and_living_ones_left_alone(checkout)
     with held("step=100", checkout, *QUIET) as living:
         wait_until_held(living)
         assert "cut short" not in train(checkout, "experiment=smoke").stdout
-        [run] = runs_of(checkout, "lstm-lab")
+        [run] = runs_of(checkout, "sine_to_cosine")
         assert run.info.status == "RUNNING"
         refused = train(checkout, f"resume={run.info.run_id}")
         assert refused.returncode == 2
@@ -184,7 +184,7 @@ def test_runs_of_killed_processes_are_found_and_living_ones_left_alone(checkout)
         living.kill()
     said = train(checkout, "experiment=smoke").stdout
     assert re.search(rf"{run.info.run_name}; to go on: \S*python src/train.py resume={run.info.run_id}\n", said)
-    [run] = runs_of(checkout, "lstm-lab")
+    [run] = runs_of(checkout, "sine_to_cosine")
     assert run.info.status == "KILLED"
     assert run.data.tags["reason"] == "interrupted: its process was killed"
 
@@ -198,7 +198,7 @@ def stored(default_run, tmp_path, monkeypatch):
     store.open_store.cache_clear()
     monkeypatch.setattr(store, "ROOT", copy)
     store.adopt_moved_store(copy / "mlflow.db")
-    [run] = runs_of(copy, "lstm-lab")
+    [run] = runs_of(copy, "sine_to_cosine")
     yield run, client_of(copy)
     store.open_store.cache_clear()
 

@@ -338,7 +338,7 @@ def test_a_run_on_a_file_is_found_resumed_and_reproduced_and_another_file_is_not
     done = train(checkout, *WORDS, "training.steps=20", "tracking.animation=false", cwd=elsewhere)
     assert done.returncode == 0, done.stderr
     client = MlflowClient(f"sqlite:///{checkout}/mlflow.db")
-    [run] = client.search_runs([client.get_experiment_by_name("lstm-lab").experiment_id])
+    [run] = client.search_runs([client.get_experiment_by_name("my").experiment_id])
     assert run.data.params["data.path"] == str(file)
     assert tags_of(run)["data.file.sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
     assert run.data.metrics["baselines/persistence_mse"] > 1000  # in the target's units: 10 +- 3 against +-100

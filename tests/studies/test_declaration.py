@@ -81,7 +81,7 @@ def test_a_studys_page_stands_in_the_experiment_that_is_named():
     assert declare("experiment=smoke").experiment == "smoke"
     assert declare("tracking.experiment=${data.curve} x", "data=sunspots", "training.seed=0,1").experiment == "csv x"
     presets = "experiment=smoke,sunspots"
-    assert declare(presets, **PLAIN).experiment == "lstm-lab"
+    assert declare(presets, **PLAIN).experiment == "sine_to_cosine"
     assert declare(presets, "tracking.experiment=mine", **PLAIN).experiment == "mine"
 
 

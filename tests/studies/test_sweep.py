@@ -49,7 +49,7 @@ def agree(trial, run):
     """Whether MLflow tells of a trial what the study knows."""
     state = "KILLED" if study.was_killed(trial) else trial.state.name
     status = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "KILLED": "KILLED", "FAIL": "FAILED"}[state]
-    named = state == "COMPLETE" or f"trial {trial.number} {state}:" in run.info.run_name
+    named = state == "COMPLETE" or run.info.run_name.startswith(f"{trial.number} {state}: ")
     return run.info.status == status and run.data.tags["trial.state"] == state and named
 
 
@@ -231,7 +231,7 @@ def test_a_failing_trial_is_told_and_too_many_in_a_row_stop_the_sweep(checkout):
     assert done.stderr.count("\n") == 1
     found = study_of(checkout)
     assert [trial.state.name for trial in found.trials] == ["FAIL", "COMPLETE", "FAIL", "FAIL"]
-    parent, children = runs_of(checkout, "lstm-lab")
+    parent, children = runs_of(checkout, "sine_to_cosine")
     assert parent.info.status == "FAILED"
     assert all(agree(found.trials[number], run) for number, run in children.items())
 
@@ -242,7 +242,7 @@ def test_a_plain_grid_is_hydras_and_is_tracked_and_nested(checkout):
     pruner = ("prune_every=5", "pruner.n_startup_trials=1", "pruner.n_warmup_steps=0")
     done = train(checkout, "-m", *words, "tracking.model=false", *(f"hydra.sweeper.{word}" for word in pruner))
     assert done.returncode == 0, done.stderr
-    _, children = runs_of(checkout, "lstm-lab")
+    _, children = runs_of(checkout, "sine_to_cosine")
     points = [
         (run.data.params["training.carry_state"], run.data.params["optimizer.learning_rate"])
         for _, run in sorted(children.items())
@@ -267,7 +267,7 @@ def test_on_files_the_best_is_what_predicts_best_what_it_was_not_trained_on(chec
     grid = ("optimizer.learning_rate=0.001,0.03,0.01", "hydra/sweeper/sampler=grid")
     done = train(checkout, "-m", *words, *grid, *lean, cwd=folder)
     assert done.returncode == 0, done.stderr
-    parent, children = runs_of(checkout, "lstm-lab")
+    parent, children = runs_of(checkout, "sine_to_cosine")
     errors = {run.info.run_id: run.data.metrics["validation/mse"] for run in children.values()}
     assert parent.data.tags["best_run"] == min(errors, key=errors.get)
     assert parent.data.params["objective"] == "validation/mse"
@@ -299,7 +299,7 @@ def test_a_server_that_goes_away_costs_a_sweep_no_trial(checkout, free_server):
         rest = process.stdout.read()
         assert (process.wait(), process.stderr.read()) == (0, "")
     assert "is done: 3 COMPLETE, 1 KILLED" in rest
-    parent, children = runs_of(checkout, "lstm-lab", free_server.uri)
+    parent, children = runs_of(checkout, "sine_to_cosine", free_server.uri)
     assert parent.info.status == "FINISHED"
     trials = study_of(checkout).trials
     assert sorted(children) == [0, 1, 2, 3]
@@ -318,7 +318,7 @@ def test_a_worker_that_was_suspended_for_too_long_goes_on_with_the_next_trial(ch
     assert "trial 0 was taken from this worker" in said
     trials = study_of(checkout).trials
     assert [trial.params["training.seed"] for trial in trials if trial.state == TrialState.COMPLETE] == [0, 1]
-    _, children = runs_of(checkout, "lstm-lab")
+    _, children = runs_of(checkout, "sine_to_cosine")
     assert all(agree(trials[number], run) for number, run in children.items())
     assert children[0].data.tags["reason"].startswith("another worker took this one for dead")
 

@@ -29,10 +29,7 @@ if TYPE_CHECKING:
 # What a resumed run may do otherwise: nothing of it changes a bit of the steps.
 MAY_CHANGE = (
     "training.steps",
-    "training.report_every",
-    "training.frames",
-    "training.chunk_steps",
-    "training.live",
+    *config.WATCHED,
     "evaluation.windows",
     "evaluation.trials",
     "tracking.metric_points",

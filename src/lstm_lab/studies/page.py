@@ -16,6 +16,7 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from lstm_lab.records import lookup, processes, reading, store, tagging, tracking
+from lstm_lab.runs import naming
 from lstm_lab.runs.metrics import VALIDATION
 from lstm_lab.runs.telling import in_markdown
 from lstm_lab.runtime import import_matplotlib
@@ -205,9 +206,9 @@ class ParentPage:
         """Which trial is the best on its data; `run` is its run, if MLflow still has it."""
         name, data = f"trial {best.number}", in_markdown(study.data_of(best).rpartition(" ")[0])
         if run:
-            name = f"[{name}](#/experiments/{run.info.experiment_id}/runs/{run.info.run_id})"
+            name = f"[{name}](#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}?{store.TRAINING})"
         about = f"Best{f' on {data}' if data else ''} is {name} with {self.declared.objective} {best.value:.4g}"
-        return f"{about} at {in_markdown(short(best.params))}{'.' if run else '; its run is in MLflow no more.'}"
+        return f"{about} at {in_markdown(naming.short(best.params))}{'.' if run else '; its run is in MLflow no more.'}"
 
     def comparison(self) -> str:
         """The chart view of this study's trials, side by side, the best ten shown.
@@ -216,7 +217,7 @@ class ParentPage:
         """
         trials = quote(f"tags.`mlflow.parentRunId` = '{self.run_id}'")
         key, up = quote(f"metrics.`{self.declared.objective}`"), str(self.declared.direction == "minimize").lower()
-        view = f"orderByKey={key}&orderByAsc={up}&workflowType=machine_learning&compareRunsMode=CHART"
+        view = f"orderByKey={key}&orderByAsc={up}&{store.TRAINING}&compareRunsMode=CHART"
         return f"#/experiments/{self.experiment_id}/runs?searchFilter={trials}&{view}"
 
 
@@ -298,11 +299,3 @@ def summary(counts: Mapping[str, int]) -> str:
     """The counts that are not zero, in words; what is queued is no trial yet."""
     shown = [f"{count} {state}" for state, count in counts.items() if count and state != "WAITING"]
     return ", ".join(shown) or "no trial yet"
-
-
-def short(params: Mapping[str, Any]) -> str:
-    """Parameters by the last part of their key."""
-    values = {key.rpartition(".")[2]: value for key, value in params.items()}
-    return " ".join(
-        f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}" for key, value in values.items()
-    )
