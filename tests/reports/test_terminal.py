@@ -91,7 +91,7 @@ def test_a_row_has_what_tells_runs_apart_and_nothing_of_it_is_cut():
     assert "_derivative" in rest[0]
     words = " ".join("\n".join(rest).split())
     assert "study s: 3 - FINISHED - 0.5 COMPLETE, 1 PRUNED of 4" in words
-    assert words.endswith("best value 0.5 a study's row has the best value of its trials; study=NAME lists these")
+    assert words.endswith("best value 0.5 a study's row has the best value of its trials; study=ID lists these")
 
 
 def test_many_trials_stand_one_below_the_other_and_the_study_stays_out(client, tmp_path):

@@ -47,8 +47,9 @@ JUDGED = {*metrics.COSTS, metrics.VALIDATION, *map(metrics.evaluated, (*metrics.
 class Choice:
     """Which runs are meant: those of `runs` (as `lookup.find_run` takes them), or what else is said of them.
 
-    Of all runs of the experiment and the study that pass MLflow's filter, the `last` ones, or with `best` so many of
-    each data set, the best ones first. Where nothing is said of them a study stands for its trials.
+    Of all runs of the experiment that pass MLflow's filter, and are trials of the study with that name or id, the
+    `last` ones, or with `best` so many of each data set, the best ones first. Where nothing is said of them a study
+    stands for its trials.
     """
 
     runs: Sequence[str] = ()
@@ -148,7 +149,7 @@ def search(client: "MlflowClient", anywhere: Collection[str], experiments: list[
     if choice.study is not None:
         pages = lookup.every_run(client, "tags.sweep = 'parent'")
         names = {page.info.run_id: page.data.tags.get("study", "") for page in pages}
-        pages_of = [run_id for run_id, name in names.items() if name == choice.study]
+        pages_of = [run_id for run_id, name in names.items() if choice.study in (name, run_id, run_id[:8])]
         if not pages_of:
             near = suggest(choice.study, names.values()) if names else ""
             raise ConfigError(f"study={choice.study}: there is no such study{near}")

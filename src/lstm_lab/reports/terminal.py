@@ -151,7 +151,7 @@ def list_runs(chosen: Sequence[Facts], console: Console, metric: str = COST) -> 
         if facts.status == comparison.UNREADABLE:
             say(console, f"{facts.run_id[:8]}: {facts.reason}", "yellow")
     if any(facts.trials for facts in chosen):
-        say(console, "a study's row has the best value of its trials; study=NAME lists these", "dim")
+        say(console, "a study's row has the best value of its trials; study=ID lists these", "dim")
 
 
 def study_in_words(facts: Facts, shown: Collection[str]) -> str:
