@@ -70,9 +70,7 @@ def test_a_sweep_shows_a_line_for_every_trial_and_nothing_else(default_sweep):
     checkout, done = default_sweep
     assert done.stderr == ""
     assert "\x1b" not in done.stdout
-    lines = re.findall(
-        r"^trial +(\d+)  cell_size=\d+ learning_rate=\S+  (COMPLETE|PRUNED) .*best", done.stdout, flags=re.M
-    )
+    lines = re.findall(r"^trial +(\d+)  cell_size=\d+ lr=\S+  (COMPLETE|PRUNED) .*best", done.stdout, flags=re.M)
     assert [int(number) for number, _ in lines] == list(range(16))
     trials = study_of(checkout).trials
     assert [state for _, state in lines] == [trial.state.name for trial in trials]

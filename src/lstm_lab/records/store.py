@@ -62,6 +62,11 @@ def runs_page(experiment_id: str) -> str:
     return f"#/experiments/{experiment_id}/runs?{TRAINING}"
 
 
+def run_page(experiment_id: str, run_id: str) -> str:
+    """The page of a run."""
+    return f"#/experiments/{experiment_id}/runs/{run_id}?{TRAINING}"
+
+
 def port() -> int:
     """The port of `make ui`: the one that it was last given."""
     try:

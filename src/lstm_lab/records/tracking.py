@@ -18,11 +18,11 @@ from lstm_lab.records import code
 from lstm_lab.records.processes import signature
 from lstm_lab.records.reading import name_of, sound
 from lstm_lab.records.store import (
-    TRAINING,
     StoreError,
     address,
     find_or_create_experiment,
     first_line,
+    run_page,
     tracking_uri,
 )
 from lstm_lab.records.tagging import as_stored
@@ -260,7 +260,7 @@ class TrackedRun:
 
     def url(self) -> str:
         """The run's page, in the web page that `mlflow ui` or the tracking server serves."""
-        return address(f"#/experiments/{self.experiment_id}/runs/{self.run_id}?{TRAINING}")
+        return address(run_page(self.experiment_id, self.run_id))
 
 
 def config_text(config: Config) -> str:

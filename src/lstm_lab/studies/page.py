@@ -206,7 +206,7 @@ class ParentPage:
         """Which trial is the best on its data; `run` is its run, if MLflow still has it."""
         name, data = f"trial {best.number}", in_markdown(study.data_of(best).rpartition(" ")[0])
         if run:
-            name = f"[{name}](#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}?{store.TRAINING})"
+            name = f"[{name}]({store.run_page(run.info.experiment_id, run.info.run_id)})"
         about = f"Best{f' on {data}' if data else ''} is {name} with {self.declared.objective} {best.value:.4g}"
         return f"{about} at {in_markdown(naming.short(best.params))}{'.' if run else '; its run is in MLflow no more.'}"
 

@@ -303,7 +303,7 @@ def report(sweep: Sweep, command: Callable[[dict[str, Any]], str]) -> None:
         lines += [f"train it again: {command(found[0].params)}", *forecast_command(runs.get(found[0].number))]
     if runs:
         lines.append(f"compare the trials: {compare_command(page.run_id, len(runs))}")
-    lines.append(f"the study: {store.address(f'#/experiments/{page.experiment_id}/runs/{page.run_id}')}")
+    lines.append(f"the study: {store.address(store.run_page(page.experiment_id, page.run_id))}")
     lines.append(f"its trials' curves: {store.address(page.comparison())}")
     for line in lines:
         say(sweep.console, line)
