@@ -19,7 +19,7 @@ fitted curves side by side.""",
     words={
         "runs=ID,ID": "compare these, each named by the first digits of its id, `last` or a study for its best trial",
         "experiment=NAME": "only runs of that experiment",
-        "study=NAME": "only the trials of that study, which is named by its id, too; else a study is one row of the list",
+        "study=NAME": "only the trials of that study, named by its id as well; else a study is one row of the list",
         "filter=CONDITION": "only runs that pass, written as in MLflow's page: filter=\"params.model.cell = 'gru'\"\n"
         "(trials that pass are listed, too)",
         "last=20": "so many, the latest first",

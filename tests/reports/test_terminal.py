@@ -125,9 +125,9 @@ def test_runs_of_a_tracking_server_are_compared(server, tmp_path):
 def test_a_real_run_is_listed_and_compared_with_itself(copied_run, tmp_path):
     done = command(checkout=copied_run.checkout)
     assert done.returncode == 0, done.stderr
-    run_id = re.search(r"\(([0-9a-f]{32})\)", copied_run.stdout)[1]
-    assert run_id[:8] in done.stdout
-    done = command(f"runs={run_id[:8]}", checkout=copied_run.checkout)
+    first = re.search(r"\(([0-9a-f]{8})\)", copied_run.stdout)[1]
+    assert first in done.stdout
+    done = command(f"runs={first}", checkout=copied_run.checkout)
     assert done.returncode == 0, done.stderr
     [page] = (copied_run.checkout / "mlruns/reports").iterdir()
     assert f"the page: {page.as_uri()}" in done.stdout
@@ -135,6 +135,7 @@ def test_a_real_run_is_listed_and_compared_with_itself(copied_run, tmp_path):
     page.unlink()
     assert "One run" in html
     client = MlflowClient(f"sqlite:///{copied_run.checkout}/mlflow.db")
+    run_id = re.search(f"{first}[0-9a-f]{{24}}", html)[0]
     costs = np.load(client.download_artifacts(run_id, "cost.npy", str(tmp_path)))
     [raw] = re.findall(r'<path class="curve raw .* d="M(.*)"/>', html)
     down = np.array([float(point.split(",")[1]) for point in raw.split()])
