@@ -13,6 +13,7 @@ import pytest
 from mlflow import MlflowClient
 from rich.console import Console
 
+from lstm_lab.config import ConfigError
 from lstm_lab.records import store
 from lstm_lab.reports import terminal as report
 from lstm_lab.reports.comparison import Choice, Facts
@@ -100,6 +101,13 @@ def test_many_trials_stand_one_below_the_other_and_the_study_stays_out(client, t
     assert "study grid" not in text
     assert "trial 3: x" in printed(80, Choice(study="grid a=1,2"), None)
     assert list(report.blocks([10, 10, 10, 40, 5], 24)) == [[0, 1], [2], [3], [4]]
+
+
+@pytest.mark.parametrize("words", [{"study": "s"}, {"experiment": "e"}, {"filter": "f"}])
+def test_that_no_run_is_like_that_is_said(words, client, monkeypatch):
+    monkeypatch.setattr(report.comparison, "choose", lambda *_: [])
+    with pytest.raises(ConfigError, match="^no run is like that$"):
+        printed(80, Choice(**words), None)
 
 
 def test_equal_configs_are_called_so(client, kinds, tmp_path):

@@ -54,7 +54,8 @@ def report(choice: Choice, page: Path | None, command: str, console: Console) ->
             client = store.open_store()
             chosen = comparison.choose(client, choice)
         if not chosen:
-            raise ConfigError("no run is like that" if choice.filter or choice.experiment else "there is no run yet")
+            said = choice.filter or choice.experiment or choice.study
+            raise ConfigError("no run is like that" if said else "there is no run yet")
         if not page:
             if choice.best:
                 list_best(chosen, console)
