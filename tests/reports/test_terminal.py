@@ -43,6 +43,7 @@ def test_the_terminal_shows_a_comparison_in_80_columns(client, kinds, tmp_path):
     assert "\x1b" not in text
     assert re.search(r"^ 5 +\w{8} +going +RUNNING", text, re.MULTILINE)
     assert re.search(r"^ 6 .* CUT SHORT ", text, re.MULTILINE)
+    assert re.search(r"^ 4 +\w{8} +steps=400 +FINISHED", text, re.MULTILINE)  # not its name
     assert re.search(r"^ 1 .*▆.*▁$", text, re.MULTILINE)
     assert "7 FAILED: the cost became inf at step 2" in text
     assert "the same bits in every cost: 1-2" in text
@@ -106,7 +107,7 @@ def test_many_trials_stand_one_below_the_other_and_the_study_stays_out(client, t
 @pytest.mark.parametrize("words", [{"study": "s"}, {"experiment": "e"}, {"filter": "f"}])
 def test_that_no_run_is_like_that_is_said(words, client, monkeypatch):
     monkeypatch.setattr(report.comparison, "choose", lambda *_: [])
-    with pytest.raises(ConfigError, match="^no run is like that$"):
+    with pytest.raises(ConfigError, match=r"^no run is like that$"):
         printed(80, Choice(**words), None)
 
 
