@@ -16,7 +16,7 @@ from lstm_lab.config import WATCHING, Config, ConfigError, suggest
 from lstm_lab.records import lookup, processes, reading, store
 from lstm_lab.records.reading import printable
 from lstm_lab.records.tagging import tags_of
-from lstm_lab.runs import metrics, resume
+from lstm_lab.runs import metrics, naming, resume
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -36,7 +36,6 @@ ABSENT = "-"  # a value that a run does not have
 NO_CONFIG = ""  # a setting's value where a run has no config at all
 FOLDED = 30  # studies that one query leaves out; SQLite joins 64 tables at most
 PARENT = "mlflow.parentRunId"  # the tag by which a trial names its study's run
-SHORTER = {"learning_rate": "lr"}  # names of settings in a label
 LONGEST_IN_LABEL = 40  # characters of a setting
 KINDS = {f"{group}.{field.discriminator}" for group, field in Config.model_fields.items() if field.discriminator}
 # The metrics by which one run can be better than another.
@@ -357,8 +356,7 @@ def labels(chosen: Sequence[Facts]) -> list[str]:
         counts = Counter(value for value in values if value not in (ABSENT, NO_CONFIG))
         if key == "data.path" or len(counts) == 1:
             continue
-        leaf = key.rpartition(".")[2]
-        start = "" if key in KINDS else f"{SHORTER.get(leaf, leaf)}="
+        start = "" if key in KINDS else f"{naming.short_key(key)}="
         for said, value in zip(parts, values, strict=True):
             if 0 < counts[value] <= len(chosen) / 2:
                 said.append(start + printable(value, LONGEST_IN_LABEL))

@@ -326,5 +326,5 @@ def forecast_command(found: "Run | None") -> list[str]:
 
 
 def compare_command(parent: str, trials: int) -> str:
-    """The command that compares so many trials; by their page's id, since a study's name may hold any sign."""
-    return typed("report", f'filter=tags.`mlflow.parentRunId` = "{parent}"', f"last={trials}", "--compare")
+    """The command that compares so many trials; by their page's id, since another study may have the name as well."""
+    return typed("report", f"study={parent[:8]}", f"last={trials}", "--compare")
