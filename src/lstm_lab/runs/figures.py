@@ -16,7 +16,7 @@ from lstm_lab.config import Config, Csv
 from lstm_lab.runtime import import_matplotlib
 
 import_matplotlib()
-from matplotlib import font_manager, rcParams  # noqa: E402
+from matplotlib import font_manager, rc_context, rcParams  # noqa: E402
 from matplotlib.axes import Axes  # noqa: E402
 from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
@@ -32,7 +32,8 @@ LONGEST_NAME = 40  # characters of a name beside an axis or in a legend
 SHOWN_SAMPLES = 400  # of a curve: with the default spacing about two periods
 SHOWN_STEPS = 1000  # points of a cost's curve, each of as many steps as it takes
 NAMED_WINDOWS = 8  # of those side by side
-AVERAGED = 20  # points that a mean is over
+AVERAGED = 20  # steps that a mean is over, or points if these are of more
+STYLE: Any = {"axes.grid": True, "grid.alpha": 0.25, "axes.spines.top": False, "axes.spines.right": False}
 TARGET: dict[str, Any] = {"color": "tab:red", "linestyle": "-", "linewidth": 2.0, "label": "target"}
 PREDICTION: dict[str, Any] = {"color": "tab:blue", "linestyle": "--", "linewidth": 2.0, "label": "prediction"}
 ROLLED_OUT: dict[str, Any] = {
@@ -82,10 +83,8 @@ def counted(samples: int) -> str:
 def new_figure(rows: int = 1, height_ratios: Sequence[float] | None = None, size: float = 6.4) -> tuple[Figure, list]:
     """A figure close to square, which is the shape MLflow's pages show best, with `rows` axes below one another."""
     figure = Figure(figsize=(size, 0.86 * size), layout="constrained")
-    axes = figure.subplots(rows, 1, height_ratios=height_ratios, squeeze=False)[:, 0]
-    for ax in axes:
-        ax.grid(alpha=0.25)
-        ax.spines[["top", "right"]].set_visible(False)
+    with rc_context(STYLE):
+        axes = figure.subplots(rows, 1, height_ratios=height_ratios, squeeze=False)[:, 0]
     return figure, list(axes)
 
 
@@ -147,42 +146,47 @@ def carried(costs: np.ndarray, epoch: int | None) -> np.ndarray:
     return steps if epoch in (None, 1) else steps[steps % epoch > 0]
 
 
+def points(steps: np.ndarray, epoch: int | None) -> tuple[int, int]:
+    """Of how many steps one point of a cost's curve is, and of how many points their mean: more, the more there are.
+
+    Where there are many epochs a point is of whole ones: each has its easy and its hard windows.
+    """
+    size = max(1, len(steps) // SHOWN_STEPS)
+    if epoch and 1 < epoch < len(steps) // AVERAGED:
+        size = math.ceil(size / (epoch - 1)) * (epoch - 1)
+    return size, math.ceil(max(AVERAGED, len(steps) * AVERAGED // SHOWN_STEPS) / size)
+
+
 def cost_figure(costs: np.ndarray, title: str, epoch: int | None = None) -> Figure:
-    """The cost [steps] on a log scale, with its mean over more steps the more there are."""
+    """The cost [steps] on a log scale, with its mean."""
     figure, [ax] = new_figure()
     draw_costs(ax, costs, epoch)
     steps = carried(costs, epoch)
-    size = steps_of_a_point(steps)
-    points = costs[steps[len(steps) % size :]].reshape(-1, size).mean(axis=1, dtype=np.float64)
-    if len(points) > 2 * AVERAGED:
-        mean = np.lib.stride_tricks.sliding_window_view(points, AVERAGED).mean(axis=1)
+    size, width = points(steps, epoch)
+    drawn = costs[steps[len(steps) % size :]].reshape(-1, size).mean(axis=1, dtype=np.float64)
+    if len(drawn) > 2 * width:
+        mean = np.lib.stride_tricks.sliding_window_view(drawn, width).mean(axis=1)
         at = steps[len(steps) - 1 - size * np.arange(len(mean))[::-1]]
-        ax.plot(at, mean, color="tab:blue", linewidth=2, label=f"mean of {AVERAGED * size:,} steps")
+        ax.plot(at, mean, color="tab:blue", linewidth=2, label=f"mean of {width * size:,} steps")
     ax.legend(frameon=False)
     write(ax.set_title, title)
     return figure
 
 
-def steps_of_a_point(steps: np.ndarray) -> int:
-    """How many steps one point of a cost's curve stands for."""
-    return max(1, len(steps) // SHOWN_STEPS)
-
-
 def draw_costs(ax: Axes, costs: np.ndarray, epoch: int | None) -> None:
-    """The costs [steps] as a light line, or if they are many as a band, on a log scale, unless a cost is zero."""
+    """The costs [steps] as a light line, or as a band of points of several, on a log scale unless one is zero."""
     steps = carried(costs, epoch)
-    size, shown, light = steps_of_a_point(steps), costs[steps], "#9ec6e6"
+    (size, _), shown, light = points(steps, epoch), costs[steps], "#9ec6e6"
     if size == 1:
         ax.plot(steps, shown, color=light, linewidth=1, label="cost")
     else:
         first = np.arange(0, len(steps), size)
         low, high = np.minimum.reduceat(shown, first), np.maximum.reduceat(shown, first)
-        ax.fill_between(
-            steps[first], low, high, color=light, linewidth=0.8, label=f"cost, lowest to highest of {size:,}"
-        )
+        name = f"cost, lowest to highest of {size:,} steps"
+        ax.fill_between(steps[first], low, high, color=light, linewidth=0.8, label=name)
     if np.nanmin(shown, initial=np.inf) > 0:
         ax.set_yscale("log")
-    left_out = "" if len(steps) == len(costs) else f" (every {epoch:,}th, which begins an epoch, is left out)"
+    left_out = "" if len(steps) == len(costs) else f" (left out: the first of each epoch of {epoch:,})"
     ax.set(xlabel=f"step{left_out}", ylabel="cost (summed squared error / batch size)")
 
 
@@ -300,7 +304,8 @@ def animated(frames: "Frames", costs: np.ndarray, labels: Labels, epoch: int | N
     Axes and labels are drawn once and only the lines for each picture: forty pictures take a fraction of a second.
     """
     figure, [top, bottom] = new_figure(2, height_ratios=[2.2, 1], size=5.6)
-    draw_fit(top, frames.x, frames.targets[0], frames.predictions[0], labels)
+    short = Labels(y=labels.y)  # beside the legend there is room for the step
+    draw_fit(top, frames.x, frames.targets[0], frames.predictions[0], short)
     top.set_xlabel("x, from the start of the window shown")
     if np.isnan(frames.targets[0]).any():
         top.set_xlabel("windows from all over the series, side by side")
@@ -322,7 +327,7 @@ def animated(frames: "Frames", costs: np.ndarray, labels: Labels, epoch: int | N
         canvas.restore_region(background)
         target_line.set_ydata(target)
         prediction_line.set_ydata(prediction)
-        done = steps[steps < step][:: steps_of_a_point(steps)]
+        done = steps[steps < step][:: points(steps, epoch)[0]]
         cost_line.set_data(done, costs[done])
         dot.set_data([step - 1], [costs[step - 1]])
         text.set_text(f"step {step:,}   cost {costs[step - 1]:.3g}")
