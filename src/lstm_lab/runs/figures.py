@@ -1,11 +1,9 @@
 """The pictures of a run: its cost, its fit, the curve continued, the fit as an animation. Arrays in, figures out."""
 
-import contextlib
-import functools
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,10 +14,12 @@ from lstm_lab.config import Config, Csv
 from lstm_lab.runtime import import_matplotlib
 
 import_matplotlib()
-from matplotlib import font_manager, rc_context, rcParams  # noqa: E402
+from matplotlib import rc_context  # noqa: E402
 from matplotlib.axes import Axes  # noqa: E402
 from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
+
+from lstm_lab.runs.lettering import cut, drawable, write  # noqa: E402
 
 if TYPE_CHECKING:
     from lstm_lab.runs.observers import Frames, Shown
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from lstm_lab.science.times import Times
 
 SAMPLE = "sample of the series"  # x of a file without times
-LONGEST_LABEL = 80  # characters of a text of the user's
-LONGEST_NAME = 40  # characters of a name beside an axis or in a legend
 SHOWN_SAMPLES = 400  # of a curve: with the default spacing about two periods
 SHOWN_STEPS = 1000  # points of a cost's curve, each of as many steps as it takes
 NAMED_WINDOWS = 8  # of those side by side
@@ -88,25 +86,6 @@ def new_figure(rows: int = 1, height_ratios: Sequence[float] | None = None, size
     return figure, list(axes)
 
 
-def cut(text: str, longest: int = LONGEST_NAME) -> str:
-    """A text without its end if it is long."""
-    return text if len(text) <= longest else text[: longest - 3] + "..."
-
-
-def drawable(text: str) -> str:
-    """A user's text as matplotlib draws it: letter for letter, with an escape for one that no installed font has."""
-    text = cut(text, LONGEST_LABEL)
-    lacking = without_font(frozenset(text))
-    shown = "".join(ascii(char)[1:-1] if char in lacking else char for char in text)
-    return (" " if text.startswith("_") else "") + shown.replace("$", r"\$")  # a legend leaves out what begins with _
-
-
-def write(setter: Callable, text: str, note: str = "", **style: Any) -> None:
-    """Writes a title or a label in the fonts that it needs, which the axes need not have, with our own note below."""
-    lines = filter(None, [drawable(text), note])
-    setter("\n".join(lines), fontfamily=rcParams["font.family"], **style)
-
-
 def label(ax: Axes, labels: Labels, note: str = "") -> None:
     """Names x, with a note below it, and y; if x are times, it writes no more of them than tells them apart."""
     write(ax.set_xlabel, cut(labels.x), note)
@@ -116,28 +95,6 @@ def label(ax: Axes, labels: Labels, note: str = "") -> None:
 
         if isinstance(locator := ax.xaxis.get_major_locator(), AutoDateLocator):
             ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))
-
-
-@functools.cache
-def without_font(letters: frozenset[str]) -> set[str]:
-    """The letters that no installed font has. Fonts that the others need come behind matplotlib's usual one."""
-    usual = font_manager.findfont(font_manager.FontProperties())
-    left = letters - letters_of(usual, letters)
-    for path in sorted(font_manager.findSystemFonts(), key=lambda path: ("Regular" not in path, path)) if left else ():
-        if found := letters_of(path, left):
-            font_manager.fontManager.addfont(path)
-            name = font_manager.get_font(path).family_name
-            rcParams["font.family"] = list(dict.fromkeys([*rcParams["font.family"], name]))
-            left -= found
-    return set(left)
-
-
-def letters_of(path: str, letters: frozenset[str]) -> frozenset[str]:
-    """Those of the letters that the font in this file has; none of a font that matplotlib cannot draw with."""
-    with contextlib.suppress(Exception):  # whatever FreeType has to say of a broken file
-        font = font_manager.get_font(path)
-        return frozenset(char for char in letters if font.scalable and font.get_char_index(ord(char)))
-    return frozenset()
 
 
 def carried(costs: np.ndarray, epoch: int | None) -> np.ndarray:
@@ -261,17 +218,17 @@ def forecast_figure(x: np.ndarray, known: np.ndarray, predicted: np.ndarray, lab
 
 
 def prediction_figure(
-    x: np.ndarray, known: np.ndarray, predicted: np.ndarray, labels: Labels, title: str, *, input: str | None = None
+    x: np.ndarray, known: np.ndarray, predicted: np.ndarray, labels: Labels, title: str, *, of_input: bool
 ) -> Figure:
-    """What is predicted of the samples x over the target or, if that is not known, below the input of that name."""
-    figure, axes = new_figure(2 if input else 1)
+    """What is predicted of the samples x, over the target; or, `of_input`, below the input, which has its own units."""
+    figure, axes = new_figure(2 if of_input else 1)
     target, prediction = labels.lines()
-    axes[0].plot(labels.at(x), known, **target | ({"color": "black", "linewidth": 1.5} if input else {}))
+    axes[0].plot(labels.at(x), known, **target | ({"color": "black", "linewidth": 1.5} if of_input else {}))
     axes[-1].plot(labels.at(x), predicted, **prediction)
     titled(figure, labels, title)
-    if input:
+    if of_input:
         axes[0].set_xlabel("")
-        write(axes[0].set_ylabel, cut(input))
+        write(axes[0].set_ylabel, cut(labels.target))
     return figure
 
 

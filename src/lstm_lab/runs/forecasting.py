@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 AT_ONCE = 1000  # samples that the model goes through in one call
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # what a formula in a spreadsheet may begin with
 SHOWN = 300  # samples that the picture shows of a prediction
+IN_TITLE = 20  # characters of a name in the picture's title
 PAST = 3  # times as many known samples as forecast ones
 
 
@@ -105,13 +106,14 @@ def known_of(file: Path, column: str, values: np.ndarray, config: Config) -> Kno
 def draw_forecast(known: Known, made: np.ndarray) -> "Figure":
     """The forecast after the last known values, at most PAST times as many."""
     from lstm_lab.runs import figures
+    from lstm_lab.runs.lettering import cut
 
     count = len(known.values)
     first = max(0, count - min(max(SHOWN // 5, PAST * len(made)), 10 * SHOWN))
     x = np.arange(first, count + len(made))
     times = known.times if known.times and known.times.at(x) is not None else None
     after = known.numbered(count - 1, 1)[-1][1][0] if times else f"sample {count - 1:,}"
-    title = f"{figures.cut(known.column)}: forecast of {figures.counted(len(made))} after {after}"
+    title = f"{cut(known.column, IN_TITLE)}: forecast of {figures.counted(len(made))} after {after}"
     x_label = times.name if times else figures.SAMPLE
     labels = figures.Labels(x_label, known.column, "known", "forecast on its own predictions", times)
     return figures.forecast_figure(x, known.values[first:], made, labels, title)
@@ -120,16 +122,17 @@ def draw_forecast(known: Known, made: np.ndarray) -> "Figure":
 def draw_predictions(known: Known, made: np.ndarray, mse: float) -> "Figure":
     """The last predictions, with the target if it is known, else with the input."""
     from lstm_lab.runs import figures
+    from lstm_lab.runs.lettering import cut
 
-    count, target, times = len(known.values), known.target or "target", known.times
+    count, target, times = len(known.values), known.target or "prediction", known.times
     x = np.arange(count - len(made), count)
-    title = f"{figures.cut(target)} from {figures.cut(known.column)}"
+    title = f"{cut(target, IN_TITLE)} from {cut(known.column, IN_TITLE)}"
     labels = figures.Labels(times.name if times else figures.SAMPLE, target, known.column, "prediction", times)
     if known.truth is None:
-        return figures.prediction_figure(x, known.values[x[0] :], made, labels, title, input=known.column)
-    title = f"{title}: mean squared error {mse:.3g} in {figures.counted(count)}"
+        return figures.prediction_figure(x, known.values[x[0] :], made, labels, title, of_input=True)
+    title = f"{title}: mean squared error {mse:.3g}"
     labels = dataclasses.replace(labels, target=f"target: {target}", prediction=f"prediction from {known.column}")
-    return figures.prediction_figure(x, known.truth[x[0] :], made, labels, title)
+    return figures.prediction_figure(x, known.truth[x[0] :], made, labels, title, of_input=False)
 
 
 def write_rows(text: IO[str], header: Sequence[str], rows: Iterable[Sequence[float]]) -> None:

@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 
 # A year, a month, a date, or a date and a time of day, as ISO 8601 writes them
-WRITTEN = re.compile(r"\d{4}(-\d\d(-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?)?)?)?Z?")
+WRITTEN = re.compile(r"\d{4}(-\d\d(-\d\d([T ]\d\d(:\d\d(:\d\d(\.\d{1,6})?)?)?)?)?)?Z?")
 UNITS = ("Y", "M", "D", "m", "s", "us")  # NumPy's, from the coarsest on
+FORMS = {4: "Y", 7: "M", 10: "D", 13: "m", 16: "m", 19: "s"}  # by a text's length; longer ones have microseconds
 BLOCK = 2**16  # samples that are worked on at a time
 SPACED = 1000  # samples at the end that tell how the times go on
 
@@ -80,8 +81,7 @@ def read_times(fields: Iterator[str], scratch: Path | None) -> tuple[np.ndarray,
                 return None
             while (times != times.astype(f"M8[{UNITS[coarse]}]")).any():
                 coarse += 1
-            lengths = {4: 0, 7: 1, 10: 2, 16: 3, 19: 4}
-            fine = max(fine, *(lengths.get(length, 5) for length in set(map(len, block))))
+            fine = max(fine, *(UNITS.index(FORMS.get(length, "us")) for length in set(map(len, block))))
             last = times[-1]
             times.tofile(kept)
         kept.flush()

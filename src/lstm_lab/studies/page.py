@@ -248,7 +248,7 @@ def draw_study(opened: optuna.Study, objective: str, total: int, folder: Path) -
     matplotlib.use("Agg")
     from matplotlib import pyplot, style
 
-    from lstm_lab.runs import figures
+    from lstm_lab.runs import figures, lettering
 
     is_log = spans_decades(opened)
     shown: dict[str, Any] = {
@@ -262,7 +262,7 @@ def draw_study(opened: optuna.Study, objective: str, total: int, folder: Path) -
         "parallel_coordinates": lambda: drawn.plot_parallel_coordinate(opened, **shown),
     }
     params = {key for trial in opened.trials for key in trial.params}
-    figures.without_font(frozenset(str([trial.params for trial in opened.trials])))  # finds fonts that have them
+    lettering.without_font(frozenset(str([trial.params for trial in opened.trials])))  # finds fonts that have them
     # Parameters may be names of the user's; and for 'ggplot' Optuna asks, for all later figures too
     look: Any = {**figures.STYLE, "text.parse_math": False, "figure.constrained_layout.use": True}
     with warnings.catch_warnings(), pyplot.rc_context(look), patch.dict(style.library, ggplot=look):
