@@ -54,7 +54,7 @@ class Labels:
 
     def lines(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """How target and prediction are drawn."""
-        target, prediction = (drawable(cut(name)) for name in (self.target, self.prediction))
+        target, prediction = (drawable(name) for name in (self.target, self.prediction))
         return TARGET | {"label": target}, PREDICTION | {"label": prediction}
 
     def at(self, x: np.ndarray) -> np.ndarray:
@@ -68,9 +68,9 @@ def labels_of(config: Config, times: "Times | None" = None) -> Labels:
     data = config.data
     if not isinstance(data, Csv):
         return Labels()
-    made = f"prediction from {data.input}" if data.target else f"prediction, {counted(data.horizon or 0)} ahead"
-    y = data.target or data.input or ""
-    return Labels(times.name if times else SAMPLE, y, f"target: {y}", made, times)
+    y = data.target or data.input
+    how = f"prediction, {counted(data.horizon)} ahead" if data.horizon else f"prediction from {cut(data.input)}"
+    return Labels(times.name if times else SAMPLE, y, f"target: {cut(y)}", how, times)
 
 
 def counted(samples: int) -> str:

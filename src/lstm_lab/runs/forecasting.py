@@ -2,7 +2,6 @@
 
 import contextlib
 import csv
-import dataclasses
 import functools
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
 AT_ONCE = 1000  # samples that the model goes through in one call
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # what a formula in a spreadsheet may begin with
 SHOWN = 300  # samples that the picture shows of a prediction
-IN_TITLE = 20  # characters of a name in the picture's title
 PAST = 3  # times as many known samples as forecast ones
 
 
@@ -113,7 +111,7 @@ def draw_forecast(known: Known, made: np.ndarray) -> "Figure":
     x = np.arange(first, count + len(made))
     times = known.times if known.times and known.times.at(x) is not None else None
     after = known.numbered(count - 1, 1)[-1][1][0] if times else f"sample {count - 1:,}"
-    title = f"{cut(known.column, IN_TITLE)}: forecast of {figures.counted(len(made))} after {after}"
+    title = f"{cut(known.column)}: forecast of {figures.counted(len(made))} after {after}"
     x_label = times.name if times else figures.SAMPLE
     labels = figures.Labels(x_label, known.column, "known", "forecast on its own predictions", times)
     return figures.forecast_figure(x, known.values[first:], made, labels, title)
@@ -126,12 +124,13 @@ def draw_predictions(known: Known, made: np.ndarray, mse: float) -> "Figure":
 
     count, target, times = len(known.values), known.target or "prediction", known.times
     x = np.arange(count - len(made), count)
-    title = f"{cut(target, IN_TITLE)} from {cut(known.column, IN_TITLE)}"
-    labels = figures.Labels(times.name if times else figures.SAMPLE, target, known.column, "prediction", times)
+    y, input = cut(target), cut(known.column)
+    title, x_label = f"{y} from {input}", times.name if times else figures.SAMPLE
     if known.truth is None:
+        labels = figures.Labels(x_label, y, input, "prediction", times)
         return figures.prediction_figure(x, known.values[x[0] :], made, labels, title, of_input=True)
+    labels = figures.Labels(x_label, y, f"target: {y}", f"prediction from {input}", times)
     title = f"{title}: mean squared error {mse:.3g}"
-    labels = dataclasses.replace(labels, target=f"target: {target}", prediction=f"prediction from {known.column}")
     return figures.prediction_figure(x, known.truth[x[0] :], made, labels, title, of_input=False)
 
 

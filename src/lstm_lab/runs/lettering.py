@@ -11,7 +11,7 @@ import_matplotlib()
 from matplotlib import font_manager, rcParams  # noqa: E402
 
 LONGEST_LABEL = 80  # characters
-LONGEST_NAME = 30  # characters of a name beside an axis or in a legend
+LONGEST_NAME = 24  # characters of a name beside others
 
 
 def cut(text: str, longest: int = LONGEST_NAME) -> str:
