@@ -47,7 +47,8 @@ def forecast(name: str, path: str | None, column: str | None, steps: str | None,
     horizon = config.data.horizon if isinstance(config.data, Csv) else None
     length = check_steps(steps, horizon)
     file, column = find_input(config, path, column)
-    values = series.load(file, [column], ROOT / "mlruns").values[:, 0]
+    table = series.load(file, [column], ROOT / "mlruns")
+    values = table.values[:, 0]
     if horizon and len(values) < horizon:
         raise ConfigError(f"{file}: has {len(values):,} samples; a run with horizon {horizon:,} needs as many at least")
     target = find_target(run, file, out)
@@ -58,7 +59,7 @@ def forecast(name: str, path: str | None, column: str | None, steps: str | None,
 
     predict, state = compile_prediction(model), zero_state(model, 1)
     reset_every = None if config.training.carry_state else config.data.time_steps
-    known = known_of(file, column, values, config)
+    known = known_of(file, column, table, config)
     with whole_file(target) as whole, open(whole, "w", encoding="utf-8", newline="") as text:
         if horizon:
             made = beyond(predict, values, state, horizon, length, reset_every)
@@ -91,14 +92,14 @@ class Known:
         return columns
 
 
-def known_of(file: Path, column: str, values: np.ndarray, config: Config) -> Known:
-    """What the file tells, whose column of the input has been read."""
+def known_of(file: Path, column: str, table: series.Table, config: Config) -> Known:
+    """What the file tells, whose `column` is in the table."""
     target = config.data.target if isinstance(config.data, Csv) else None
     truth = None
     with contextlib.suppress(ConfigError):  # it need not have the target, nor all of it
         truth = series.load(file, [target], ROOT / "mlruns").values[:, 0] if target else None
-    columns = ["sample", column, *([target] if target else [])]
-    return Known(column, values, target, truth, keeping.times_of(file, columns))
+    times = keeping.times_of(file, ["sample", column, target], table.sha256)
+    return Known(column, table.values[:, 0], target, truth, times)
 
 
 def draw_forecast(known: Known, made: np.ndarray) -> "Figure":

@@ -15,6 +15,7 @@ from lstm_lab.config import Config, Csv
 from lstm_lab.paths import ROOT, whole_file
 from lstm_lab.records import lookup, provenance, store
 from lstm_lab.records.tracking import config_text
+from lstm_lab.runs import datafile
 from lstm_lab.runs.metrics import VALIDATION, summarize
 from lstm_lab.runs.setup import Part, Setup, arrays_digest
 from lstm_lab.runs.telling import CONTRADICTED, baselines_in_words, tell
@@ -155,12 +156,13 @@ def draw(picture: Path, name: str, save: "Callable[[Path], None]") -> bool:
     return True
 
 
-def times_of(path: Path, columns: Sequence[str]) -> "Times | None":
-    """The times of the samples in a file, if another of its columns than these is plainly one."""
+def times_of(path: Path, columns: Sequence[str | None], sha256: str) -> "Times | None":
+    """The times of the samples in a file with that SHA-256, if another of its columns than these is plainly one."""
     from lstm_lab.science import times
 
-    with contextlib.suppress(Exception):  # the file is another by now, or gone
-        return times.find_times(path, columns, ROOT / "mlruns")
+    with contextlib.suppress(Exception):  # the file is gone by now
+        if datafile.sha256_of(str(path)) == sha256:
+            return times.find_times(path, columns, ROOT / "mlruns")
     return None
 
 
@@ -172,8 +174,10 @@ def draw_figures(folder: Path, setup: Setup, trained: Trained, evaluated: "Evalu
     config, epoch, data = setup.config, setup.source.epoch, setup.config.data
     costs, last, frames = trained.watchers.record.costs, trained.watchers.record.last, trained.watchers.frames
     assert last is not None
-    columns = [name for name in (data.input, data.target) if name] if isinstance(data, Csv) else []
-    labels = figures.labels_of(config, times_of(ROOT / data.path, columns) if isinstance(data, Csv) else None)
+    times = None
+    if isinstance(data, Csv) and (sha256 := setup.source.file_sha256):
+        times = times_of(ROOT / data.path, [data.input, data.target], sha256)
+    labels = figures.labels_of(config, times)
     title = f"{config.model.cell}, cell size {config.model.cell_size}: cost {costs[-1]:.3g} after {last.step:,} steps"
     folder.mkdir(exist_ok=True)
 

@@ -44,7 +44,7 @@ class Times:
         return found.astype(f"M8[{self.written}]")
 
 
-def find_times(path: Path, besides: Collection[str], scratch: Path | None = None) -> Times | None:
+def find_times(path: Path, besides: Collection[str | None], scratch: Path | None = None) -> Times | None:
     """The file's first column that is plainly a time, other than those named; None if there is none.
 
     Every value must be a time, as WRITTEN, and later than the one before. `scratch` is as in `series.load`, which must
