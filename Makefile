@@ -68,19 +68,13 @@ lint: ## Check style, types, and which room imports which: ruff, mypy and import
 	@$(python) -m mypy
 	@PYTHONPATH=src .venv/bin/lint-imports --no-cache
 
-# Said before the server starts: MLflow would say so in the midst of much else, and TensorBoard likewise
+ui: ## Browse the tracked runs in MLflow: make ui PORT=5001
+	@$(setup) venv .venv requirements.lock
+	@exec $(python) src/ui.py $(if $(PORT),port=$(PORT))
+
+# Said before the server starts: TensorBoard would say so in the midst of much else
 free_port = $(python) -c "import socket; socket.create_server(('127.0.0.1', $(PORT)))" 2>/dev/null || \
   { echo "port $(PORT) cannot be had, maybe another program has it; choose one: make $@ PORT=..." >&2; exit 1; }
-
-ui: PORT ?= 5000
-ui: ## Browse the tracked runs in MLflow: make ui PORT=5001
-	@case "$$MLFLOW_TRACKING_URI" in http*) \
-	  echo "MLFLOW_TRACKING_URI is set: runs are on $$MLFLOW_TRACKING_URI instead; unset it to browse mlflow.db"; \
-	  exit ;; esac; \
-	$(setup) venv .venv requirements.lock && $(free_port) && echo "MLflow: http://127.0.0.1:$(PORT) (Ctrl-C ends it)" && \
-	exec env MLFLOW_DISABLE_TELEMETRY=true MLFLOW_WORKERS=1 MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false \
-	  $(python) -m mlflow ui --host 127.0.0.1 --port $(PORT) \
-	  --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}"
 
 tensorboard: PORT ?= 6006
 tensorboard: ## Browse graphs and costs in TensorBoard: make tensorboard PORT=6007

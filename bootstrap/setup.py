@@ -206,9 +206,35 @@ def run_pip(venv: Path, pip: str, log: Path, *arguments: str, handle: int | None
     command = [f"{venv}/bin/python", f"{pip}/pip", "install", *arguments]
     with open(log, "w") as output:
         handles = () if handle is None else (handle,)
-        done = subprocess.run(command, env=ours, stdout=output, stderr=subprocess.STDOUT, pass_fds=handles)
+        pip_itself = subprocess.Popen(command, env=ours, stdout=output, stderr=subprocess.STDOUT, pass_fds=handles)
+        try:
+            watch(pip_itself, log)
+        except BaseException:
+            pip_itself.kill()
+            pip_itself.wait()
+            raise
     shutil.rmtree(downloads, ignore_errors=True)
-    return cause(log.read_text(errors="replace")) if done.returncode else None
+    return cause(log.read_text(errors="replace")) if pip_itself.returncode else None
+
+
+def watch(pip: "subprocess.Popen[bytes]", log: Path) -> None:
+    """Waits for pip to end; on a terminal a line says how far it is."""
+    shown = sys.stdout.isatty()
+    while shown and pip.poll() is None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            pip.wait(timeout=0.5)
+        print(f"\r\033[K{how_far(log.read_text(errors='replace'))}", end="", flush=True)
+    pip.wait()
+    if shown:
+        print("\r\033[K", end="", flush=True)
+
+
+def how_far(log: str) -> str:
+    """How far pip is, going by its log."""
+    if found := re.search(r"^Installing collected packages: (.*)", log, re.MULTILINE):
+        return f"installing {found[1].count(',') + 1} packages"
+    fetched = re.findall(r"^Collecting (\S+?)==(\S+)", log, re.MULTILINE)
+    return f"fetching package {len(fetched)}: {' '.join(fetched[-1])}" if fetched else "asking for packages"
 
 
 def pip_settings(pip: str) -> dict[str, str]:

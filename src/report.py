@@ -22,7 +22,7 @@ fitted curves side by side.""",
         "filter=CONDITION": "only runs that pass, written as in MLflow's page: filter=\"params.model.cell = 'gru'\"\n"
         '(a sweep\'s trials: "tags.study = \'default\'"; no trials: "tags.trial IS NULL")',
         "last=20": "so many, the latest first",
-        "best=10": "so many of each data set, the best first, by validation.mse or else mean_last_20_cost",
+        "best=10": "so many of each data set, the best first, by validation/mse or else mean_last_20_cost",
         "--compare": "compare the runs instead of listing them",
         "html=PATH": "compare, and write the page there instead of below mlruns/reports/",
     },

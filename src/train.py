@@ -27,7 +27,7 @@ with commandline.importing():
     from lstm_lab import composing, config, hiding, words
     from lstm_lab.config import CannotRunError, ConfigError
     from lstm_lab.paths import ROOT, locate
-    from lstm_lab.runs import resume, run
+    from lstm_lab.runs import naming, resume, run
 
 EXIT_CODES = {"FINISHED": 0, "FAILED": 1, "KILLED": 130}
 
@@ -73,10 +73,18 @@ def run_composed(composed: DictConfig, hydra_config: Any) -> None:
             named, take_over is True, composed, list(hydra_config.overrides.task), verbose
         )
     else:
-        checked = config.check(locate(values))
+        checked = config.check(locate(named_by(values, words.read_flags(sys.argv[1:]).overrides)))
     result = run.run(checked, Console(), verbose, resumed=resumed)
     if result.status != "FINISHED":
         sys.exit(EXIT_CODES[result.status])
+
+
+def named_by(values: dict[str, Any], typed: Sequence[str]) -> dict[str, Any]:
+    """The values of a config, which names the run after what was typed, unless it has a name for it."""
+    wanted = values.get("tracking")
+    if not isinstance(wanted, dict) or wanted.get("run_name") is not None:
+        return values
+    return values | {"tracking": wanted | {"run_name": naming.name_of(typed)}}
 
 
 def resumed_config(

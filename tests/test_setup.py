@@ -48,6 +48,13 @@ def test_an_environment_without_its_packages_is_not_ready(tmp_path):
     assert "no-such_package" in setup.lacking(Path(sys.prefix), tmp_path / "elsewhere.lock")
 
 
+def test_how_far_pip_is_can_be_read_in_its_log():
+    begun = "Collecting absl-py==2.4.0 (from -r requirements.lock (line 1))\n  Downloading absl_py-2.4.0.whl (135 kB)\n"
+    assert setup.how_far("") == "asking for packages"
+    assert setup.how_far(begun + "Collecting numpy==2.4.6 (from x)\n") == "fetching package 2: numpy 2.4.6"
+    assert setup.how_far(begun + "Installing collected packages: a, b, c\n") == "installing 3 packages"
+
+
 @pytest.mark.parametrize("lock", setup.LOCKS)
 def test_every_pin_has_its_hashes_and_no_lock_an_address(lock):
     text = (ROOT / lock).read_text()

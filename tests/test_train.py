@@ -16,13 +16,14 @@ from mlflow import MlflowClient
 
 from helpers import train, train_until
 from lstm_lab.records import checkpoint
+from lstm_lab.records.tagging import tags_of
 
 
 def client_of(checkout):
     return MlflowClient(f"sqlite:///{checkout}/mlflow.db")
 
 
-def runs_of(checkout, experiment="lstm-lab"):
+def runs_of(checkout, experiment="sine_to_cosine"):
     client = client_of(checkout)
     return client.search_runs([client.get_experiment_by_name(experiment).experiment_id])
 
@@ -41,7 +42,10 @@ def test_the_terminal_shows_the_run_and_nothing_else(default_run):
     printed = re.findall(r"^step +(\d+)   cost \S+$", default_run.stdout, flags=re.M)
     assert printed == [str(step) for step in range(0, 200, 20)]
     [run] = runs_of(default_run.checkout)
-    assert f"#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}" in default_run.stdout
+    page = f"#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}?workflowType=machine_learning"
+    last, then = default_run.stdout.splitlines()[-2:]
+    assert last == f"http://127.0.0.1:5000/{page}"
+    assert then.startswith(f"run default ({run.info.run_id[:8]}); to look: make -C ")
     assert "Traceback" not in default_run.stdout
 
 
@@ -81,7 +85,7 @@ def test_the_run_says_what_made_it(default_run):
     assert sentences.count(". ") == 1
     [dataset] = run.inputs.dataset_inputs
     assert dataset.dataset.name == "sine_to_cosine"
-    assert run.data.tags["data.sha256"].startswith(dataset.dataset.digest)
+    assert tags_of(run)["data.sha256"].startswith(dataset.dataset.digest)
 
 
 def test_the_figures_are_pictures(default_run):
@@ -127,13 +131,14 @@ def test_the_evaluation_can_be_done_again_from_what_the_run_left(default_run):
     inputs = np.sin(x).astype("float32").reshape(1, 1000, 1)
     prediction, *_ = keras.models.load_model(path)([inputs, *(tensor[-1:] for tensor in saved.state)])
     errors = np.asarray(prediction).ravel() - np.cos(x)
-    metrics = {key.removeprefix("evaluation."): value for key, value in run.data.metrics.items()}
+    metrics = {key.rpartition("/")[2]: value for key, value in run.data.metrics.items()}
     assert metrics["mse"] == pytest.approx((errors**2).mean(), rel=1e-3)
     assert metrics["mse_position_0"] == pytest.approx((errors[::20] ** 2).mean(), rel=1e-3)
     assert metrics["mae"] == pytest.approx(abs(errors).mean(), rel=1e-3)
     assert metrics["r2"] == pytest.approx(1 - (errors**2).sum() / ((np.cos(x) - np.cos(x).mean()) ** 2).sum())
     assert metrics["mse"] < 0.005 < metrics["predict_zero_mse"]
-    assert f"never trained on: mean squared error {metrics['mse']:.3g}; baselines: predict zero" in default_run.stdout
+    least = f"baseline {metrics['least_squares_mse']:.3g} (least squares)"
+    assert f"held-out error {metrics['mse']:.3g}; {least}\n" in default_run.stdout
 
 
 def test_nothing_lands_outside_the_store(default_run):
@@ -161,9 +166,9 @@ def test_equal_configs_give_equal_bits_and_seeds_differ(copied_run):
     }
     assert costs[first.info.run_id] == costs[again.info.run_id]
     assert costs[first.info.run_id] != costs[other.info.run_id]
-    assert first.data.tags["initial_weights.sha256"] == again.data.tags["initial_weights.sha256"]
-    assert first.data.tags["initial_weights.sha256"] != other.data.tags["initial_weights.sha256"]
-    assert first.data.tags["data.sha256"] == other.data.tags["data.sha256"]
+    assert tags_of(first)["initial_weights.sha256"] == tags_of(again)["initial_weights.sha256"]
+    assert tags_of(first)["initial_weights.sha256"] != tags_of(other)["initial_weights.sha256"]
+    assert tags_of(first)["data.sha256"] == tags_of(other)["data.sha256"]
 
 
 BAD = {
@@ -316,7 +321,7 @@ def test_four_first_runs_at_once_all_finish_whole(checkout):
         costs = np.load(artifacts_of(checkout, run) / "cost.npy", allow_pickle=False)
         history = client_of(checkout).get_metric_history(run.info.run_id, "cost")
         assert sorted((m.step, m.value) for m in history) == list(enumerate(costs.tolist()))
-    bits = {(run.data.tags["cost.sha256"], run.data.tags["final_weights.sha256"]) for run in runs}
+    bits = {(tags_of(run)["cost.sha256"], tags_of(run)["final_weights.sha256"]) for run in runs}
     assert len(bits) == 3
 
 
@@ -328,7 +333,7 @@ def test_after_a_move_old_artifacts_are_found_and_new_ones_land_in_the_new_place
     after = {path: path.stat().st_mtime_ns for path in default_run.checkout.rglob("*")}
     assert after == before  # nothing was written to the old place
     client = client_of(copy)
-    for experiment in ("lstm-lab", "moved"):
+    for experiment in ("sine_to_cosine", "moved"):
         for run in runs_of(copy, experiment):
             assert run.info.artifact_uri.startswith((copy / "mlruns").as_uri())
             assert client.download_artifacts(run.info.run_id, "config.yaml", str(tmp_path))

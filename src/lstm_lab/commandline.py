@@ -154,6 +154,11 @@ def say(console: "Console", text: str, style: str | None = None) -> None:
     console.print(text, style=style, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
+def working(console: "Console", at: str) -> contextlib.AbstractContextManager[object]:
+    """Shows on a terminal that something is at work, and at what."""
+    return console.status(at) if console.is_terminal else contextlib.nullcontext()
+
+
 def typed(door: str, *words: str) -> str:
     """What to type in this directory to run src/{door}.py with these words, by this Python, in any POSIX shell."""
     return shlex.join([python(), shortest(ROOT / "src" / f"{door}.py"), *words])

@@ -32,6 +32,7 @@ SWEEPER = "hydra.sweeper"  # where the settings of a sweep stand
 
 # Groups that change nothing of what is trained: a run that differs only in these is the same run, watched otherwise.
 WATCHING = {"evaluation", "tracking"}
+WATCHED = {f"training.{key}" for key in ("report_every", "frames", "chunk_steps", "live")}  # and of training, these
 
 
 Checked = typing.TypeVar("Checked", bound="Group")
@@ -77,6 +78,16 @@ class SimpleRNN(Model):
 class Data(Group):
     batch_size: Size
     time_steps: Size
+
+    @property
+    def name(self) -> str:
+        """What the data are called."""
+        raise NotImplementedError
+
+    @property
+    def experiment(self) -> str:
+        """The experiment in MLflow for runs on these data: one by their name."""
+        return f"{self.name}_" if self.name.strip() in ("", ".", "..", "Default") else self.name[:LONGEST_NAME]
 
 
 class Curve(Data):
@@ -155,7 +166,7 @@ class Csv(Data):
     @property
     def name(self) -> str:
         """What the data are called: the file's name, as far as it can be shown in a line."""
-        return "".join(char if char.isprintable() else "_" for char in Path(self.path).stem)
+        return plain_text(Path(self.path).stem)
 
 
 class Optimizer(Group):
@@ -205,7 +216,7 @@ class Training(Group):
     carry_state: bool
     truncation_steps: Size | None
     truncation_every: Size | None
-    report_every: Count
+    report_every: Count | None
     frames: Count
     chunk_steps: Size
     level: Literal["portable", "fast"]
@@ -219,10 +230,20 @@ class Training(Group):
             raise ValueError(f"level=portable needs threads=1, got threads={self.threads}; level=fast takes more")
         return self
 
+    @property
+    def printed_every(self) -> int:
+        """Steps from one printed cost to the next: so that ten are printed, unless the config says otherwise."""
+        return self.report_every or max(1, self.steps // 10)
+
 
 class Evaluation(Group):
     windows: Annotated[int, Field(ge=0, le=10**6)]
     trials: bool
+
+
+def plain_text(text: str) -> str:
+    """A text as a name that `plain_name` takes, unless it is empty or only dots."""
+    return "".join("_" if char in "/\\" or not char.isprintable() else char for char in text)
 
 
 def plain_name(name: str) -> str:
@@ -251,7 +272,7 @@ def not_mlflows_default(name: str) -> str:
 
 
 class Tracking(Group):
-    experiment: Annotated[Name, AfterValidator(not_mlflows_default)]
+    experiment: Annotated[Name, AfterValidator(not_mlflows_default)] | None
     run_name: Name | None
     metric_points: Count
     figures: bool
@@ -270,6 +291,11 @@ class Config(Group):
     training: Training
     evaluation: Evaluation
     tracking: Tracking
+
+    @property
+    def experiment(self) -> str:
+        """The experiment in MLflow that the run goes to: each data set has its own, unless the config names one."""
+        return self.tracking.experiment or self.data.experiment
 
     @model_validator(mode="after")
     def truncation_fits_the_window(self) -> typing.Self:

@@ -14,7 +14,7 @@ import yaml
 from mlflow import MlflowClient
 
 from lstm_lab import config
-from lstm_lab.records import checkpoint, lookup, provenance, reading, store, tracking
+from lstm_lab.records import checkpoint, lookup, provenance, reading, store, tagging, tracking
 from lstm_lab.records.store import StoreError
 from lstm_lab.runs import forecasting, resume
 from lstm_lab.science.model import CELLS, build_model, with_units
@@ -431,10 +431,10 @@ def seal(content):
 
 
 def test_a_config_in_tags_that_is_none_is_refused_before_the_run_is_taken_over(sound, run):
-    sound.client.set_tag(sound.id, "config.0", "!!python/object:os.x {}")
+    tagging.set_tags(sound.client, sound.id, {"config.0": "!!python/object:os.x {}"})
     with pytest.raises(StoreError, match="is no plain YAML"):
         resume.prepare(sound.id, {"training.steps": STEPS + 1}, take_over=False)
-    sound.client.delete_tag(sound.id, "config.0")
+    sound.client.delete_tag(sound.id, "mlflow.lstm_lab.config.0")
 
 
 def test_what_a_config_calls_a_variable_stays_text(sound, run, monkeypatch):

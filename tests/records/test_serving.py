@@ -27,7 +27,7 @@ from lstm_lab.science.model import build_model, with_units
 def served(default_run, tmp_path_factory):
     """The default run's model as a Keras model, and the address at which MLflow serves it; outside of the checkout."""
     client = MlflowClient(f"sqlite:///{default_run.checkout}/mlflow.db")
-    experiment = client.get_experiment_by_name("lstm-lab").experiment_id
+    experiment = client.get_experiment_by_name("sine_to_cosine").experiment_id
     [logged] = client.search_logged_models([experiment])
     artifacts = urllib.parse.unquote(logged.artifact_location.removeprefix("file://"))
     words = ["serve", "-m", f"runs:/{logged.source_run_id}/model", "--env-manager", "local"]

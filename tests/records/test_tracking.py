@@ -12,7 +12,7 @@ import sqlalchemy.orm
 
 from helpers import train
 from lstm_lab import config
-from lstm_lab.records import code, store, tracking
+from lstm_lab.records import code, store, tagging, tracking
 from test_config import composed
 
 RESTORE = ("runs", "restore", "--run-id", "1")
@@ -70,13 +70,6 @@ def test_a_parameter_that_mlflow_cut_is_kept_and_another_value_is_not():
     assert tracking.is_kept("10", "10")
     assert not tracking.is_kept("1", "10")
     assert not tracking.is_kept("a" * 6000, "a" * 3000 + "b" * 4000)
-
-
-def test_a_long_file_name_makes_a_short_run_name():
-    values = composed("data=csv", f"data.path='{'温' * 300}.csv'", "data.input=a", "data.horizon=1")
-    name = tracking.default_run_name(config.check(values))
-    assert name.endswith("-" + "温" * 60)
-    assert len(name) < 200
 
 
 @pytest.mark.parametrize("new_root", ["/new place", "/old", "/old/mlruns/artifacts/x", "/older"])
@@ -298,7 +291,7 @@ def test_two_that_tag_a_run_at_one_moment_both_succeed(tmp_path, raced):
     client = MlflowClient(f"sqlite:///{tmp_path}/runs.db")
     run_id = client.create_run(client.create_experiment("x", tmp_path.as_uri())).info.run_id
     raced["tags"] = ("INSERT INTO tags (run_uuid, key, value) VALUES (?, 'best_run', 'a')", (run_id,))
-    store.set_tags(client, run_id, {"best_run": "b"})
+    tagging.set_tags(client, run_id, {"best_run": "b"})
     assert client.get_run(run_id).data.tags["best_run"] == "b"
 
 
@@ -326,7 +319,8 @@ def test_a_tracking_server_gets_the_whole_run(server, tmp_path_factory, monkeypa
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
     done = train(checkout, "experiment=smoke")
     assert done.returncode == 0, done.stderr
-    assert f"look at it: {server}/#/experiments/" in done.stdout
+    assert f"\n{server}/#/experiments/" in done.stdout
+    assert "make ui" not in done.stdout
     client = MlflowClient(server)
     [run] = client.search_runs([client.get_experiment_by_name("smoke").experiment_id])
     assert run.info.status == "FINISHED"
@@ -334,3 +328,23 @@ def test_a_tracking_server_gets_the_whole_run(server, tmp_path_factory, monkeypa
     assert {file.path for file in client.list_artifacts(run.info.run_id)} >= {"config.yaml", "cost.npy", "figures"}
     assert not (checkout / "mlflow.db").exists()
     assert not (checkout / "mlruns/artifacts").exists()
+
+
+def test_tags_for_programs_are_hidden_in_mlflows_pages_and_read_by_their_names():
+    tags = {
+        "process": "1",
+        "process.5f": "2",
+        "config.0": "3",
+        "cost.sha256": "4",
+        "study": "s",
+        "changed.data.path": "x",
+    }
+    stored = tagging.as_stored(tags)
+    assert {key for key in stored if not key.startswith("mlflow.")} == {"study", "changed.data.path"}
+    assert tagging.tags_of(SimpleNamespace(data=SimpleNamespace(tags=stored))) == tags
+
+
+def test_an_older_runs_tags_are_read_as_well_and_newer_ones_come_before_them():
+    stored = {"process": "dead", "cost.sha256": "a", "mlflow.lstm_lab.process": "alive", "mlflow.user": "u"}
+    found = tagging.tags_of(SimpleNamespace(data=SimpleNamespace(tags=stored)))
+    assert found == {"process": "alive", "cost.sha256": "a", "mlflow.user": "u"}

@@ -185,7 +185,7 @@ def facts(**values):
 
 def test_the_best_are_ranked_within_their_data_by_what_they_were_not_trained_on():
     def run(name, data, cost, mse=None):
-        errors = {"validation.mse": mse} if mse is not None else {}
+        errors = {"validation/mse": mse} if mse is not None else {}
         return facts(name=name, data=data, metrics={"mean_last_20_cost": cost} | errors)
 
     runs = [
@@ -224,8 +224,8 @@ def test_the_lowest_cost_is_marked_and_nothing_where_all_are_the_same():
     assert comparison.best_of("final_cost", ["0.1", "-"]) == set()
     assert comparison.best_of("final_cost", ["-"]) == set()
     assert comparison.best_of("steps_per_second", ["3", "2"]) == set()
-    errors = {"evaluation.mse": ["3", "2"]}
-    assert comparison.best_in(errors, [facts(data="mine 1"), facts(data="mine 1")]) == {"evaluation.mse": {1}}
+    errors = {"evaluation/mse": ["3", "2"]}
+    assert comparison.best_in(errors, [facts(data="mine 1"), facts(data="mine 1")]) == {"evaluation/mse": {1}}
     assert comparison.best_in(errors, [facts(data="mine 1"), facts(data="mine 2")]) == {}
 
 

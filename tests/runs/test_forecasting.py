@@ -205,7 +205,7 @@ def test_a_run_on_a_made_curve_predicts_from_a_file(default_run, tmp_path):
     x = np.arange(1000) / (10 * np.pi)
     (tmp_path / "sine.csv").write_text("sine\n" + "".join(f"{v}\n" for v in np.sin(x)))
     client = MlflowClient(f"sqlite:///{default_run.checkout}/mlflow.db")
-    run = client.search_runs([client.get_experiment_by_name("lstm-lab").experiment_id])[-1]
+    run = client.search_runs([client.get_experiment_by_name("sine_to_cosine").experiment_id])[-1]
     words = (
         f"run={run.info.run_id}",
         f"data.path={tmp_path}/sine.csv",

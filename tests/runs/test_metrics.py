@@ -35,7 +35,7 @@ def test_the_mean_cost_is_that_of_twenty_steps_if_so_many_go_on():
 
 def test_a_run_has_the_metrics_that_a_study_may_ask_for(default_run):
     client = MlflowClient(f"sqlite:///{default_run.checkout}/mlflow.db")
-    [run] = client.search_runs([client.get_experiment_by_name("lstm-lab").experiment_id])
+    [run] = client.search_runs([client.get_experiment_by_name("sine_to_cosine").experiment_id])
     assert set(run.data.metrics) == {*metrics.metrics_of(lookup.config_of(client, run)), "cost"}
 
 
@@ -45,8 +45,8 @@ def test_a_run_on_a_file_has_more_and_is_ranked_by_its_validation_error(tmp_path
     client = MlflowClient(f"sqlite:///{checkout}/mlflow.db")
     [run] = client.search_runs([client.get_experiment_by_name("sunspots").experiment_id])
     assert set(run.data.metrics) == {*metrics.metrics_of(lookup.config_of(client, run)), "cost"}
-    assert metrics.ranked_by(run.data.metrics) == "validation.mse"
-    assert f"validation.mse {run.data.metrics['validation.mse']:.4g}" in done.stdout
+    assert metrics.ranked_by(run.data.metrics) == "validation/mse"
+    assert f", validation {run.data.metrics['validation/mse']:.3g}; baseline " in done.stdout
 
 
 def test_data_are_the_same_whatever_they_are_cut_into_unless_a_cost_would_tell():
@@ -64,3 +64,19 @@ def test_data_are_the_same_whatever_they_are_cut_into_unless_a_cost_would_tell()
     assert curve.startswith("sine_to_cosine ")
     assert data("data.batch_size=5", "training.seed=7", file=None) == curve
     assert data("data.time_steps=5", file=None) != curve  # a cost is a sum over the window
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        ("validation.mse", "validation/mse"),
+        ("evaluation.r2", "evaluation/r2"),
+        ("evaluation.persistence_mse", "baselines/persistence_mse"),
+        ("evaluation.rollout_persistence_mse", "baselines/rollout_persistence_mse"),
+        ("mean_last_20_cost", "mean_last_20_cost"),
+        ("baselines/predict_zero_mse", "baselines/predict_zero_mse"),
+        ("somebodys.mse", "somebodys.mse"),
+    ],
+)
+def test_a_metric_of_an_older_run_goes_by_todays_name(before, now):
+    assert metrics.today(before) == now

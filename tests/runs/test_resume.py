@@ -20,7 +20,7 @@ from rich.console import Console
 
 from helpers import copy_project, held, train, train_until, wait_until_held
 from lstm_lab.config import WATCHING, CannotRunError, ConfigError, check, flatten
-from lstm_lab.records import checkpoint, lookup, processes, store, tracking
+from lstm_lab.records import checkpoint, lookup, processes, store, tagging, tracking
 from lstm_lab.runs import resume, run, setup
 from lstm_lab.science.curves import Batches
 from stores import HOSTILE
@@ -110,7 +110,7 @@ def test_a_run_goes_on_from_the_very_moment_it_is_in_the_store(copied_run):
 
     Then, with everything but its model there, the store fails: the run is not over before that is there too.
     """
-    checkout, [whole] = copied_run.checkout, runs_of(copied_run.checkout, "lstm-lab")
+    checkout, [whole] = copied_run.checkout, runs_of(copied_run.checkout, "sine_to_cosine")
     words = ("tracking.experiment=killed", "tracking.animation=false")
     for call in FIRST_MOMENTS:
         place = f"mlflow.MlflowClient.{call}=1"
@@ -149,7 +149,7 @@ def test_a_run_goes_on_from_the_very_moment_it_is_in_the_store(copied_run):
 
 def test_a_resumption_that_was_cut_short_can_be_typed_again(copied_run):
     """Killed when the store knows of the steps to come and config.yaml does not."""
-    checkout, [whole] = copied_run.checkout, runs_of(copied_run.checkout, "lstm-lab")
+    checkout, [whole] = copied_run.checkout, runs_of(copied_run.checkout, "sine_to_cosine")
     longer = (f"resume={whole.info.run_id}", "training.steps=201")
     place = "mlflow.MlflowClient.log_artifacts=1"
     assert train_until(place, "SIGKILL", checkout, *longer).returncode == -signal.SIGKILL
@@ -160,7 +160,7 @@ def test_a_resumption_that_was_cut_short_can_be_typed_again(copied_run):
 
 def test_a_runs_name_leads_nowhere(copied_run):
     """Renamed in the store, by whomever; the run is resumed, and what it writes is where it belongs."""
-    checkout, [run] = copied_run.checkout, runs_of(copied_run.checkout, "lstm-lab")
+    checkout, [run] = copied_run.checkout, runs_of(copied_run.checkout, "sine_to_cosine")
     evil = "../../../\x1b[31m\u202eevil\nresumed"
     client_of(checkout).set_tag(run.info.run_id, "mlflow.runName", evil)
     before = {path for path in checkout.parent.rglob("*") if "mlruns" not in path.parts}
@@ -176,7 +176,7 @@ def test_runs_of_killed_processes_are_found_and_living_ones_left_alone(checkout)
     with held("step=100", checkout, *QUIET) as living:
         wait_until_held(living)
         assert "cut short" not in train(checkout, "experiment=smoke").stdout
-        [run] = runs_of(checkout, "lstm-lab")
+        [run] = runs_of(checkout, "sine_to_cosine")
         assert run.info.status == "RUNNING"
         refused = train(checkout, f"resume={run.info.run_id}")
         assert refused.returncode == 2
@@ -184,7 +184,7 @@ def test_runs_of_killed_processes_are_found_and_living_ones_left_alone(checkout)
         living.kill()
     said = train(checkout, "experiment=smoke").stdout
     assert re.search(rf"{run.info.run_name}; to go on: \S*python src/train.py resume={run.info.run_id}\n", said)
-    [run] = runs_of(checkout, "lstm-lab")
+    [run] = runs_of(checkout, "sine_to_cosine")
     assert run.info.status == "KILLED"
     assert run.data.tags["reason"] == "interrupted: its process was killed"
 
@@ -198,7 +198,7 @@ def stored(default_run, tmp_path, monkeypatch):
     store.open_store.cache_clear()
     monkeypatch.setattr(store, "ROOT", copy)
     store.adopt_moved_store(copy / "mlflow.db")
-    [run] = runs_of(copy, "lstm-lab")
+    [run] = runs_of(copy, "sine_to_cosine")
     yield run, client_of(copy)
     store.open_store.cache_clear()
 
@@ -207,7 +207,7 @@ def stored(default_run, tmp_path, monkeypatch):
 def test_a_run_that_no_known_process_signed_is_left_alone(stored, tag):
     """On a shared server anybody writes tags."""
     run_id, client = stored[0].info.run_id, stored[1]
-    client.set_tag(run_id, "process", tag)
+    tagging.set_tags(client, run_id, {"process": tag})
     client.update_run(run_id, status="RUNNING")
     assert resume.mark_interrupted(client) == []
     with pytest.raises(ConfigError, match=r"it may still be training .* add take_over=true"):
@@ -218,7 +218,7 @@ def test_a_run_that_no_known_process_signed_is_left_alone(stored, tag):
 def test_a_trial_whose_process_is_gone_is_ended_though_its_sweep_never_goes_on(stored):
     """Its study may be lost; and a study has many trials, and one line is enough for all."""
     run_id, client = stored[0].info.run_id, stored[1]
-    client.set_tag(run_id, "process", json.dumps({**processes.this_process(), "started": "before"}))
+    tagging.set_tags(client, run_id, {"process": json.dumps({**processes.this_process(), "started": "before"})})
     client.set_tag(run_id, "trial", "3")
     client.update_run(run_id, status="RUNNING")
     assert resume.mark_interrupted(client) == []
@@ -268,7 +268,7 @@ def test_a_run_that_cannot_be_resumed_says_why(stored):
     run, client = stored
     run_id = run.info.run_id
     elsewhere = {**processes.this_process(), "host": "another-machine/x/y"}
-    client.set_tag(run_id, "process", json.dumps(elsewhere))
+    tagging.set_tags(client, run_id, {"process": json.dumps(elsewhere)})
     client.update_run(run_id, status="RUNNING")
     with pytest.raises(ConfigError, match=r"may still be training \(process \d+ on another-machine.*take_over=true"):
         resume.prepare(run_id, {}, take_over=False)

@@ -1,6 +1,7 @@
 """What a run prints of names that a user chose."""
 
 import io
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -27,6 +28,39 @@ def test_a_name_from_a_store_does_not_steer_the_terminal():
     console.print(telling.describe(config.check(values)))
     assert "input \ufffd]8;;x\ufffd\ufffd\ufffd\ufffd, " in console.file.getvalue()
     assert all(line.isprintable() for line in console.file.getvalue().splitlines())
+
+
+def ended(monkeypatch, width, metrics, words=(), store="sqlite:///x.db"):
+    """What is printed at the end of a run, on a terminal of that many columns."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    monkeypatch.setattr(telling.store, "PORT_FILE", Path("none"))
+    console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
+    url = telling.store.address(f"#/experiments/12/runs/{'1' * 32}?workflowType=machine_learning")
+    tracked = SimpleNamespace(
+        name="gru " * 30, contradicted=None, url=lambda: url, experiment_id="12", config=config.check(composed(*words))
+    )
+    result = SimpleNamespace(run_id="1" * 32, status="FINISHED", reason="", metrics={**COSTS, **metrics})
+    telling.report(console, tracked, result)
+    return console.file.getvalue().splitlines()
+
+
+COSTS = {"final_cost": 1.2345e-5, "mean_last_20_cost": 1.2345e-5, "steps_per_second": 12345.0}
+BASELINES = {"baselines/predict_zero_mse": 1.0, "baselines/least_squares_mse": 1.234e-10}
+LINK = "http://127.0.0.1:5000/#/experiments/12/runs"
+
+
+def test_a_run_ends_in_four_lines_that_fit_into_80_columns(monkeypatch):
+    found = {"evaluation/mse": 1.2345e-5, "validation/mse": 1.2345e-5, **BASELINES}
+    lines = ended(monkeypatch, 80, found)
+    assert lines[:3] == [
+        "cost 1.234e-05, mean of the last 20 1.234e-05 (12,345 steps/s)",
+        "held-out error 1.23e-05, validation 1.23e-05; baseline 1.23e-10 (least squares)",
+        f"{LINK}?workflowType=machine_learning",
+    ]
+    assert max(map(len, lines[:3])) <= 80
+    assert lines[3].startswith("run gru gru ")
+    assert "(11111111); to look: make" in lines[3]
+    assert len(lines) == 4
 
 
 def test_a_files_name_is_no_link_on_the_runs_page():

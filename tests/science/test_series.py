@@ -14,6 +14,7 @@ from mlflow import MlflowClient
 
 from helpers import copy_project, train
 from lstm_lab.config import ConfigError
+from lstm_lab.records.tagging import tags_of
 from lstm_lab.science import series
 from lstm_lab.science.evaluation import compile_prediction, evaluate, roll_out, validate
 from lstm_lab.science.model import build_model, with_units, zero_state
@@ -337,10 +338,10 @@ def test_a_run_on_a_file_is_found_resumed_and_reproduced_and_another_file_is_not
     done = train(checkout, *WORDS, "training.steps=20", "tracking.animation=false", cwd=elsewhere)
     assert done.returncode == 0, done.stderr
     client = MlflowClient(f"sqlite:///{checkout}/mlflow.db")
-    [run] = client.search_runs([client.get_experiment_by_name("lstm-lab").experiment_id])
+    [run] = client.search_runs([client.get_experiment_by_name("my").experiment_id])
     assert run.data.params["data.path"] == str(file)
-    assert run.data.tags["data.file.sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
-    assert run.data.metrics["evaluation.persistence_mse"] > 1000  # in the target's units: 10 +- 3 against +-100
+    assert tags_of(run)["data.file.sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert run.data.metrics["baselines/persistence_mse"] > 1000  # in the target's units: 10 +- 3 against +-100
     whole = train(checkout, *WORDS, "training.steps=30", "tracking.experiment=whole", cwd=elsewhere)
     assert whole.returncode == 0, whole.stderr
 
@@ -351,8 +352,8 @@ def test_a_run_on_a_file_is_found_resumed_and_reproduced_and_another_file_is_not
     [whole_run] = client.search_runs([client.get_experiment_by_name("whole").experiment_id])
     again = client.get_run(run.info.run_id)
     for tag in ("cost.sha256", "final_weights.sha256"):
-        assert again.data.tags[tag] == whole_run.data.tags[tag]
-    assert again.data.metrics["evaluation.mse"] == whole_run.data.metrics["evaluation.mse"]
+        assert tags_of(again)[tag] == tags_of(whole_run)[tag]
+    assert again.data.metrics["evaluation/mse"] == whole_run.data.metrics["evaluation/mse"]
     assert again.data.params["data.path"] == str(file)
     assert again.data.tags["changed.data.path"] == str(moved)
 
@@ -376,7 +377,7 @@ def test_a_run_on_a_file_is_found_resumed_and_reproduced_and_another_file_is_not
     gone = subprocess.run(words, capture_output=True, text=True)
     assert gone.returncode == 2
     assert gone.stderr == (
-        f"data.path={moved}: there is no such file; the run's own has the SHA-256 {run.data.tags['data.file.sha256']}: "
+        f"data.path={moved}: there is no such file; the run's own has the SHA-256 {tags_of(run)['data.file.sha256']}: "
         "if the run's own file is elsewhere, add data.path=FILE\n"
     )
 
@@ -388,8 +389,8 @@ def test_the_shipped_series_are_learnt_better_than_persistence(name, checkout):
     client = MlflowClient(f"sqlite:///{checkout}/mlflow.db")
     [run] = client.search_runs([client.get_experiment_by_name(name).experiment_id])
     metrics = run.data.metrics
-    assert metrics["evaluation.mse"] < 0.7 * metrics["evaluation.persistence_mse"]
-    assert metrics["evaluation.mse"] < 0.2 * metrics["evaluation.predict_zero_mse"]
+    assert metrics["evaluation/mse"] < 0.7 * metrics["baselines/persistence_mse"]
+    assert metrics["evaluation/mse"] < 0.2 * metrics["baselines/predict_zero_mse"]
     assert run.data.params["data.path"] == f"conf/data/series/{name}.csv"
 
 

@@ -38,7 +38,7 @@ def declared(**changes) -> study.Declared:
         "total": 4,
         "prune_every": 100,
         "files": {},
-        "experiment": "lstm-lab",
+        "experiment": "sine_to_cosine",
     }
     return study.Declared(**settings | changes)
 
@@ -68,7 +68,7 @@ class Sweeping:
             return error
         experiment = store.find_or_create_experiment(self.client, str(values["tracking.experiment"]))
         tags = {"mlflow.parentRunId": opened.user_attrs["parent_run"], "study": "s", "trial": str(number)}
-        run = self.client.create_run(experiment, run_name=f"trial {number}: x", tags=tags)
+        run = self.client.create_run(experiment, run_name=f"{number}: x", tags=tags)
         if error := self.after(running):
             return error
         self.client.set_terminated(run.info.run_id, "FINISHED")

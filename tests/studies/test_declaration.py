@@ -81,7 +81,7 @@ def test_a_studys_page_stands_in_the_experiment_that_is_named():
     assert declare("experiment=smoke").experiment == "smoke"
     assert declare("tracking.experiment=${data.curve} x", "data=sunspots", "training.seed=0,1").experiment == "csv x"
     presets = "experiment=smoke,sunspots"
-    assert declare(presets, **PLAIN).experiment == "lstm-lab"
+    assert declare(presets, **PLAIN).experiment == "sine_to_cosine"
     assert declare(presets, "tracking.experiment=mine", **PLAIN).experiment == "mine"
 
 
@@ -90,7 +90,7 @@ def test_a_key_without_a_default_may_be_searched(mine):
     words = ("data=csv", f"data.path={mine}", "data.input=a,b", "data.horizon=1,3")
     declared = declare(*words, **PLAIN)
     assert declared.total == 4
-    assert declared.objective == "validation.mse"
+    assert declared.objective == "validation/mse"
     interpolated = declare("training.steps=100,200", "training.report_every=${training.steps}", **PLAIN)
     assert interpolated.total == 2
 
@@ -140,20 +140,20 @@ def test_windows_that_a_file_is_too_short_for_are_refused_before_the_first_trial
 
 def test_the_objective_is_a_metric_that_every_trial_has():
     assert declare().objective == "mean_last_20_cost"
-    assert declare(objective="evaluation.mse").direction == "minimize"
+    assert declare(objective="evaluation/mse").direction == "minimize"
     assert declare(objective="steps_per_second").direction == "maximize"
     with pytest.raises(ConfigError, match="objective='steps_per_second': must be a metric that every trial has"):
         declare("training.steps=1", objective="steps_per_second")
-    assert declare(objective="evaluation.r2").direction == "maximize"
+    assert declare(objective="evaluation/r2").direction == "maximize"
     assert declare("data=sine_to_cosine,sunspots", **PLAIN).objective == "mean_last_20_cost"
-    assert declare("data=co2,sunspots", **PLAIN).objective == "validation.mse"
-    with pytest.raises(ConfigError, match=r"objective='validation.mse': must be a metric that every trial has: final_"):
-        declare(objective="validation.mse")
+    assert declare("data=co2,sunspots", **PLAIN).objective == "validation/mse"
+    with pytest.raises(ConfigError, match=r"objective='validation/mse': must be a metric that every trial has: final_"):
+        declare(objective="validation/mse")
     with pytest.raises(ConfigError, match="objective='': must be a metric"):
         declare(objective="")
     median = {"name": "median", "n_startup_trials": 1, "n_warmup_steps": 0}
     with pytest.raises(ConfigError, match="add hydra/sweeper/pruner=none"):
-        declare(objective="evaluation.mse", pruner=median)
+        declare(objective="evaluation/mse", pruner=median)
 
 
 @pytest.mark.parametrize(

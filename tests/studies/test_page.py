@@ -141,11 +141,11 @@ def test_each_state_is_shown_once(sweeping):
     sweeping.run()
     _, children = sweeping.page()
     run = children[1]
-    assert (run.info.status, run.info.run_name) == ("FAILED", "trial 1 FAIL: x")
+    assert (run.info.status, run.info.run_name) == ("FAILED", "1 FAIL: x")
     sweeping.client.update_run(run.info.run_id, status="RUNNING")  # as a worker that was suspended might leave it
     sweeping.run(declared(total=5))
     _, children = sweeping.page()
-    assert (children[1].info.status, children[1].info.run_name) == ("FAILED", "trial 1 FAIL: x")
+    assert (children[1].info.status, children[1].info.run_name) == ("FAILED", "1 FAIL: x")
 
 
 def test_a_pruned_trial_is_drawn_to_where_it_was_pruned():

@@ -49,7 +49,7 @@ def agree(trial, run):
     """Whether MLflow tells of a trial what the study knows."""
     state = "KILLED" if study.was_killed(trial) else trial.state.name
     status = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "KILLED": "KILLED", "FAIL": "FAILED"}[state]
-    named = state == "COMPLETE" or f"trial {trial.number} {state}:" in run.info.run_name
+    named = state == "COMPLETE" or run.info.run_name.startswith(f"{trial.number} {state}: ")
     return run.info.status == status and run.data.tags["trial.state"] == state and named
 
 
@@ -70,9 +70,7 @@ def test_a_sweep_shows_a_line_for_every_trial_and_nothing_else(default_sweep):
     checkout, done = default_sweep
     assert done.stderr == ""
     assert "\x1b" not in done.stdout
-    lines = re.findall(
-        r"^trial +(\d+)  cell_size=\d+ learning_rate=\S+  (COMPLETE|PRUNED) .*best", done.stdout, flags=re.M
-    )
+    lines = re.findall(r"^trial +(\d+)  cell_size=\d+ lr=\S+  (COMPLETE|PRUNED) .*best", done.stdout, flags=re.M)
     assert [int(number) for number, _ in lines] == list(range(16))
     trials = study_of(checkout).trials
     assert [state for _, state in lines] == [trial.state.name for trial in trials]
@@ -106,7 +104,7 @@ def test_only_trials_that_keep_their_figures_are_evaluated(default_sweep):
     artifacts = checkout / "mlruns/artifacts"
     kept = {n for n, run in children.items() if (artifacts / run.info.run_id / "artifacts/figures").exists()}
     assert 0 < len(kept) < len(children)
-    assert {n for n, run in children.items() if "evaluation.mse" in run.data.metrics} == kept
+    assert {n for n, run in children.items() if "evaluation/mse" in run.data.metrics} == kept
 
 
 def test_the_parent_has_the_figures_and_the_best_trials_config_model_and_fit(default_sweep):
@@ -231,7 +229,7 @@ def test_a_failing_trial_is_told_and_too_many_in_a_row_stop_the_sweep(checkout):
     assert done.stderr.count("\n") == 1
     found = study_of(checkout)
     assert [trial.state.name for trial in found.trials] == ["FAIL", "COMPLETE", "FAIL", "FAIL"]
-    parent, children = runs_of(checkout, "lstm-lab")
+    parent, children = runs_of(checkout, "sine_to_cosine")
     assert parent.info.status == "FAILED"
     assert all(agree(found.trials[number], run) for number, run in children.items())
 
@@ -242,7 +240,7 @@ def test_a_plain_grid_is_hydras_and_is_tracked_and_nested(checkout):
     pruner = ("prune_every=5", "pruner.n_startup_trials=1", "pruner.n_warmup_steps=0")
     done = train(checkout, "-m", *words, "tracking.model=false", *(f"hydra.sweeper.{word}" for word in pruner))
     assert done.returncode == 0, done.stderr
-    _, children = runs_of(checkout, "lstm-lab")
+    _, children = runs_of(checkout, "sine_to_cosine")
     points = [
         (run.data.params["training.carry_state"], run.data.params["optimizer.learning_rate"])
         for _, run in sorted(children.items())
@@ -267,10 +265,10 @@ def test_on_files_the_best_is_what_predicts_best_what_it_was_not_trained_on(chec
     grid = ("optimizer.learning_rate=0.001,0.03,0.01", "hydra/sweeper/sampler=grid")
     done = train(checkout, "-m", *words, *grid, *lean, cwd=folder)
     assert done.returncode == 0, done.stderr
-    parent, children = runs_of(checkout, "lstm-lab")
-    errors = {run.info.run_id: run.data.metrics["validation.mse"] for run in children.values()}
+    parent, children = runs_of(checkout, "sine_to_cosine")
+    errors = {run.info.run_id: run.data.metrics["validation/mse"] for run in children.values()}
     assert parent.data.tags["best_run"] == min(errors, key=errors.get)
-    assert parent.data.params["objective"] == "validation.mse"
+    assert parent.data.params["objective"] == "validation/mse"
     printed = re.findall(r"^(train it again|forecast with it|compare the trials): (.*)$", done.stdout, flags=re.M)
     assert [what for what, _ in printed] == ["train it again", "forecast with it", "compare the trials"]
     for what, command in printed:
@@ -279,7 +277,7 @@ def test_on_files_the_best_is_what_predicts_best_what_it_was_not_trained_on(chec
     again = MlflowClient(f"sqlite:///{checkout}/mlflow.db").search_runs(
         [parent.info.experiment_id], "tags.trial IS NULL AND tags.sweep IS NULL"
     )
-    assert [run.data.metrics["validation.mse"] for run in again] == [min(errors.values())]
+    assert [run.data.metrics["validation/mse"] for run in again] == [min(errors.values())]
     forecast = [sys.executable, str(checkout / "src/forecast.py"), "run=mine", "steps=3", "out=here.csv"]
     assert subprocess.run(forecast, cwd=folder, capture_output=True).returncode == 0
     assert (folder / "here.csv").exists()
@@ -299,7 +297,7 @@ def test_a_server_that_goes_away_costs_a_sweep_no_trial(checkout, free_server):
         rest = process.stdout.read()
         assert (process.wait(), process.stderr.read()) == (0, "")
     assert "is done: 3 COMPLETE, 1 KILLED" in rest
-    parent, children = runs_of(checkout, "lstm-lab", free_server.uri)
+    parent, children = runs_of(checkout, "sine_to_cosine", free_server.uri)
     assert parent.info.status == "FINISHED"
     trials = study_of(checkout).trials
     assert sorted(children) == [0, 1, 2, 3]
@@ -318,7 +316,7 @@ def test_a_worker_that_was_suspended_for_too_long_goes_on_with_the_next_trial(ch
     assert "trial 0 was taken from this worker" in said
     trials = study_of(checkout).trials
     assert [trial.params["training.seed"] for trial in trials if trial.state == TrialState.COMPLETE] == [0, 1]
-    _, children = runs_of(checkout, "lstm-lab")
+    _, children = runs_of(checkout, "sine_to_cosine")
     assert all(agree(trials[number], run) for number, run in children.items())
     assert children[0].data.tags["reason"].startswith("another worker took this one for dead")
 

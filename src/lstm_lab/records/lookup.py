@@ -17,6 +17,7 @@ from lstm_lab.config import Config, ConfigError
 from lstm_lab.records import provenance, reading, store
 from lstm_lab.records.reading import UnsoundError, printable, sound
 from lstm_lab.records.store import StoreError
+from lstm_lab.records.tagging import tags_of
 from lstm_lab.records.tracking import TAG
 
 if TYPE_CHECKING:
@@ -209,9 +210,9 @@ def digested_config(client: "MlflowClient", run: "Run") -> Config:
 
 def text_in_tags(run: "Run") -> str:
     """The config in the run's tags, as YAML; nothing if it is older than they are. A piece that is not full ends it."""
-    text = ""
+    text, tags = "", tags_of(run)
     for i in itertools.count():
-        piece = run.data.tags.get(f"config.{i}", "")
+        piece = tags.get(f"config.{i}", "")
         text += piece
         if len(piece) < TAG:
             break

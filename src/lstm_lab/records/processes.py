@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
+from lstm_lab.records.tagging import tags_of
+
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
@@ -70,7 +72,7 @@ def is_process(value: Any) -> bool:
 
 def processes_of(run: "Run") -> list[dict[str, Any]]:
     """The processes that signed a run: one trained it, or several work on its study."""
-    return [signer(value) for key, value in run.data.tags.items() if key.split(".")[0] == "process"]
+    return [signer(value) for key, value in tags_of(run).items() if key.split(".")[0] == "process"]
 
 
 def signer(tag: str) -> dict[str, Any]:

@@ -29,6 +29,12 @@ if TYPE_CHECKING:  # mlflow takes a second or two to import, and a refused confi
     from mlflow import MlflowClient
 
 ARTIFACTS = "/mlruns/artifacts"
+TRAINING = "workflowType=machine_learning"  # of a link: without it MLflow's pages are those for language models
+ABOUT = (
+    "Runs on one data set, trained by LSTM Lab. `cost` is the squared error summed over a batch and divided by its "
+    "rows. `evaluation/...` are errors on samples never trained on, `baselines/...` what is reached there without "
+    "training; `validation/mse` ranks runs on a file. A run's `config.yaml` is all that it takes to train it again."
+)
 
 
 def sqlite_uri(database: Path) -> str:
@@ -37,6 +43,7 @@ def sqlite_uri(database: Path) -> str:
 
 
 LOCAL_URI = sqlite_uri(ROOT / "mlflow.db")
+PORT_FILE = ROOT / "mlruns/.port"
 
 
 def tracking_uri() -> str:
@@ -46,8 +53,26 @@ def tracking_uri() -> str:
 
 def address(page: str) -> str:
     """Where a page (`#/...`) is in a browser: on the tracking server, or where `make ui` serves it."""
-    base = without_user(tracking_uri()) if tracking_uri().startswith("http") else "http://127.0.0.1:5000"
+    base = without_user(tracking_uri()) if tracking_uri().startswith("http") else f"http://127.0.0.1:{port()}"
     return f"{base.rstrip('/')}/{page}"
+
+
+def runs_page(experiment_id: str) -> str:
+    """The page of an experiment's runs."""
+    return f"#/experiments/{experiment_id}/runs?{TRAINING}"
+
+
+def run_page(experiment_id: str, run_id: str) -> str:
+    """The page of a run."""
+    return f"#/experiments/{experiment_id}/runs/{run_id}?{TRAINING}"
+
+
+def port() -> int:
+    """The port of `make ui`: the one that it was last given."""
+    try:
+        return int(PORT_FILE.read_text())
+    except (OSError, ValueError):
+        return 5000
 
 
 def without_user(uri: str) -> str:
@@ -249,7 +274,7 @@ def find_or_create_experiment(client: "MlflowClient", name: str) -> str:
         experiment = client.get_experiment_by_name(name)
         if experiment is None:
             try:
-                tags = {"mlflow.experimentKind": "custom_model_development"}  # opens its page at runs, not at traces
+                tags = {"mlflow.experimentKind": "custom_model_development", "mlflow.note.content": ABOUT}
                 return client.create_experiment(name, artifact_location=location, tags=tags)
             except MlflowException:  # another process was first
                 experiment = client.get_experiment_by_name(name)
@@ -266,10 +291,3 @@ def find_or_create_experiment(client: "MlflowClient", name: str) -> str:
             "artifacts; choose another name"
         )
     return experiment.experiment_id
-
-
-def set_tags(client: "MlflowClient", run_id: str, tags: dict[str, str]) -> None:
-    """Sets tags on a run that others may be tagging at that moment: MLflow's `set_tag` fails where both are first."""
-    from mlflow.entities import RunTag
-
-    client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])

@@ -17,7 +17,15 @@ from lstm_lab.config import Config, as_params
 from lstm_lab.records import code
 from lstm_lab.records.processes import signature
 from lstm_lab.records.reading import name_of, sound
-from lstm_lab.records.store import StoreError, address, find_or_create_experiment, first_line, tracking_uri
+from lstm_lab.records.store import (
+    StoreError,
+    address,
+    find_or_create_experiment,
+    first_line,
+    run_page,
+    tracking_uri,
+)
+from lstm_lab.records.tagging import as_stored
 
 if TYPE_CHECKING:  # mlflow takes a second or two to import, and a refused config must not wait for it
     import keras
@@ -29,19 +37,8 @@ if TYPE_CHECKING:  # mlflow takes a second or two to import, and a refused confi
 BATCH = 1000  # metrics that MLflow takes in one call
 FLUSH_SECONDS = 3.0
 SHORTEST_CUT = 250  # characters of a parameter that every version of MLflow keeps
-NAME = 60  # characters of a file's name in a run's name
 MODELS_TAGS = ("mlflow.source.name", "mlflow.source.type", "mlflow.user")  # those of a run that its model has too
 TAG = 4000  # characters of a tag's value that every store takes
-
-
-def default_run_name(config: Config) -> str:
-    """The config in a few words and the time: 'lstm10-adam0.006-seed0-1123-213005-sine_to_cosine'.
-
-    What tells runs apart stands first, since MLflow's lists cut names short.
-    """
-    model, optimizer, seed = config.model, config.optimizer, config.training.seed
-    who = f"{model.cell}{model.cell_size}-{optimizer.name}{optimizer.learning_rate:g}-seed{seed}"
-    return f"{who}-{time.strftime('%m%d-%H%M%S')}-{config.data.name[:NAME]}"
 
 
 def is_kept(param: str, text: str) -> bool:
@@ -72,12 +69,11 @@ class TrackedRun:
 
     @classmethod
     def begin(
-        cls, client: "MlflowClient", config: Config, digests: dict[str, str], name: str | None, tags: dict[str, str]
+        cls, client: "MlflowClient", config: Config, digests: dict[str, str], name: str, tags: dict[str, str]
     ) -> Self:
         """Creates the run, signed by this process, in one step with all that going on with it takes."""
-        experiment_id = find_or_create_experiment(client, config.tracking.experiment)
-        name = name or config.tracking.run_name or default_run_name(config)
-        tags = source_tags() | signature() | digests | config_tags(config) | tags
+        experiment_id = find_or_create_experiment(client, config.experiment)
+        tags = as_stored(source_tags() | signature() | digests | config_tags(config) | tags)
         run = sound(client.create_run(experiment_id, run_name=name, tags=tags))
         if "mlflow.runColor" not in tags:
             client.set_tag(run.info.run_id, "mlflow.runColor", color(int(run.info.run_id[:8], 16) / 16**8))
@@ -120,10 +116,11 @@ class TrackedRun:
         changed = {key: text for key, text in params.items() if key in known and not is_kept(known[key], text)}
         tags = {f"changed.{key}": text for key, text in changed.items()}
         tags |= digests | config_tags(self.config)
+        there = self.run.data.tags
         self.client.log_batch(
             self.run_id,
             params=[Param(key, value) for key, value in params.items() if key not in known],
-            tags=[RunTag(*tag) for tag in tags.items() if self.run.data.tags.get(tag[0]) != tag[1]],
+            tags=[RunTag(*tag) for tag in as_stored(tags).items() if there.get(tag[0]) != tag[1]],
         )
         digest, source = digests["data.sha256"][:16], self.config.data.model_dump()
         if self.run.inputs and digest in {found.dataset.digest for found in self.run.inputs.dataset_inputs}:
@@ -199,7 +196,7 @@ class TrackedRun:
         self.client.log_batch(
             self.run_id,
             metrics=[Metric(key, value, now, step) for key, value in wanted.items()],
-            tags=[RunTag(key, value) for key, value in {**tags, "mlflow.note.content": description}.items()],
+            tags=[RunTag(*tag) for tag in as_stored({**tags, "mlflow.note.content": description}).items()],
         )
 
     def has_metric(self, key: str, step: int) -> bool:
@@ -263,7 +260,7 @@ class TrackedRun:
 
     def url(self) -> str:
         """The run's page, in the web page that `mlflow ui` or the tracking server serves."""
-        return address(f"#/experiments/{self.experiment_id}/runs/{self.run_id}")
+        return address(run_page(self.experiment_id, self.run_id))
 
 
 def config_text(config: Config) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 from lstm_lab.config import Config, ConfigError, suggest
 from lstm_lab.records import lookup, processes, reading, store
 from lstm_lab.records.reading import printable
+from lstm_lab.records.tagging import tags_of
 from lstm_lab.runs import metrics, resume
 
 if TYPE_CHECKING:
@@ -170,7 +171,7 @@ def facts_of(run: "Run", experiment: str) -> Facts:
 
 def facts_in(run: "Run", experiment: str) -> Facts:
     """The same of a run whose id is one."""
-    info, params, tags = run.info, dict(run.data.params), run.data.tags
+    info, params, tags = run.info, dict(run.data.params), tags_of(run)
     params |= {key.removeprefix("changed."): value for key, value in tags.items() if key.startswith("changed.")}
     if is_study(tags):
         params = {}  # the search space, which is no config
@@ -184,7 +185,7 @@ def facts_in(run: "Run", experiment: str) -> Facts:
         started=moment(info.start_time),
         seconds=seconds_between(info.start_time, info.end_time),
         params={printable(key): printable(value, LONGEST_VALUE) for key, value in params.items()},
-        metrics={printable(key): infinite(value) for key, value in run.data.metrics.items()},
+        metrics={printable(metrics.today(key)): infinite(value) for key, value in run.data.metrics.items()},
         commit=printable(commit + ("*" if commit and tags.get("git.dirty") == "true" else "")),
         data=printable(metrics.data_set(params, tags.get("data.file.sha256")), LONGEST_VALUE) if params else "",
         part=printable(part_of(tags)),

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lstm_lab.commandline import say, typed
+from lstm_lab.commandline import say, typed, working
 from lstm_lab.config import ConfigError
 from lstm_lab.paths import LONGEST_FILE_NAME, ROOT, whole_file
 from lstm_lab.records import store
@@ -44,7 +44,7 @@ def report(choice: Choice, page: Path | None, command: str, console: Console) ->
     if database and not database.exists():  # opening it would make one
         raise ConfigError(f"there is no run yet ({database} is not there); `{typed('train')}` makes one")
     try:
-        with console.status("opening the store") if console.is_terminal else contextlib.nullcontext():
+        with working(console, "opening the store"):
             client = store.open_store()
             chosen = comparison.choose(client, choice)
         if not chosen:

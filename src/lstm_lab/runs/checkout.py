@@ -26,6 +26,7 @@ from lstm_lab.paths import ROOT
 from lstm_lab.records import code, git, lookup, store
 from lstm_lab.records.reading import printable
 from lstm_lab.records.store import StoreError
+from lstm_lab.records.tagging import tags_of
 from lstm_lab.runs import datafile
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def reproduce(name: str, words: Sequence[str], path: str | None, trusted: bool, 
         if not trusted and not is_own(run):
             raise CannotRunError(f"{word}: {untrusted(word, words, path)}")
         git.fill(folder, commit, diff)
-        more = datafile.bring(run.data.params, run.data.tags, word, path, folder)
+        more = datafile.bring(run.data.params, tags_of(run), word, path, folder)
         return call(folder, [word, *words, *more])
 
 

@@ -16,6 +16,7 @@ from lstm_lab.paths import ROOT, whole_file
 from lstm_lab.records import lookup, provenance, store
 from lstm_lab.records.tracking import config_text
 from lstm_lab.runs import datafile
+from lstm_lab.runs import metrics as names
 from lstm_lab.runs.metrics import VALIDATION, summarize
 from lstm_lab.runs.setup import Part, Setup, arrays_digest
 from lstm_lab.runs.telling import CONTRADICTED, baselines_in_words, tell
@@ -133,7 +134,7 @@ def evaluate(setup: Setup, record: "Record", metrics: dict[str, float]) -> "Eval
         time_steps=config.data.time_steps,
         carry_state=config.training.carry_state,
     )
-    metrics |= {f"evaluation.{key}": value for key, value in evaluated.metrics.items() if math.isfinite(value)}
+    metrics |= {names.evaluated(key): value for key, value in evaluated.metrics.items() if math.isfinite(value)}
     return evaluated
 
 

@@ -12,10 +12,12 @@ from lstm_lab.config import Config, Csv
 
 LAST = 20  # steps over which the cost at the end is averaged
 COSTS = ("final_cost", "mean_last_20_cost", "log10_mean_last_20_cost")
-VALIDATION = "validation.mse"
-EVALUATION = ("mse", "rmse", "mae", "r2", "mse_position_0", "predict_zero_mse", "persistence_mse", "least_squares_mse")
+VALIDATION = "validation/mse"  # MLflow gives what stands before a slash a section of its own
+HELD_OUT = "evaluation/mse"
+EVALUATION = ("mse", "rmse", "mae", "r2", "mse_position_0")
+BASELINES = ("predict_zero_mse", "persistence_mse", "least_squares_mse")
 OF_A_HORIZON = ("rollout_mse", "rollout_persistence_mse")
-HIGH_IS_GOOD = ("steps_per_second", "evaluation.r2")
+HIGH_IS_GOOD = ("steps_per_second", "evaluation/r2")
 
 
 def summarize(costs: np.ndarray, epoch: int | None, steps_per_second: float | None) -> dict[str, float]:
@@ -50,8 +52,19 @@ def metrics_of(config: Config) -> list[str]:
         found += [VALIDATION] if config.data.validation else []
         horizon = config.data.horizon
     if config.evaluation.windows:
-        found += [f"evaluation.{name}" for name in (*EVALUATION, *(OF_A_HORIZON if horizon else ()))]
+        found += map(evaluated, (*EVALUATION, *BASELINES, *(OF_A_HORIZON if horizon else ())))
     return found
+
+
+def evaluated(name: str) -> str:
+    """What a metric of `science.evaluation` is called among a run's: baselines, which are the data's, stand apart."""
+    return f"baselines/{name}" if name in (*BASELINES, "rollout_persistence_mse") else f"evaluation/{name}"
+
+
+def today(name: str) -> str:
+    """What a metric is called now: once it was 'validation.mse', 'evaluation.mse', 'evaluation.predict_zero_mse'."""
+    group, _, rest = name.partition(".")
+    return evaluated(rest) if group == "evaluation" else VALIDATION if name == "validation.mse" else name
 
 
 def ranked_by(metrics: Mapping[str, float]) -> str:

@@ -11,7 +11,7 @@ from rich.console import Console
 from lstm_lab import runtime
 from lstm_lab.commandline import say
 from lstm_lab.config import Config, as_params
-from lstm_lab.records import code, lookup, provenance, reading, store, tracking
+from lstm_lab.records import code, lookup, provenance, reading, store, tagging, tracking
 from lstm_lab.records.provenance import Provenance
 from lstm_lab.records.store import StoreError
 from lstm_lab.runs import datafile, resume, run, setup, watching
@@ -68,7 +68,7 @@ def reproduce(name: str, tolerance: float, console: Console, path: str | None = 
     client = store.open_store()
     original = fetch(client, name)
     run_id = original.run.info.run_id
-    with_file = datafile.found(original.config, original.run.data.tags, f"run={run_id}", path, same=False)
+    with_file = datafile.found(original.config, tagging.tags_of(original.run), f"run={run_id}", path, same=False)
     original = replace(original, config=with_file)
     settings = original.config.training
     runtime.start_tensorflow(settings.level, settings.threads)  # sets variables that are compared below
@@ -89,10 +89,10 @@ def reproduce(name: str, tolerance: float, console: Console, path: str | None = 
     again = run.run(config, console, part=part)
     if again.status == "KILLED":
         raise KeyboardInterrupt
-    tags = client.get_run(again.run_id).data.tags
+    tags = tagging.tags_of(client.get_run(again.run_id))
     verdict = compare(original, again, digests(original, config, tags), tolerance, differing)
-    store.set_tags(client, again.run_id, {"verdict": verdict.text})
-    store.set_tags(client, run_id, {"reproduced": f"{verdict.text} ({again.run_id})"})
+    tagging.set_tags(client, again.run_id, {"verdict": verdict.text})
+    tagging.set_tags(client, run_id, {"reproduced": f"{verdict.text} ({again.run_id})"})
     say(console, verdict.text, style="bold green" if verdict.accepted else "bold red")
     return verdict
 
@@ -107,7 +107,10 @@ def differences(original: Original) -> list[str]:
             found.append(f"not known of the code {when}: {missing}")
     if not code.is_recorded(original.made_by.facts, original.made_by.diff):
         found.insert(0, "uncommitted.diff was changed in the store: it has not the SHA-256 in provenance.json")
-    file_then, file_now = original.run.data.tags.get("data.file.sha256"), setup.make_source(original.config).file_sha256
+    file_then, file_now = (
+        tagging.tags_of(original.run).get(datafile.TAG),
+        setup.make_source(original.config).file_sha256,
+    )
     if file_then != file_now:
         found.insert(0, datafile.differs(read.get("data.path", "none"), file_then, file_now))
     changed = {key.removeprefix("changed.") for key in original.run.data.tags if key.startswith("changed.")}
@@ -123,7 +126,7 @@ def differences(original: Original) -> list[str]:
 def digests(original: Original, config: Config, tags: dict[str, str]) -> dict[str, tuple[str, str]]:
     """The digests of data and initial weights, then and now: of the data of all the steps the run was to do."""
     data = setup.make_source(config).digest(original.config.training.steps)
-    then, key = original.run.data.tags, "initial_weights.sha256"
+    then, key = tagging.tags_of(original.run), "initial_weights.sha256"
     return {
         "the data": (then.get("data.sha256", ""), data),
         "the initial weights": (then.get(key, ""), tags.get(key, "")),

@@ -15,7 +15,7 @@ from lstm_lab import config
 from lstm_lab.commandline import say, typed
 from lstm_lab.config import Config, ConfigError
 from lstm_lab.paths import ROOT, short_name
-from lstm_lab.records import checkpoint, lookup, processes, provenance, reading, store
+from lstm_lab.records import checkpoint, lookup, processes, provenance, reading, store, tagging
 from lstm_lab.records.reading import printable
 from lstm_lab.runs import datafile
 
@@ -29,10 +29,7 @@ if TYPE_CHECKING:
 # What a resumed run may do otherwise: nothing of it changes a bit of the steps.
 MAY_CHANGE = (
     "training.steps",
-    "training.report_every",
-    "training.frames",
-    "training.chunk_steps",
-    "training.live",
+    *config.WATCHED,
     "evaluation.windows",
     "evaluation.trials",
     "tracking.metric_points",
@@ -89,7 +86,7 @@ def prepare(named: str, changes: Mapping[str, Any], take_over: bool, verbose: bo
     refuse_running(run, take_over)
     lookup.digested_config(client, run)  # refused here, before the run is taken over, if it is none
     path = str(changes["data.path"]) if "data.path" in changes else None
-    stored = datafile.found(lookup.config_of(client, run), run.data.tags, f"resume={run_id}", path)
+    stored = datafile.found(lookup.config_of(client, run), tagging.tags_of(run), f"resume={run_id}", path)
     wanted = changed(stored, changes)
     steps, planned = wanted.training.steps, stored.training.steps
     if steps < planned:
@@ -144,7 +141,7 @@ def take_over(client: "MlflowClient", run_id: str) -> "Run":
         run = client.get_run(run_id)
         refuse_running(run)
         client.update_run(run_id, status="RUNNING")
-        store.set_tags(client, run_id, processes.signature())
+        tagging.set_tags(client, run_id, processes.signature())
         if "reason" in run.data.tags:
             client.delete_tag(run_id, "reason")
         return run
@@ -162,7 +159,7 @@ def mark_interrupted(client: "MlflowClient") -> list["Run"]:
         with store.store_lock():  # somebody may have resumed it meanwhile
             run = client.get_run(run.info.run_id)
             if run.info.status == "RUNNING" and processes.is_cut_short(run):
-                store.set_tags(client, run.info.run_id, {"reason": "interrupted: its process was killed"})
+                tagging.set_tags(client, run.info.run_id, {"reason": "interrupted: its process was killed"})
                 client.set_terminated(run.info.run_id, "KILLED")
                 marked.append(run)
     return [run for run in marked if "trial" not in run.data.tags]
@@ -237,7 +234,7 @@ def find_checkpoint(setup: "Setup", tracked: "TrackedRun") -> checkpoint.Checkpo
 
     ConfigError if the code now makes other data or other initial weights than the run began with.
     """
-    config, tags, run_id = setup.config, tracked.run.data.tags, tracked.run_id
+    config, tags, run_id = setup.config, tagging.tags_of(tracked.run), tracked.run_id
     now = setup.digests(lookup.digested_config(tracked.client, tracked.run).training.steps)
     for key, digest in now.items():
         if tags.get(key, digest) != digest:

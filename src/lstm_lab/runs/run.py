@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from lstm_lab.commandline import say, typed
+from lstm_lab.commandline import say, typed, working
 from lstm_lab.config import Config, ConfigError
 from lstm_lab.records import store, tracking
 from lstm_lab.records.reading import name_of
-from lstm_lab.runs import keeping, resume, setup, telling, watching
+from lstm_lab.runs import keeping, naming, resume, setup, telling, watching
 from lstm_lab.runs.setup import Part, Setup
 from lstm_lab.runs.watching import Result, StopSignal
 
@@ -33,8 +33,9 @@ def run(
     """
     source = prepare(config, console)
     with StopSignal() as stop, setup.memory_faults_told():
-        client = setup.start(config, console, verbose)
-        made_of = setup.set_up(config, source, console, part)
+        with working(console, "starting TensorFlow and MLflow"):
+            client = setup.start(config, verbose)
+            made_of = setup.set_up(config, source, console, part)
         if stop.received:
             raise KeyboardInterrupt
         tracked = begin(client, made_of, resumed)
@@ -68,8 +69,8 @@ def begin(client: "MlflowClient", made_of: Setup, resumed: str | None) -> tracki
     config, part = made_of.config, made_of.part
     if resumed:
         return tracking.TrackedRun.resume(client, config, resume.take_over(client, resumed))
-    digests = made_of.digests(config.training.steps)
-    return tracking.TrackedRun.begin(client, config, digests, part.name if part else None, part.tags if part else {})
+    digests, name = made_of.digests(config.training.steps), part.name if part else config.tracking.run_name
+    return tracking.TrackedRun.begin(client, config, digests, name or naming.NOTHING_TYPED, part.tags if part else {})
 
 
 @contextlib.contextmanager

@@ -79,12 +79,11 @@ def check_display() -> None:
         raise ConfigError(f"training.live=True: {missing}")
 
 
-def start(config: Config, console: Console, verbose: bool) -> "MlflowClient":
+def start(config: Config, verbose: bool) -> "MlflowClient":
     """Opens the store, first, so that one at fault is known soonest; and starts TensorFlow as the config says."""
-    with console.status("starting TensorFlow and MLflow") if console.is_terminal else contextlib.nullcontext():
-        client = store.open_store(verbose)
-        runtime.start_tensorflow(config.training.level, config.training.threads, verbose)
-        return client
+    client = store.open_store(verbose)
+    runtime.start_tensorflow(config.training.level, config.training.threads, verbose)
+    return client
 
 
 def set_up(config: Config, source: "Source", console: Console, part: Part | None) -> Setup:

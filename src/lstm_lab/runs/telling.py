@@ -8,12 +8,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lstm_lab.commandline import make, say
-from lstm_lab.config import WATCHING, Config
+from lstm_lab.commandline import make, say, typed
+from lstm_lab.config import WATCHING, Config, Csv
 from lstm_lab.records import store
 from lstm_lab.records.reading import printable
 from lstm_lab.runs import resume
-from lstm_lab.runs.metrics import COSTS, LAST, VALIDATION
+from lstm_lab.runs.metrics import BASELINES, HELD_OUT, LAST, VALIDATION
 
 if TYPE_CHECKING:
     from lstm_lab.records.tracking import TrackedRun
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 CELL_NAMES = {"lstm": "An LSTM", "gru": "A GRU", "simple_rnn": "A simple RNN"}
 LONGEST_LINE = 10_000  # characters of a group's settings
 MARKDOWN = re.compile(r"[\\`*\[\]<>!&~|]")  # what makes of a text anything but itself
-SHOWN = (*COSTS, VALIDATION, "steps_per_second")
 CONTRADICTED = "from step {:,} on, the costs trained now are not those stored before: not the same bits"
 
 
@@ -70,18 +69,45 @@ def baselines_in_words(metrics: Mapping[str, float]) -> str:
 
 
 def report(console: Console, tracked: "TrackedRun", result: "Result") -> None:
-    """The end of the run in the terminal: how it went, where it is, how to look at it."""
+    """The end of the run in the terminal: its cost, its error on what it never saw, where it is, what to type next."""
     if result.reason:
         say(console, f"{result.status}: {result.reason}", "red")
     if result.status == "KILLED":
         say(console, f"go on: {resume.command(result.run_id)}")
     if tracked.contradicted is not None:
         say(console, CONTRADICTED.format(tracked.contradicted), "bold yellow")
-    figures = "   ".join(f"{key} {result.metrics[key]:.4g}" for key in SHOWN if key in result.metrics)
-    say(console, figures)
-    if mse := result.metrics.get("evaluation.mse"):
-        metrics = {key.removeprefix("evaluation."): value for key, value in result.metrics.items()}
-        say(console, f"never trained on: mean squared error {mse:.3g}; {baselines_in_words(metrics)}")
-    say(console, f"run {tracked.name} ({result.run_id})")
-    look = "" if store.tracking_uri().startswith("http") else f"`{make('ui')}`, then "
-    say(console, f"look at it: {look}{tracked.url()}")
+    found = result.metrics
+    speed = f" ({found['steps_per_second']:,.0f} steps/s)" if "steps_per_second" in found else ""
+    say(console, f"cost {found['final_cost']:.4g}, mean of the last {LAST} {found['mean_last_20_cost']:.4g}{speed}")
+    if HELD_OUT in found:
+        say(console, held_out(found))
+    say(console, link(console, tracked))
+    ident, what = f" ({result.run_id[:8]})", next_command(tracked, result)
+    room = max(10, console.width - len(f"run {ident}{what}")) if console.is_terminal else LONGEST_LINE
+    say(console, f"run {printable(tracked.name, room)}{ident}{what}")
+
+
+def held_out(metrics: Mapping[str, float]) -> str:
+    """The error on samples never trained on, beside the best of what it takes no training to reach."""
+    known = {name: metrics[key] for name in BASELINES if (key := f"baselines/{name}") in metrics}
+    validated = f", validation {metrics[VALIDATION]:.3g}" if VALIDATION in metrics else ""
+    said = f"held-out error {metrics[HELD_OUT]:.3g}{validated}"
+    if not known:
+        return said
+    best = min(known, key=lambda name: known[name])
+    return f"{said}; baseline {known[best]:.3g} ({best.removesuffix('_mse').replace('_', ' ')})"
+
+
+def link(console: Console, tracked: "TrackedRun") -> str:
+    """The run's page or, on a terminal too narrow for its address, the page of the experiment's runs."""
+    page = tracked.url()
+    fits = not console.is_terminal or len(page) <= console.width
+    return page if fits else store.address(store.runs_page(tracked.experiment_id))
+
+
+def next_command(tracked: "TrackedRun", result: "Result") -> str:
+    """What to type next: to forecast, if the run can; else to see it, unless a tracking server shows it."""
+    data = tracked.config.data
+    if result.status == "FINISHED" and isinstance(data, Csv) and data.horizon:
+        return f"; next: {typed('forecast', f'run={result.run_id[:8]}', f'steps={data.horizon}')}"
+    return "" if store.tracking_uri().startswith("http") else f"; to look: {make('ui')}"

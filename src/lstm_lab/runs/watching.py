@@ -116,7 +116,7 @@ def watchers_of(
         tracked,
         saver,
         frames=observers.Frames(settings.steps, settings.frames, setup.source.units) if wanted.animation else None,
-        terminal=observers.Terminal(setup.console, record, settings.steps, settings.report_every),
+        terminal=observers.Terminal(setup.console, record, settings.steps, settings.printed_every),
         tensorboard=tensorboard,
         live=observers.LiveFigure(setup.source.units, figures.labels_of(setup.config)) if settings.live else None,
         of_trial=part.watch(setup) if part and part.watch else None,

@@ -16,11 +16,12 @@ from lstm_lab import config
 from lstm_lab.config import LONGEST_NAME, Config, ConfigError, Sweeper
 from lstm_lab.hiding import hide_in_word
 from lstm_lab.paths import ROOT, locate, short_name
-from lstm_lab.runs import metrics, setup
+from lstm_lab.runs import metrics, naming, setup
 from lstm_lab.studies import database, overrides, search, study
 from lstm_lab.words import GROUPS, TEXTS, as_choices
 
 Compose = Callable[[list[str]], dict[str, Any]]  # the run config that some overrides give
+SHOWN = {"training.report_every", "training.live"}  # on a terminal, where a study's trials are silent
 ONCE = "TensorFlow takes it once for all trials of a process; run a sweep for each value"
 ONE_RUN = "a run is resumed by itself, without -m; a sweep goes on when it is typed again"
 NOT_SEARCHED = {
@@ -46,7 +47,8 @@ def declare(
     sampler, pruner, name = settings.sampler.model_dump(), settings.pruner.model_dump(), settings.study_name
     if name is None:
         sampler, pruner = {"name": "grid"}, {"name": "none"}
-        name = f"grid-{time.strftime('%m%d-%H%M%S')}-{secrets.token_hex(2)}"  # two may start in the same second
+        # two may start in the same second
+        name = f"{naming.name_of(words)} {time.strftime('%m%d-%H%M%S')}-{secrets.token_hex(2)}"
     elif not any(word.startswith("hydra.sweeper.study_name=") for word in hydra_words):
         name = study_name(name, [*words, *hydra_words])
     objective = check_objective(settings, points, pruner)
@@ -59,10 +61,10 @@ def declare(
         sampler=sampler,
         pruner=pruner,
         seed=settings.seed,
-        config={key: value for key, value in values if not {key, key.partition(".")[0]} & set(space)},
+        config={key: value for key, value in values if not {key, key.partition(".")[0]} & {*space, *SHOWN}},
         total=total_of(space, sampler, settings.n_trials),
         files=files_of(points),
-        experiment=experiment_of(fixed, compose) if "experiment" in space else points[0].tracking.experiment,
+        experiment=experiment_of(fixed, compose, points[0]) if "experiment" in space else points[0].experiment,
         prune_every=settings.prune_every,
     )
     with database.experimental():  # built once here, so that a fault in their settings shows before any trial
@@ -153,10 +155,10 @@ def check_objective(settings: Sweeper, points: Sequence[Config], pruner: Mapping
     return objective
 
 
-def experiment_of(fixed: Sequence[str], compose: Compose) -> str:
+def experiment_of(fixed: Sequence[str], compose: Compose, point: Config) -> str:
     """The experiment of the study's page: presets that are searched may each name one of their own."""
     words = [word for word in fixed if word.startswith(("sweeps=", "tracking"))]
-    return str(compose(words)["tracking"]["experiment"])
+    return str(compose(words)["tracking"]["experiment"] or point.data.experiment)
 
 
 def files_of(points: Sequence[Config]) -> dict[str, str]:

@@ -17,7 +17,9 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial
 
-from lstm_lab.records import lookup, processes, reading, store, tracking
+from lstm_lab.records import lookup, processes, reading, store, tagging, tracking
+from lstm_lab.runs import naming
+from lstm_lab.runs.metrics import VALIDATION
 from lstm_lab.runs.telling import in_markdown
 from lstm_lab.runtime import import_matplotlib
 from lstm_lab.studies import study
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 FIGURE_SECONDS = 60  # between two redraws of the parent's figures
-REPORTED = {"mean_last_20_cost": "mean cost of the last 20 steps", "validation.mse": "validation error"}  # by trials
+REPORTED = {"mean_last_20_cost": "mean cost of the last 20 steps", VALIDATION: "validation error"}  # by trials
 FIGURES = ("cost_curve.png", "fitted_curve.png", "continued_curve.png", "fit.gif")
 # What the best trial's run may have, and its model
 FILES = ("config.yaml", "cost.npy", *(f"figures/{name}" for name in FIGURES))
@@ -78,7 +80,8 @@ class ParentPage:
 
     def find_marked(self) -> "Run | None":
         """The page whose maker was killed before it could tell the study, or the one in a store used before."""
-        return next(iter(lookup.every_run(self.client, f"tags.page = '{self.mark}'")), None)
+        [tag] = tagging.as_stored({"page": self.mark})
+        return next(iter(lookup.every_run(self.client, f"tags.`{tag}` = '{self.mark}'")), None)
 
     def find(self, run_id: str) -> "Run | None":
         """The run of that id, unless it is not in MLflow, or deleted there."""
@@ -101,7 +104,9 @@ class ParentPage:
         tags = {**tracking.source_tags(), "study": self.declared.name, "sweep": "parent", "page": self.mark}
         tags |= [self.signature]
         experiment_id = store.find_or_create_experiment(self.client, self.declared.experiment)
-        return self.client.create_run(experiment_id, run_name=f"study {self.declared.name}", tags=tags)
+        return self.client.create_run(
+            experiment_id, run_name=f"study {self.declared.name}", tags=tagging.as_stored(tags)
+        )
 
     def log_space(self) -> None:
         """The search space as the parent run's parameters."""
@@ -129,14 +134,14 @@ class ParentPage:
         """Shows the study as running, if anything is left to do, and sees to what killed workers left behind."""
         if not self.is_finished():
             self.client.update_run(self.run_id, status="RUNNING")
-            store.set_tags(self.client, self.run_id, dict([self.signature]))
+            tagging.set_tags(self.client, self.run_id, dict([self.signature]))
             self.reconcile()
 
     def reconcile(self) -> None:
         """Gives every trial's run this page, and the status that the study knows: a killed worker leaves it RUNNING."""
         for trial, child in self.children():
             if child.data.tags["mlflow.parentRunId"] != self.run_id:
-                store.set_tags(self.client, child.info.run_id, {"mlflow.parentRunId": self.run_id})
+                tagging.set_tags(self.client, child.info.run_id, {"mlflow.parentRunId": self.run_id})
             if trial.state.is_finished():
                 self.settle(child, "KILLED" if study.was_killed(trial) else trial.state.name)
 
@@ -149,7 +154,7 @@ class ParentPage:
         tags, name = {"trial.state": state}, child.info.run_name or ""
         if state != "COMPLETE" and f" {state}:" not in name:
             tags["mlflow.runName"] = name.replace(":", f" {state}:", 1)
-        store.set_tags(self.client, child.info.run_id, tags)
+        tagging.set_tags(self.client, child.info.run_id, tags)
 
     def refresh(self, final: bool = False) -> None:
         """Counts by state and the best trial after every trial; figures once a minute and at the end."""
@@ -180,7 +185,7 @@ class ParentPage:
         if len(best) == 1 and (run := runs.get(best[0].number)):
             self.copy_best(run.info.run_id)
         about = [self.describe(), *(self.describe_best(trial, runs.get(trial.number)) for trial in best)]
-        store.set_tags(self.client, self.run_id, {"mlflow.note.content": " ".join(about)})
+        tagging.set_tags(self.client, self.run_id, {"mlflow.note.content": " ".join(about)})
         self.client.set_terminated(self.run_id, status)
 
     def copy_best(self, run_id: str) -> None:
@@ -194,7 +199,7 @@ class ParentPage:
                 place, path = lookup.places_of_model(self.client, run)[0]
                 copy_files(self.client, place, MODEL if path == MODEL[0] else (), Path(folder, "model"))
             self.client.log_artifacts(self.run_id, folder, "best")
-        store.set_tags(self.client, self.run_id, {"best_run": run_id})
+        tagging.set_tags(self.client, self.run_id, {"best_run": run_id})
 
     def describe(self) -> str:
         """What the study was and how it went, for the parent's page, with the link to the curves."""
@@ -206,9 +211,9 @@ class ParentPage:
         """Which trial is the best on its data; `run` is its run, if MLflow still has it."""
         name, data = f"trial {best.number}", in_markdown(study.data_of(best).rpartition(" ")[0])
         if run:
-            name = f"[{name}](#/experiments/{run.info.experiment_id}/runs/{run.info.run_id})"
+            name = f"[{name}]({store.run_page(run.info.experiment_id, run.info.run_id)})"
         about = f"Best{f' on {data}' if data else ''} is {name} with {self.declared.objective} {best.value:.4g}"
-        return f"{about} at {in_markdown(short(best.params))}{'.' if run else '; its run is in MLflow no more.'}"
+        return f"{about} at {in_markdown(naming.short(best.params))}{'.' if run else '; its run is in MLflow no more.'}"
 
     def comparison(self) -> str:
         """The chart view of this study's trials, side by side, the best ten shown.
@@ -217,7 +222,7 @@ class ParentPage:
         """
         trials = quote(f"tags.`mlflow.parentRunId` = '{self.run_id}'")
         key, up = quote(f"metrics.`{self.declared.objective}`"), str(self.declared.direction == "minimize").lower()
-        view = f"orderByKey={key}&orderByAsc={up}&workflowType=machine_learning&compareRunsMode=CHART"
+        view = f"orderByKey={key}&orderByAsc={up}&{store.TRAINING}&compareRunsMode=CHART"
         return f"#/experiments/{self.experiment_id}/runs?searchFilter={trials}&{view}"
 
 
@@ -360,11 +365,3 @@ def summary(counts: Mapping[str, int]) -> str:
     """The counts that are not zero, in words; what is queued is no trial yet."""
     shown = [f"{count} {state}" for state, count in counts.items() if count and state != "WAITING"]
     return ", ".join(shown) or "no trial yet"
-
-
-def short(params: Mapping[str, Any]) -> str:
-    """Parameters by the last part of their key."""
-    values = {key.rpartition(".")[2]: value for key, value in params.items()}
-    return " ".join(
-        f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}" for key, value in values.items()
-    )

@@ -20,6 +20,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from lstm_lab.records.processes import is_gone, is_process, this_process
 from lstm_lab.records.reading import is_run_id, printable
+from lstm_lab.runs import metrics
 from lstm_lab.studies import database, search
 
 
@@ -109,6 +110,7 @@ def open_study(storage: optuna.storages.RDBStorage, declared: Declared) -> optun
     known = study.user_attrs.get("identity", identity)
     unknown = {key: text for key, text in identity.items() if key not in known and not key.startswith("config ")}
     known = known | unknown  # to an older version, which did not write it: taken as it is declared now
+    known["objective"] = metrics.today(known["objective"])
     if changed := [key for key, text in identity.items() if known.get(key) != text]:
         details = "; ".join(f"{key} was {known.get(key)}, is {identity.get(key)}" for key in changed[:4])
         raise database.StudyError(

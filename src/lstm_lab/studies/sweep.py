@@ -14,9 +14,9 @@ from rich.console import Console
 from lstm_lab.commandline import say, typed
 from lstm_lab.records import store
 from lstm_lab.records.faults import is_raised_in
-from lstm_lab.runs import run
+from lstm_lab.runs import naming, run
 from lstm_lab.studies import database, overrides, study
-from lstm_lab.studies.page import ParentPage, short, summary
+from lstm_lab.studies.page import ParentPage, summary
 from lstm_lab.studies.trial import fault_in_words, reason_of
 
 if TYPE_CHECKING:
@@ -274,7 +274,7 @@ def trial_line(trial: FrozenTrial, best: FrozenTrial | None) -> str:
     why = next((trial.user_attrs[key] for key in ("reason", "fault", "stopped") if key in trial.user_attrs), "")
     value = f"{trial.value:.4g}" if trial.value is not None else why
     so_far = f"best {best.value:.4g} (trial {best.number})" if best else ""
-    return f"trial {trial.number:>3}  {short(trial.params)}  {state} {value}  {so_far}"
+    return f"trial {trial.number:>3}  {naming.short(trial.params)}  {state} {value}  {so_far}"
 
 
 @contextlib.contextmanager
@@ -303,7 +303,7 @@ def report(sweep: Sweep, command: Callable[[dict[str, Any]], str]) -> None:
         lines += [f"train it again: {command(found[0].params)}", *forecast_command(runs.get(found[0].number))]
     if runs:
         lines.append(f"compare the trials: {compare_command(page.run_id, len(runs))}")
-    lines.append(f"the study: {store.address(f'#/experiments/{page.experiment_id}/runs/{page.run_id}')}")
+    lines.append(f"the study: {store.address(store.run_page(page.experiment_id, page.run_id))}")
     lines.append(f"its trials' curves: {store.address(page.comparison())}")
     for line in lines:
         say(sweep.console, line)
@@ -313,7 +313,7 @@ def best_in_words(declared: study.Declared, best: FrozenTrial, found: "Run | Non
     """What the best trial was, and on which data if that is not all; `found` is its run, if MLflow still has it."""
     where = f"run {found.info.run_id}" if found else "its run is in MLflow no more"
     data = study.data_of(best).rpartition(" ")[0]
-    value = f"{declared.objective} {best.value:.6g} at {short(best.params)}"
+    value = f"{declared.objective} {best.value:.6g} at {naming.short(best.params)}"
     return f"best{f' on {data}' if data else ''}: trial {best.number}, {value} ({where})"
 
 

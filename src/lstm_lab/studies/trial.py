@@ -18,11 +18,10 @@ from lstm_lab import composing, config
 from lstm_lab.config import CannotRunError, Config
 from lstm_lab.paths import ROOT, locate
 from lstm_lab.records import store, tracking
-from lstm_lab.runs import keeping, metrics, run, setup, watching
+from lstm_lab.runs import keeping, metrics, naming, run, setup, watching
 from lstm_lab.runs.setup import Part, Setup
 from lstm_lab.runs.watching import Pruned, Result
 from lstm_lab.studies import database, search, study
-from lstm_lab.studies.page import short
 
 if TYPE_CHECKING:
     from lstm_lab.runs.observers import Observer
@@ -91,7 +90,7 @@ def part_of(opened: optuna.Study, trial: Trial, checked: Config, folder: Path) -
     if data:
         trial.set_user_attr("data", data)
     return Part(
-        name=f"trial {trial.number}: {short(trial.params)}",
+        name=f"{trial.number}: {naming.short(trial.params)}",
         tags={
             "mlflow.parentRunId": opened.user_attrs["parent_run"],
             "study": opened.study_name,
@@ -100,7 +99,7 @@ def part_of(opened: optuna.Study, trial: Trial, checked: Config, folder: Path) -
         },
         watch=lambda made_of: watch_of(trial, declared, made_of),
         keep=lambda found: study.is_better(opened, found.get(declared["objective"], math.nan), data),
-        evaluated=declared["objective"].startswith("evaluation."),
+        evaluated=declared["objective"].startswith(("evaluation/", "baselines/")),
         folder=folder,
     )
 
