@@ -1,6 +1,7 @@
 """The command that predicts with a tracked run's model, compared with that model called by hand."""
 
 import csv
+import dataclasses
 import io
 import json
 import os
@@ -17,15 +18,17 @@ import keras
 import numpy as np
 import pytest
 from mlflow import MlflowClient
+from PIL import Image
 
 from helpers import copy_project, train
 from lstm_lab.config import ConfigError
 from lstm_lab.records.store import sqlite_uri
 from lstm_lab.runs import figures
-from lstm_lab.runs.forecasting import beyond
+from lstm_lab.runs.forecasting import Known, beyond, draw_forecast, draw_predictions, write_predictions
 from lstm_lab.science.evaluation import compile_prediction, evaluate
 from lstm_lab.science.model import build_model, with_units, zero_state
 from lstm_lab.science.series import SeriesBatches
+from lstm_lab.science.times import Times
 from lstm_lab.science.training import ChunkOptions, Program, build_optimizer
 from lstm_lab.science.training import train as train_steps
 
@@ -90,6 +93,78 @@ def test_a_series_goes_on_beyond_its_end_on_the_models_own_predictions(runs):
     np.testing.assert_allclose(rows[:, 1], fed[120:], rtol=1e-4)
     with open(picture, "rb") as image:
         assert image.read(4) == b"\x89PNG"
+
+
+def dated(folder, *columns):
+    """A file of the last 40 samples of the series, one a month, and those columns besides."""
+    months = np.datetime64("2020-01") + np.arange(40)
+    samples = [f"{month}-01,{50 + 20 * np.sin(n / 4)}" for n, month in enumerate(months)]
+    lines = [",".join([sample, *map(str, more)]) for sample, *more in zip(samples, *columns, strict=True)]
+    header = ",".join(["month", COLUMN, *"bde"[: len(columns)]])
+    (folder / "dated.csv").write_text("\n".join([header, *lines]) + "\n", encoding="utf-8")
+
+
+def test_a_forecast_goes_on_in_the_files_own_times(runs, tmp_path):
+    dated(tmp_path)
+    words = ("steps=3", "data.path=dated.csv", "out=on.csv")
+    done = forecast(runs.checkout, f"run={runs.ahead.id}", *words, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    header, *rows = csv.reader((tmp_path / "on.csv").read_text().splitlines())
+    assert header == ["sample", "month", COLUMN]
+    assert [row[:2] for row in rows] == [["40", "2023-05-01"], ["41", "2023-06-01"], ["42", "2023-07-01"]]
+
+
+@pytest.mark.parametrize("lacking", ["", "1e400"])
+def test_a_target_that_the_file_has_is_compared_with(lacking, runs, tmp_path):
+    dated(tmp_path, [*range(39), lacking or 39])
+    words = ("data.path=dated.csv", "out=beside.csv")
+    done = forecast(runs.checkout, f"run={runs.target.id}", *words, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    header, *rows = csv.reader((tmp_path / "beside.csv").read_text().splitlines())
+    assert header == ["sample", "month", COLUMN, "prediction"]
+    assert [row[1] for row in rows[:2]] == ["2020-01-01", "2020-02-01"]
+    with Image.open(tmp_path / "beside.png") as picture:
+        assert picture.format == "PNG"
+
+
+def known(truth):
+    values = np.arange(700.0)
+    return Known("temperature", values, "ducks", truth, Times("day", DAYS, "D", "D"))
+
+
+DAYS = np.datetime64("2020-01-01") + np.arange(700)
+
+
+def test_what_is_drawn_of_a_forecast():
+    [ax] = draw_forecast(known(None), np.array([5.0, 6.0])).axes
+    line, made, _ = ax.lines
+    assert ax.get_title() == "temperature: forecast of 2 samples after 2021-11-30"
+    assert line.get_ydata().tolist() == list(range(640, 700))
+    assert made.get_ydata().tolist() == [699, 5, 6]
+    [ax] = draw_forecast(known(None), np.zeros(100)).axes
+    assert len(ax.lines[0].get_ydata()) == 300
+    uneven = dataclasses.replace(known(None), times=Times("day", np.append(DAYS[:-1], DAYS[-1] + 1), "D", "D"))
+    [ax] = draw_forecast(uneven, np.zeros(1)).axes
+    assert (ax.get_title(), ax.get_xlabel()) == (
+        "temperature: forecast of 1 sample after sample 699",
+        "sample of the series",
+    )
+
+
+@pytest.mark.parametrize("truth", [None, np.arange(700.0) + 0.5])
+def test_what_is_drawn_of_a_prediction_and_how_far_off_it_is(truth):
+    text, made = io.StringIO(), np.arange(700.0) - 0.5
+    tail, mse = write_predictions(text, known(truth), [(0, made[:500], None), (500, made[500:], None)])
+    np.testing.assert_array_equal(tail, made[-300:])
+    assert text.getvalue().splitlines()[:2] == ["sample,day,temperature,prediction", "0,2020-01-01,0.0,-0.5"]
+    axes = draw_predictions(known(truth), tail, mse).axes
+    if truth is None:
+        assert [ax.get_ylabel() for ax in axes] == ["temperature", "ducks"]
+        assert axes[0].get_title() == "ducks from temperature"
+    else:
+        [ax] = axes
+        assert ax.get_title() == "ducks from temperature: mean squared error 1"
+        assert [line.get_ydata()[-1] for line in ax.lines] == [699.5, 698.5]
 
 
 def test_the_command_is_recorded_as_it_was_typed(runs, tmp_path):
@@ -203,8 +278,8 @@ def test_a_wave_is_forecast_alike_in_any_unit(unit, learnt, tmp_path):
     for name, power in {"r2": 0, "rmse": 1, "mse": 2, "rollout_mse": 2}.items():
         assert again.metrics[name] / size**power == pytest.approx(learnt.metrics[name], rel=1e-3)
     pictures = [
-        figures.continued_figure(again, "x", unit),
-        figures.forecast_figure(np.arange(460), values, made, known_label="a", title=unit),
+        figures.continued_figure(again, figures.Labels(y=unit), note="", title=unit),
+        figures.forecast_figure(np.arange(460), values, made, figures.Labels(y=unit), unit),
     ]
     for picture in pictures:
         picture.savefig(io.BytesIO())

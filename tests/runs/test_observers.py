@@ -60,7 +60,8 @@ def test_frames_lie_evenly_and_their_targets_stand_still(steps, frames, chunk):
 
 
 def test_shown_curve_is_the_batchs_first_consecutive_windows():
-    x, target, prediction, window = observers.shown_curve(progress(2, [1.0], samples=1000))
+    x, target, prediction, window, starts = observers.shown_curve(progress(2, [1.0], samples=1000))
+    np.testing.assert_array_equal(starts, x[::20])
     assert window == 20
     assert len(x) == len(target) == len(prediction) == 400
     np.testing.assert_allclose(np.diff(x), 1 / (10 * math.pi), rtol=1e-6)
@@ -70,7 +71,8 @@ def test_shown_curve_is_the_batchs_first_consecutive_windows():
 def test_rows_from_different_places_are_drawn_side_by_side_with_gaps():
     x = np.array([[5.0, 6.0], [15.0, 16.0], [25.0, 26.0]])
     apart = Progress(1, np.ones(1, np.float32), x, x[..., None], -x[..., None], [])
-    shown, target, prediction, window = observers.shown_curve(apart)
+    shown, target, prediction, window, starts = observers.shown_curve(apart)
+    assert starts.tolist() == [5, 15, 25]
     assert window == 3
     np.testing.assert_array_equal(shown, np.arange(9))
     np.testing.assert_array_equal(target, [5, 6, np.nan, 15, 16, np.nan, 25, 26, np.nan])
@@ -79,6 +81,18 @@ def test_rows_from_different_places_are_drawn_side_by_side_with_gaps():
     frames(apart)
     frames(Progress(2, np.ones(1, np.float32), x + 2, x[..., None] + 2, -x[..., None], []))
     np.testing.assert_array_equal(frames.targets[1], frames.targets[0] + 2)
+
+
+def test_what_was_normalised_is_shown_in_its_own_units():
+    x = np.arange(4.0).reshape(2, 2)
+    normal = Progress(1, np.ones(1, np.float32), x, x[..., None].astype(np.float32), -x[..., None], [])
+    assert observers.in_units(normal, ()) is normal
+    shown = observers.in_units(normal, [(0.0, 1.0), (1.5e9, 40.0)])
+    assert shown.target.ravel().tolist() == [1.5e9, 1.5e9 + 40, 1.5e9 + 80, 1.5e9 + 120]
+    assert shown.prediction.ravel().tolist() == [1.5e9, 1.5e9 - 40, 1.5e9 - 80, 1.5e9 - 120]
+    frames = observers.Frames(2, 2, [(0.0, 1.0), (1.5e9, 40.0)])
+    frames(normal)
+    assert frames.targets[0][0] == 1.5e9
 
 
 def test_tensorboard_gets_the_graph_once_and_the_cost_thinned(tmp_path):

@@ -5,10 +5,15 @@ import os
 import sqlite3
 from pathlib import Path
 
+import matplotlib
+import numpy as np
 import optuna
 import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 from mlflow import MlflowClient
 from mlflow.utils.file_utils import local_file_uri_to_path
+from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
 
 from lstm_lab.records import store
@@ -160,6 +165,72 @@ def test_a_pruned_trial_is_drawn_to_where_it_was_pruned():
     assert [line for line in lines if line] == [
         [*known, [100, 1.0]], known, [[20, 2.0]], [*known, [40, 1.5]], known,
     ]  # fmt: skip
+
+
+def searched(values, **distributions):
+    """A study whose trials have those values, each with parameters drawn from these ranges."""
+    opened = optuna.create_study()
+    for seed, value in enumerate(values):
+        drawn = np.random.default_rng(seed)
+        params = {key: choose(drawn, distribution) for key, distribution in distributions.items()}
+        opened.add_trial(optuna.create_trial(params=params, distributions=distributions, value=value))
+    return opened
+
+
+def choose(drawn, distribution):
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices[drawn.integers(len(distribution.choices))]
+    return float(drawn.uniform(distribution.low, distribution.high))
+
+
+RATE = FloatDistribution(1e-4, 1e-1, log=True)
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """Draws a study and gives its figures."""
+
+    def draw(opened):
+        figures = {}
+        monkeypatch.setattr(Figure, "savefig", lambda figure, path, **_: figures.update({Path(path).stem: figure}))
+        page.draw_study(opened, "mean_last_20_cost", 100, Path())
+        for figure in figures.values():
+            figure.draw_without_rendering()
+        return figures
+
+    return draw
+
+
+def test_values_over_orders_of_magnitude_are_drawn_on_a_log_scale_and_written_as_costs(drawn):
+    names = CategoricalDistribution(["T $a$_b", "温度"])
+    figures = drawn(searched(10.0 ** np.arange(-3, 3), **{"optimizer.learning_rate": RATE, "data.input": names}))
+    assert set(figures) == {"optimization_history", "parameter_importance", "contour", "parallel_coordinates"}
+    assert figures["optimization_history"].axes[0].get_yscale() == "log"
+    for name in ("contour", "parallel_coordinates"):
+        [bar] = [ax for ax in figures[name].axes if ax.get_label() == "<colorbar>"]
+        assert bar.get_ylabel() == "mean_last_20_cost"
+        ticks = dict(zip(bar.get_yticks(), (text.get_text() for text in bar.get_yticklabels()), strict=True))
+        assert all(float(text) == pytest.approx(10**tick, rel=0.1) for tick, text in ticks.items())
+    rates = [text.get_text() for text in figures["contour"].axes[0].get_yticklabels()]
+    assert "0.01" in rates
+    assert not any("mathdefault" in text.get_text() for figure in figures.values() for text in figure.findobj(Text))
+    ends = [text.get_text() for text in figures["parallel_coordinates"].axes[0].get_xticklabels()]
+    assert ends == ["mean_last_20_cost", "data.input", "learning_rate"]
+
+
+def test_values_of_one_magnitude_and_one_parameter(drawn):
+    figures = drawn(searched([1.0, 2.0, 3.0], rate=RATE))
+    assert "contour" not in figures
+    assert figures["optimization_history"].axes[0].get_yscale() == "linear"
+
+
+def test_optunas_figures_leave_the_style_of_others_alone(drawn):
+    before = dict(matplotlib.rcParams), dict(matplotlib.style.library["ggplot"])
+    figures = drawn(searched([1.0, 2.0, 3.0], rate=RATE, other=FloatDistribution(0, 1)))
+    assert (dict(matplotlib.rcParams), dict(matplotlib.style.library["ggplot"])) == before
+    ax = figures["optimization_history"].axes[0]
+    assert matplotlib.colors.to_hex(ax.get_facecolor()) == "#ffffff"
+    assert not ax.spines["right"].get_visible()
 
 
 def test_of_the_best_trial_only_files_of_its_own_are_copied(sweeping, tmp_path):

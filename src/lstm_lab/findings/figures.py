@@ -1,6 +1,7 @@
 """The figures of the findings. Arrays in, matplotlib figures out."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,23 +11,27 @@ from lstm_lab.findings.statistics import Estimate
 from lstm_lab.runs.figures import new_figure
 
 COLORS = ("tab:blue", "tab:orange", "tab:green", "tab:red", "tab:purple")
+# Beside the colours, for those who do not see them and for print: of lines, of points
+DASHES: Any = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
+MARKERS = ("o", "s", "^", "D", "v")
 
 
-def draw_estimates(ax: Axes, x: Sequence[float], estimates: Sequence[Estimate], label: str, color: str) -> None:
-    """Medians over x [points], joined, with their intervals as bars."""
+def draw_estimates(ax: Axes, x: Sequence[float], estimates: Sequence[Estimate], label: str, number: int) -> None:
+    """Medians over x [points], joined, with their intervals as bars: the line of that number."""
     medians = np.array([e.median for e in estimates])
     bars = [medians - [e.low for e in estimates], [e.high for e in estimates] - medians]
-    ax.errorbar(x, medians, np.nan_to_num(np.abs(bars)), fmt="o-", capsize=3, label=label, color=color, markersize=4)
+    look = {"color": COLORS[number], "linestyle": DASHES[number], "marker": MARKERS[number], "markersize": 4}
+    ax.errorbar(x, medians, np.nan_to_num(np.abs(bars)), capsize=3, label=label, **look)
 
 
 def curves_figure(curves: Mapping[str, np.ndarray], *, title: str, ylabel: str, xlabel: str = "step") -> Figure:
     """For each label the median of its curves [runs, points] on a log scale, and the band of their middle half."""
     figure, [ax] = new_figure()
-    for color, (label, runs) in zip(COLORS, curves.items(), strict=False):
+    for color, dashes, (label, runs) in zip(COLORS, DASHES, curves.items(), strict=False):
         x = np.arange(1, runs.shape[1] + 1)
         low, middle, high = np.percentile(runs, [25, 50, 75], axis=0)
         ax.fill_between(x, low, high, color=color, alpha=0.2, linewidth=0)
-        ax.plot(x, middle, color=color, linewidth=1.5, label=label)
+        ax.plot(x, middle, color=color, linestyle=dashes, linewidth=1.5, label=label)
     ax.set(xlabel=xlabel, ylabel=ylabel, yscale="log", title=title)
     ax.legend(frameon=False)
     return figure
@@ -38,8 +43,8 @@ def lines_figure(
     """Medians with intervals over a few points x, one line for each label, both scales logarithmic."""
     figure, [ax] = new_figure()
     points = sorted({point for x, _ in lines.values() for point in x})
-    for color, (label, (x, estimates)) in zip(COLORS, lines.items(), strict=False):
-        draw_estimates(ax, x, estimates, label, color)
+    for number, (label, (x, estimates)) in enumerate(lines.items()):
+        draw_estimates(ax, x, estimates, label, number)
     ax.set_xscale("log")
     ax.set_xticks(points, [f"{point:g}" for point in points])
     ax.minorticks_off()
@@ -59,10 +64,11 @@ def gradients_figure(norms: Mapping[str, tuple[np.ndarray, np.ndarray]], *, dela
         powers = base ** (steps - 1.0)
         ax.plot(steps, powers, color="gray", linewidth=1, linestyle="-.")
         ax.annotate(f"{base}ⁿ", (steps[-1], powers[-1]), xytext=(4, -3), textcoords="offset points", color="gray")
-    for color, (cell, (untrained, trained)) in zip(COLORS, norms.items(), strict=False):
+    for color, marker, (cell, (untrained, trained)) in zip(COLORS, MARKERS, norms.items(), strict=False):
         for runs, style, when in ((untrained, ":", "untrained"), (trained, "-", "trained")):
             middle = np.median(runs / runs[:, :1], axis=0)
-            ax.plot(steps, middle, linestyle=style, color=color, label=f"{cell}, {when}")
+            points = {"marker": marker, "markersize": 4, "markevery": 5}
+            ax.plot(steps, middle, linestyle=style, color=color, label=f"{cell}, {when}", **points)
     ax.axvline(delay, color="gray", linewidth=0.8, linestyle="--")
     ax.annotate("the delay", (delay, 1.0), xycoords=("data", "axes fraction"), xytext=(4, -10),
                 textcoords="offset points", color="gray")  # fmt: skip

@@ -2,31 +2,36 @@
 
 import contextlib
 import csv
+import functools
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
 from lstm_lab import runtime
-from lstm_lab.commandline import complain
 from lstm_lab.config import Config, ConfigError, Csv
 from lstm_lab.paths import LONGEST_FILE_NAME, ROOT, locate, short_name, whole_file
-from lstm_lab.records import lookup, reading, store
+from lstm_lab.records import lookup, store
 from lstm_lab.records.store import StoreError
+from lstm_lab.runs import keeping
 from lstm_lab.science import series
 
 if TYPE_CHECKING:
     import keras
+    from matplotlib.figure import Figure
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
     from lstm_lab.science.evaluation import Predict
+    from lstm_lab.science.times import Times
 
 AT_ONCE = 1000  # samples that the model goes through in one call
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # what a formula in a spreadsheet may begin with
-SHOWN = 300  # samples that the picture shows of the series
+SHOWN = 300  # samples that the picture shows of a prediction
+PAST = 3  # times as many known samples as forecast ones
 
 
 @store.faults_told()
@@ -42,7 +47,8 @@ def forecast(name: str, path: str | None, column: str | None, steps: str | None,
     horizon = config.data.horizon if isinstance(config.data, Csv) else None
     length = check_steps(steps, horizon)
     file, column = find_input(config, path, column)
-    values = series.load(file, [column], ROOT / "mlruns").values[:, 0]
+    table = series.load(file, [column], ROOT / "mlruns")
+    values = table.values[:, 0]
     if horizon and len(values) < horizon:
         raise ConfigError(f"{file}: has {len(values):,} samples; a run with horizon {horizon:,} needs as many at least")
     target = find_target(run, file, out)
@@ -53,31 +59,80 @@ def forecast(name: str, path: str | None, column: str | None, steps: str | None,
 
     predict, state = compile_prediction(model), zero_state(model, 1)
     reset_every = None if config.training.carry_state else config.data.time_steps
+    known = known_of(file, column, table, config)
     with whole_file(target) as whole, open(whole, "w", encoding="utf-8", newline="") as text:
         if horizon:
             made = beyond(predict, values, state, horizon, length, reset_every)
-            write_rows(text, ["sample", column], enumerate(made.tolist(), len(values)))
-            first = max(0, len(values) - SHOWN)
+            write_forecast(text, known, made)
+            figure = functools.partial(draw_forecast, known, made)
         else:
-            made = write_predictions(text, column, values, through(predict, values, state, reset_every))
-            first = len(values) - len(made)
-    shown, title = np.arange(first, len(values) + length), f"{column}: {'forecast' if horizon else 'prediction'}"
-    curves = {"samples": shown, "known": np.array(values[first:]), "predicted": made}
-    drawn = draw(target.with_suffix(".png"), **curves, known_label=column, title=f"{title} of {reading.name_of(run)}")
-    return [target, *drawn]
+            made, mse = write_predictions(text, known, through(predict, values, state, reset_every))
+            figure = functools.partial(draw_predictions, known, made, mse)
+    picture = target.with_suffix(".png")
+    drawn = keeping.draw(picture, str(picture), lambda whole: figure().savefig(whole, format="png", dpi=120))
+    return [target, picture] if drawn else [target]
 
 
-def draw(picture: Path, **shown: Any) -> list[Path]:
-    """Draws the forecast, as `figures.forecast_figure` shows it, and returns where, or says why it cannot."""
-    try:
-        from lstm_lab.runs import figures
+@dataclass(frozen=True)
+class Known:
+    """What a file tells: input column and values [samples], those of the target, if it has them, and the times."""
 
-        with whole_file(picture) as whole:
-            figures.forecast_figure(**shown).savefig(whole, format="png", dpi=120)
-    except Exception as error:  # whatever matplotlib, its fonts and settings, or the disk raise
-        complain(f"{picture}: is not drawn ({store.first_line(error)})")
-        return []
-    return [picture]
+    column: str
+    values: np.ndarray
+    target: str | None
+    truth: np.ndarray | None
+    times: "Times | None"
+
+    def numbered(self, first: int, count: int) -> list[tuple[str, list]]:
+        """The columns that tell which samples these are: their numbers and, if they are known, their times."""
+        samples = np.arange(first, first + count)
+        columns = [("sample", samples.tolist())]
+        if self.times and (when := self.times.at(samples)) is not None:
+            columns.append((self.times.name, when.astype(str).tolist()))
+        return columns
+
+
+def known_of(file: Path, column: str, table: series.Table, config: Config) -> Known:
+    """What the file tells, whose `column` is in the table."""
+    target = config.data.target if isinstance(config.data, Csv) else None
+    truth = None
+    with contextlib.suppress(ConfigError):  # it need not have the target, nor all of it
+        truth = series.load(file, [target], ROOT / "mlruns").values[:, 0] if target else None
+    times = keeping.times_of(file, ["sample", column, target], table.sha256)
+    return Known(column, table.values[:, 0], target, truth, times)
+
+
+def draw_forecast(known: Known, made: np.ndarray) -> "Figure":
+    """The forecast after the last known values, at most PAST times as many."""
+    from lstm_lab.runs import figures
+    from lstm_lab.runs.lettering import cut
+
+    count = len(known.values)
+    first = max(0, count - min(max(SHOWN // 5, PAST * len(made)), 10 * SHOWN))
+    x = np.arange(first, count + len(made))
+    times = known.times if known.times and known.times.at(x) is not None else None
+    after = known.numbered(count - 1, 1)[-1][1][0] if times else f"sample {count - 1:,}"
+    title = f"{cut(known.column)}: forecast of {figures.counted(len(made))} after {after}"
+    x_label = times.name if times else figures.SAMPLE
+    labels = figures.Labels(x_label, known.column, "known", "forecast on its own predictions", times)
+    return figures.forecast_figure(x, known.values[first:], made, labels, title)
+
+
+def draw_predictions(known: Known, made: np.ndarray, mse: float) -> "Figure":
+    """The last predictions, with the target if it is known, else with the input."""
+    from lstm_lab.runs import figures
+    from lstm_lab.runs.lettering import cut
+
+    count, target, times = len(known.values), known.target or "prediction", known.times
+    x = np.arange(count - len(made), count)
+    y, input = cut(target), cut(known.column)
+    title, x_label = f"{y} from {input}", times.name if times else figures.SAMPLE
+    if known.truth is None:
+        labels = figures.Labels(x_label, y, input, "prediction", times)
+        return figures.prediction_figure(x, known.values[x[0] :], made, labels, title, of_input=True)
+    labels = figures.Labels(x_label, y, f"target: {y}", f"prediction from {input}", times)
+    title = f"{title}: mean squared error {mse:.3g}"
+    return figures.prediction_figure(x, known.truth[x[0] :], made, labels, title, of_input=False)
 
 
 def write_rows(text: IO[str], header: Sequence[str], rows: Iterable[Sequence[float]]) -> None:
@@ -92,21 +147,33 @@ def in_a_cell(text: str) -> str:
     return f"'{text}" if text.lstrip(" ").startswith(FORMULA) else text
 
 
-def write_predictions(
-    text: IO[str], column: str, values: np.ndarray, pieces: Iterable[tuple[int, np.ndarray, Any]]
-) -> np.ndarray:
-    """Writes the prediction beside every sample, piece by piece; returns the last SHOWN predictions at most."""
-    tail = np.zeros(0)
+def write_forecast(text: IO[str], known: Known, made: np.ndarray) -> None:
+    """Writes the forecast of the samples that follow the known ones."""
+    columns = [*known.numbered(len(known.values), len(made)), (known.column, made.tolist())]
+    write_rows(text, [name for name, _ in columns], zip(*(values for _, values in columns), strict=True))
 
-    def rows() -> Iterator[tuple[int, float, float]]:
-        nonlocal tail
+
+def write_predictions(
+    text: IO[str], known: Known, pieces: Iterable[tuple[int, np.ndarray, Any]]
+) -> tuple[np.ndarray, float]:
+    """Writes the prediction beside every sample, piece by piece.
+
+    Returns the last SHOWN predictions at most, and the mean squared error of all; 0 if the target is not known.
+    """
+    tail, squares, count = np.zeros(0), 0.0, len(known.values)
+
+    def rows() -> Iterator[tuple]:
+        nonlocal tail, squares
         for first, predictions, _ in pieces:
-            known = values[first : first + len(predictions)].tolist()
-            yield from zip(range(first, first + len(known)), known, predictions.tolist(), strict=True)
+            shown = slice(first, first + len(predictions))
+            if known.truth is not None:
+                squares += float(np.sum((predictions - known.truth[shown]) ** 2))
+            numbers = [values for _, values in known.numbered(first, len(predictions))]
+            yield from zip(*numbers, known.values[shown].tolist(), predictions.tolist(), strict=True)
             tail = np.append(tail, predictions)[-SHOWN:]
 
-    write_rows(text, ["sample", column, "prediction"], rows())
-    return tail
+    write_rows(text, [*(name for name, _ in known.numbered(0, 1)), known.column, "prediction"], rows())
+    return tail, squares / count
 
 
 def check_steps(steps: str | None, horizon: int | None) -> int:

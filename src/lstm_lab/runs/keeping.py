@@ -4,15 +4,18 @@ import contextlib
 import math
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lstm_lab.commandline import complain
 from lstm_lab.config import Config, Csv
-from lstm_lab.records import lookup, provenance
+from lstm_lab.paths import ROOT, whole_file
+from lstm_lab.records import lookup, provenance, store
 from lstm_lab.records.tracking import config_text
+from lstm_lab.runs import datafile
 from lstm_lab.runs import metrics as names
 from lstm_lab.runs.metrics import VALIDATION, summarize
 from lstm_lab.runs.setup import Part, Setup, arrays_digest
@@ -21,11 +24,13 @@ from lstm_lab.runs.watching import Result, Trained
 
 if TYPE_CHECKING:  # these import TensorFlow or MLflow, and a refused config must not wait for them
     import keras
+    from matplotlib.figure import Figure
 
     from lstm_lab.records.checkpoint import Checkpoint
     from lstm_lab.records.tracking import TrackedRun
     from lstm_lab.runs.observers import Record
     from lstm_lab.science.evaluation import Evaluation
+    from lstm_lab.science.times import Times
 
 
 @contextlib.contextmanager
@@ -67,9 +72,7 @@ def keep(setup: Setup, tracked: "TrackedRun", folder: Path, trained: Trained) ->
     tracked.log_summary(len(result.costs), metrics, tags_of(result, tracked), tell(setup.config, result))
     write_end(folder, result, trained.checkpoint)
     if wanted.figures or best:
-        draw_figures(folder / "figures", setup.config, trained)
-        if evaluated:
-            draw_evaluation(folder / "figures", setup.config, evaluated)
+        draw_figures(folder / "figures", setup, trained, evaluated)
     tracked.log_files(folder)
     if (wanted.model or best) and np.isfinite(result.costs[-1]):
         tracked.log_model(model_in_units(setup))
@@ -143,32 +146,59 @@ def model_in_units(setup: Setup) -> "keras.Model":
     return with_units(model, *units) if units else model
 
 
-def draw_figures(folder: Path, config: Config, trained: Trained) -> None:
-    """Draws cost curve, fitted curve and, if asked for, the animation of the fit."""
-    from lstm_lab.runs import figures
-    from lstm_lab.runs.observers import shown_curve
+def draw(picture: Path, name: str, save: "Callable[[Path], None]") -> bool:
+    """Has a picture saved, which is there once it is whole; else says why, and of what `name`, and ends nothing."""
+    try:
+        with whole_file(picture) as whole:
+            save(whole)
+    except Exception as error:  # whatever matplotlib, its fonts and settings, or the disk raise
+        complain(f"{name}: is not drawn ({store.first_line(error)})")
+        return False
+    return True
 
+
+def times_of(path: Path, columns: Sequence[str | None], sha256: str) -> "Times | None":
+    """The times of the samples in a file with that SHA-256, if another of its columns than these is plainly one."""
+    from lstm_lab.science import times
+
+    with contextlib.suppress(Exception):  # the file is gone by now
+        if datafile.sha256_of(str(path)) == sha256:
+            return times.find_times(path, columns, ROOT / "mlruns")
+    return None
+
+
+def draw_figures(folder: Path, setup: Setup, trained: Trained, evaluated: "Evaluation | None") -> None:
+    """Draws cost curve, fitted curve and, if there is what they show, the animation of the fit and the curve's end."""
+    from lstm_lab.runs import figures
+    from lstm_lab.runs.observers import in_units, shown_curve
+
+    config, epoch, data = setup.config, setup.source.epoch, setup.config.data
     costs, last, frames = trained.watchers.record.costs, trained.watchers.record.last, trained.watchers.frames
     assert last is not None
-    folder.mkdir(exist_ok=True)
+    times = None
+    if isinstance(data, Csv) and (sha256 := setup.source.file_sha256):
+        times = times_of(ROOT / data.path, [data.input, data.target], sha256)
+    labels = figures.labels_of(config, times)
     title = f"{config.model.cell}, cell size {config.model.cell_size}: cost {costs[-1]:.3g} after {last.step:,} steps"
-    figures.cost_figure(costs, title).savefig(folder / "cost_curve.png", dpi=120)
-    carried = "carried from one to the next" if config.training.carry_state else "reset before each"
-    note = f"windows of {config.data.time_steps} time steps, the state {carried}"
-    if isinstance(config.data, Csv):
-        note = f"windows of {config.data.time_steps} time steps from all over the series, normalised, side by side"
-    x, target, prediction, window = shown_curve(last)
-    fit = figures.fit_figure(x, target, prediction, window=window, note=note, title=title)
-    fit.savefig(folder / "fitted_curve.png", dpi=120)
+    folder.mkdir(exist_ok=True)
+
+    def png(name: str, figure: "Callable[[], Figure]") -> None:
+        draw(folder / name, name, lambda whole: figure().savefig(whole, format="png", dpi=120))
+
+    png("cost_curve.png", lambda: figures.cost_figure(costs, title, epoch))
+    shown = shown_curve(in_units(last, setup.source.units))
+    png("fitted_curve.png", lambda: figures.fit_figure(shown, labels, note=windows_in_words(config), title=title))
     if frames:
-        figures.fit_animation(folder / "fit.gif", frames, costs)
+        draw(folder / "fit.gif", "fit.gif", lambda whole: figures.fit_animation(whole, frames, costs, labels, epoch))
+    if evaluated:
+        note, error = baselines_in_words(evaluated.metrics), f"mean squared error {evaluated.metrics['mse']:.3g}"
+        unseen = f"never trained on: {error}"
+        png("continued_curve.png", lambda: figures.continued_figure(evaluated, labels, note=note, title=unseen))
 
 
-def draw_evaluation(folder: Path, config: Config, evaluated: "Evaluation") -> None:
-    """Draws the continued curve, from some samples that were trained on to the first few hundred that were not."""
-    from lstm_lab.runs import figures
-
-    title = f"never trained on: mean squared error {evaluated.metrics['mse']:.3g}"
-    x_label = "sample of the series" if isinstance(config.data, Csv) else "x"
-    figure = figures.continued_figure(evaluated, f"{x_label}\n{baselines_in_words(evaluated.metrics)}", title)
-    figure.savefig(folder / "continued_curve.png", dpi=120)
+def windows_in_words(config: Config) -> str:
+    """What the windows of a fitted curve are."""
+    if isinstance(config.data, Csv):
+        return f"windows of {config.data.time_steps} samples from all over the series, side by side"
+    carried = "carried from one to the next" if config.training.carry_state else "reset before each"
+    return f"windows of {config.data.time_steps} time steps, the state {carried}"

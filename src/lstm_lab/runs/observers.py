@@ -1,11 +1,12 @@
 """Who watches a run: each observer is handed the `Progress` of every chunk, and closed at the end, however it ends."""
 
 import contextlib
+import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import rich.progress
@@ -13,7 +14,7 @@ from rich.console import Console
 
 from lstm_lab.records import checkpoint
 from lstm_lab.runs import figures
-from lstm_lab.runs.figures import SHOWN_SAMPLES
+from lstm_lab.runs.figures import SHOWN_SAMPLES, Labels
 from lstm_lab.science.training import Program, Progress
 
 SHARE = 100  # saving a checkpoint takes at most a hundredth of the time
@@ -23,6 +24,25 @@ class Observer(Protocol):
     """Called with every chunk's progress; closed, if it can be, when the run ends, is stopped or fails."""
 
     def __call__(self, progress: Progress) -> None: ...
+
+
+class Shown(NamedTuple):
+    """What is shown of a fit: x, target and prediction [samples], how long a window is, and the first x of each."""
+
+    x: np.ndarray
+    target: np.ndarray
+    prediction: np.ndarray
+    window: int
+    starts: np.ndarray
+
+
+def in_units(progress: Progress, units: Sequence[tuple[float, float]]) -> Progress:
+    """The progress with target and prediction as they were before they were normalised, if they were."""
+    if not units:
+        return progress
+    mean, stddev = units[-1]
+    target, prediction = (mean + stddev * y.astype(np.float64) for y in (progress.target, progress.prediction))
+    return dataclasses.replace(progress, target=target, prediction=prediction)
 
 
 def laid_out(progress: Progress) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
@@ -39,11 +59,12 @@ def laid_out(progress: Progress) -> tuple[np.ndarray, np.ndarray, np.ndarray, in
     return x.ravel(), target.ravel(), prediction.ravel(), x.shape[1]
 
 
-def shown_curve(progress: Progress) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+def shown_curve(progress: Progress) -> Shown:
     """`laid_out` over the batch's first few rows."""
     x, target, prediction, window = laid_out(progress)
-    shown = slice(window * max(3, math.ceil(SHOWN_SAMPLES / window)))
-    return x[shown], target[shown], prediction[shown], window
+    rows = max(3, math.ceil(SHOWN_SAMPLES / window))
+    shown = slice(window * rows)
+    return Shown(x[shown], target[shown], prediction[shown], window, progress.x[:rows, 0])
 
 
 class Record:
@@ -109,8 +130,8 @@ class Terminal:
 class Frames:
     """Collects at most about `frames` stretches of the fit, evenly over the run, for the animation."""
 
-    def __init__(self, steps: int, frames: int) -> None:
-        self.every = steps / frames
+    def __init__(self, steps: int, frames: int, units: Sequence[tuple[float, float]] = ()) -> None:
+        self.every, self.units = steps / frames, units
         self.next = 0.0
         self.steps: list[int] = []
         self.targets: list[np.ndarray] = []
@@ -121,7 +142,7 @@ class Frames:
         if progress.step < self.next:
             return
         self.next = (progress.step // self.every + 1) * self.every
-        x, target, prediction = (values[: 4 * SHOWN_SAMPLES] for values in laid_out(progress)[:3])
+        x, target, prediction = (values[: 4 * SHOWN_SAMPLES] for values in laid_out(in_units(progress, self.units))[:3])
         if not self.steps:
             self.x = x[: len(x) - len(x) // 4][:SHOWN_SAMPLES] - x[0]
         # A batch lies further along the curve than the one before: show the stretch of it that looks like the first
@@ -168,10 +189,10 @@ class TensorBoard:
 class LiveFigure:
     """The tutorial's window: target and prediction, redrawn while the run trains."""
 
-    def __init__(self) -> None:
+    def __init__(self, units: Sequence[tuple[float, float]], labels: Labels) -> None:
         from matplotlib import pyplot
 
-        self.pyplot = pyplot
+        self.pyplot, self.units, self.labels = pyplot, units, labels
         self.figure, self.axes = pyplot.subplots(num="LSTM Lab", figsize=(7, 4))
         self.figure.set_layout_engine("constrained")
         pyplot.show(block=False)
@@ -180,7 +201,7 @@ class LiveFigure:
         if not self.pyplot.fignum_exists(self.figure.number):  # the user closed the window: train on without it
             return
         self.axes.clear()
-        figures.draw_fit(self.axes, *shown_curve(progress)[:3])
+        figures.draw_fit(self.axes, *shown_curve(in_units(progress, self.units))[:3], self.labels)
         self.axes.legend(loc="upper right", ncols=2)
         self.axes.set_title(f"step {progress.step:,}   cost {progress.costs[-1]:.3g}")
         self.figure.canvas.draw_idle()

@@ -99,7 +99,7 @@ def watchers_of(
 
     `earlier` [steps] are the costs of the steps done before, if it is resumed; `graph` gives that of a training step.
     """
-    from lstm_lab.runs import observers, resume
+    from lstm_lab.runs import figures, observers, resume
 
     settings, wanted, part = setup.config.training, setup.config.tracking, setup.part
     writable = os.access(ROOT, os.W_OK)
@@ -115,10 +115,10 @@ def watchers_of(
         record,
         tracked,
         saver,
-        frames=observers.Frames(settings.steps, settings.frames) if wanted.animation else None,
+        frames=observers.Frames(settings.steps, settings.frames, setup.source.units) if wanted.animation else None,
         terminal=observers.Terminal(setup.console, record, settings.steps, settings.printed_every),
         tensorboard=tensorboard,
-        live=observers.LiveFigure() if settings.live else None,
+        live=observers.LiveFigure(setup.source.units, figures.labels_of(setup.config)) if settings.live else None,
         of_trial=part.watch(setup) if part and part.watch else None,
     )
 

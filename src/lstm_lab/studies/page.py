@@ -2,13 +2,15 @@
 
 import contextlib
 import json
+import math
 import secrets
 import tempfile
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 from urllib.parse import quote
 
 import numpy as np
@@ -35,6 +37,9 @@ FILES = ("config.yaml", "cost.npy", *(f"figures/{name}" for name in FIGURES))
 SERVING = ("MLmodel", "requirements.txt", "conda.yaml", "python_env.yaml", "code/lstm_lab_served.py")
 MODEL = ("data/model.keras", "data/keras_module.txt", *SERVING)
 COPIED_BYTES = 2**29  # of one of these files; the costs of 100 million steps have 400 MB
+COMPLETE = {"color": "tab:blue", "alpha": 0.6}  # lines of trials
+PRUNED = {"color": "darkgray", "linestyle": "--"}
+AXES = {"Trial": "trial", "Hyperparameter Importance": "importance", "Hyperparameter": ""}  # of Optuna's figures
 MLFLOW_STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED", "KILLED": "KILLED"}
 
 
@@ -246,29 +251,90 @@ def draw_study(opened: optuna.Study, objective: str, total: int, folder: Path) -
     from optuna.visualization import matplotlib as drawn
 
     matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib import pyplot, style
 
-    from lstm_lab.runs import figures
+    from lstm_lab.runs import figures, lettering
 
-    drawings: dict[str, Any] = {
-        "optimization_history": drawn.plot_optimization_history,
-        "parameter_importance": drawn.plot_param_importances,
-        "contour": drawn.plot_contour,
-        "parallel_coordinates": drawn.plot_parallel_coordinate,
+    is_log = spans_decades(opened)
+    shown: dict[str, Any] = {
+        "target": (lambda trial: math.log10(trial.value)) if is_log else None,
+        "target_name": objective,
     }
-    figures.without_font(frozenset(str([trial.params for trial in opened.trials])))  # finds fonts that have them
-    with warnings.catch_warnings(), pyplot.rc_context():  # Optuna's figures change the style of all later ones
+    drawings: dict[str, Any] = {
+        "optimization_history": lambda: drawn.plot_optimization_history(opened, target_name=objective),
+        "parameter_importance": lambda: drawn.plot_param_importances(opened),
+        "contour": lambda: drawn.plot_contour(opened, **shown),
+        "parallel_coordinates": lambda: drawn.plot_parallel_coordinate(opened, **shown),
+    }
+    params = {key for trial in opened.trials for key in trial.params}
+    lettering.without_font(frozenset(str([trial.params for trial in opened.trials])))  # finds fonts that have them
+    # Parameters may be names of the user's; and for 'ggplot' Optuna asks, for all later figures too
+    look: Any = {**figures.STYLE, "text.parse_math": False, "figure.constrained_layout.use": True}
+    with warnings.catch_warnings(), pyplot.rc_context(look), patch.dict(style.library, ggplot=look):
         warnings.simplefilter("ignore")  # all of Optuna's figures call themselves experimental
-        pyplot.rcParams["text.parse_math"] = False  # parameters may be names of the user's
         for name, draw in drawings.items():
             with contextlib.suppress(Exception):  # whatever Optuna or matplotlib raises
-                axes = draw(opened) if name == "parameter_importance" else draw(opened, target_name=objective)
-                figure = np.ravel(axes)[0].figure
-                figure.set_size_inches(8, 6.5)
-                figure.savefig(folder / f"{name}.png", dpi=110, bbox_inches="tight")
+                figure = np.ravel(draw())[0].figure
+                if any(ax.has_data() for ax in figure.axes):
+                    restyle(figure, name, params, is_log)
+                    figure.savefig(folder / f"{name}.png", dpi=110)
         pyplot.close("all")
     if any(trial.intermediate_values for trial in opened.trials):
         intermediate_figure(opened.trials, objective, total).savefig(folder / "intermediate_values.png", dpi=110)
+
+
+def spans_decades(opened: optuna.Study) -> bool:
+    """Whether the values, of which the lowest is the best, are shown on a log scale."""
+    values = [trial.value for trial in opened.trials if trial.state.name == "COMPLETE" and trial.value is not None]
+    return opened.direction.name == "MINIMIZE" and 0 < 10 * min(values, default=0) < max(values, default=0)
+
+
+def restyle(figure: "Figure", name: str, params: Collection[str], is_log: bool) -> None:
+    """Gives a figure of Optuna's the look of the others. Where it shows logarithms of costs the ticks are costs."""
+    from matplotlib.ticker import FuncFormatter, LogFormatter
+
+    place = figure.axes[0].get_subplotspec()
+    rows = place.get_gridspec().nrows if place else 1
+    figure.set_size_inches(max(8, 2.8 * rows), max(6.5, 2.5 * rows))
+    for ax in figure.axes:
+        ax.set_title("")
+        ax.set_title("", loc="left")
+        ax.set(xlabel=AXES.get(ax.get_xlabel(), ax.get_xlabel()), ylabel=AXES.get(ax.get_ylabel(), ax.get_ylabel()))
+        if legend := ax.get_legend():
+            legend.remove()
+        if rows > 1 and ax.get_label() != "<colorbar>":
+            ax.label_outer()
+    figure.suptitle(name.replace("_", " "))
+    first, *others = figure.axes
+    costs = [ax.yaxis for ax in others if ax.get_label() == "<colorbar>"]
+    if name == "optimization_history":
+        first.set_yscale("log" if is_log else "linear")
+        first.lines[0].set(drawstyle="steps-post", linestyle="--", alpha=1, label="best so far")
+        first.legend(frameon=False)
+    if name == "parallel_coordinates":
+        costs.append(first.yaxis)
+        restyle_lines(figure, params)
+    for axis in [axis for ax in figure.axes for axis in (ax.xaxis, ax.yaxis)]:
+        if axis.get_scale() == "log":
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))  # others write formulas
+            axis.set_minor_formatter(LogFormatter(labelOnlyBase=False))
+        elif is_log and axis in costs:
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{10**value:.2g}"))
+
+
+def restyle_lines(figure: "Figure", params: Collection[str]) -> None:
+    """Gives the trials' lines colours that are seen on white, and their axes labels that are seen between them."""
+    first = figure.axes[0]
+    [lines] = first.collections
+    lines.set_cmap("viridis" if lines.get_cmap().name == "Blues_r" else "viridis_r")
+    for ax in figure.axes:
+        ax.spines[["left", "right"]].set_visible(True)
+        ax.grid(False)
+        for text in ax.get_yticklabels():
+            text.set_bbox({"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 1})
+    whole = {f"{key[:17]}...": key.rpartition(".")[2] for key in params}  # as Optuna cuts a long one
+    names = [whole.get(text.get_text(), text.get_text()) for text in first.get_xticklabels()]
+    first.set_xticks(first.get_xticks(), names, rotation=0)
 
 
 def intermediate_figure(trials: Sequence[Any], objective: str, total: int) -> "Figure":
@@ -284,11 +350,11 @@ def intermediate_figure(trials: Sequence[Any], objective: str, total: int) -> "F
             steps, values = [*steps, end], [*values, trial.value]  # the end is not reported, it is the trial's value
         if not steps:
             continue
-        ax.plot(steps, values, color="lightgray" if pruned else "tab:blue", alpha=1 if pruned else 0.6, linewidth=1)
+        ax.plot(steps, values, linewidth=1, **(PRUNED if pruned else COMPLETE))
         if pruned:
             ax.plot(steps[-1], values[-1], "x", color="tab:red", markersize=5)
-    ax.plot([], [], color="tab:blue", label="complete")
-    ax.plot([], [], color="lightgray", marker="x", markeredgecolor="tab:red", label="pruned")
+    ax.plot([], [], label="complete", **COMPLETE)
+    ax.plot([], [], label="pruned", marker="x", markeredgecolor="tab:red", **PRUNED)
     ax.legend(frameon=False)
     label = REPORTED.get(objective, REPORTED["mean_last_20_cost"])
     ax.set(xlabel="step", ylabel=label, yscale="log", title="intermediate values")
