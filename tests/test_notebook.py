@@ -18,8 +18,13 @@ from helpers import ROOT, copy_project, train
 NOTEBOOK = json.loads((ROOT / "docs/notebook.ipynb").read_text())
 # The cells of a notebook whose REPO is that of the user; then what they left, as JSON
 RUN = """
-import json, sys
+import json, sys, types
 from pathlib import Path
+kernel = types.SimpleNamespace(config={"IPKernelApp": {}}, events=types.SimpleNamespace(register=print))
+sys.modules["IPython"] = types.ModuleType("IPython")  # what makes libraries warn of the widgets that Jupyter lacks
+sys.modules["IPython"].__dict__.update(get_ipython=lambda: kernel, version_info=(9, 0))
+kernel.enable_gui = lambda gui: None
+kernel.events.register = lambda *_: None
 names = {}
 for cell in json.loads(Path(sys.argv[1]).read_text())["cells"]:
     if cell["cell_type"] == "code":

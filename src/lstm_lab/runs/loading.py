@@ -1,5 +1,6 @@
 """A run of the store, for a notebook: its config, data, model and costs, in one call."""
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -50,7 +51,9 @@ def load_run(name: str, path: str | None = None) -> LoadedRun:
     ConfigError or StoreError if there is none, it has no final weights, or its data file is gone or another.
     """
     store.check_store(reading=True)
-    client = store.open_store()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "IProgress not found")  # a bar of Jupyter's that MLflow would have
+        client = store.open_store()
     run = lookup.find_run(client, "run", name)
     config = datafile.found(lookup.config_of(client, run), tagging.tags_of(run), f"run={name}", path)
     source = setup.make_source(config)
