@@ -306,12 +306,14 @@ def test_tensorboard_shows_every_run_and_prints_its_address_alone(lab: Lab):
     lab.run(Command("", 0, "python src/train.py"))
     lab.run(Command("", 0, f"make tensorboard PORT={PORT}  # also if a page had it"))
     address, named = f"http://127.0.0.1:{lab.port}", set(os.listdir(lab.checkout / "mlruns/tensorboard"))
-    for plugin, found in {"graphs/info": set(), "scalars/tags": set()}.items():
+    for plugin in ("graphs/info", "scalars/tags"):
+        found: set[str] = set()
         while found != named:  # it reads the files after it has begun to answer
             with urllib.request.urlopen(f"{address}/data/plugin/{plugin}") as answer:
                 told = json.load(answer)
             found = {run for run in told if told[run].get("run_graph") or "cost" in told[run]}
             time.sleep(0.1)
+    assert lab.server
     os.killpg(lab.server.pid, signal.SIGINT)
     lab.server.wait()
     lab.server = None
