@@ -20,11 +20,14 @@ NOTEBOOK = json.loads((ROOT / "docs/notebook.ipynb").read_text())
 RUN = """
 import json, sys, types
 from pathlib import Path
-kernel = types.SimpleNamespace(config={"IPKernelApp": {}}, events=types.SimpleNamespace(register=print))
-sys.modules["IPython"] = types.ModuleType("IPython")  # what makes libraries warn of the widgets that Jupyter lacks
-sys.modules["IPython"].__dict__.update(get_ipython=lambda: kernel, version_info=(9, 0))
-kernel.enable_gui = lambda gui: None
-kernel.events.register = lambda *_: None
+
+# By these modules libraries know Jupyter, and warn of its widgets that are not installed
+events = types.SimpleNamespace(register=lambda *_: None)
+kernel = types.SimpleNamespace(events=events, enable_gui=lambda gui: None)
+for name in ("IPython", "ipykernel.zmqshell"):
+    sys.modules[name] = types.ModuleType(name)
+    sys.modules[name].__dict__.update(get_ipython=lambda: kernel, version_info=(9, 0))
+
 names = {}
 for cell in json.loads(Path(sys.argv[1]).read_text())["cells"]:
     if cell["cell_type"] == "code":
