@@ -57,7 +57,8 @@ bench: ## Measure this repo beside what others use, 25 minutes; in three: make b
 	@$(setup) venv benchmarks/.venv benchmarks/requirements.lock benchmarks/requirements-torch.lock
 	@$(python) benchmarks/bench.py $(ARGS)
 
-test: ## Run the tests: make test ARGS="-k data"
+test: ## Run the tests, in a quarter of an hour, or some: make test ARGS="-k data"
+	@test -n '$(subst ','\'',$(value ARGS))' || echo 'about a quarter of an hour on two cores; make test ARGS="-k data" runs a part'
 	@$(setup) venv .venv requirements-test.lock
 	@$(python) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
@@ -76,13 +77,25 @@ ui: ## Browse the tracked runs in MLflow: make ui PORT=5001
 free_port = $(python) -c "import socket; socket.create_server(('127.0.0.1', $(PORT)))" 2>/dev/null || \
   { echo "port $(PORT) cannot be had, maybe another program has it; choose one: make $@ PORT=..." >&2; exit 1; }
 
+# TensorBoard as `tensorboard` starts it, but without TensorFlow and the quick loader, whose notices would hide the address
+define board
+import signal, sys
+sys.modules["tensorboard.compat.notf"] = sys  # a module of that name tells it to do without
+from tensorboard import default, program
+server = program.TensorBoard(plugins=default.get_plugins())
+server.configure(["", "--logdir=mlruns/tensorboard", "--host=127.0.0.1", "--port=$(PORT)", "--load_fast=false"])
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+print(f"TensorBoard: {server.launch()} (Ctrl-C ends it)", flush=True)
+signal.pause()
+endef
+
 tensorboard: PORT ?= 6006
+tensorboard: export BOARD = $(board)
 tensorboard: ## Browse graphs and costs in TensorBoard: make tensorboard PORT=6007
 	@test -n "$$(ls mlruns/tensorboard 2>/dev/null)" || { echo "no run yet: make train leaves one" >&2; exit 1; }
 	@$(setup) venv .venv requirements.lock
 	@$(free_port)
-	@echo "TensorBoard: http://127.0.0.1:$(PORT) (Ctrl-C ends it)"
-	@TF_CPP_MIN_LOG_LEVEL=3 $(python) -m tensorboard.main --logdir mlruns/tensorboard --host 127.0.0.1 --port $(PORT)
+	@exec $(python) -c "$$BOARD"
 
 lock: ## Make the locks anew from pyproject.toml, pins kept: make lock ARGS=--upgrade
 	@$(setup) locks bootstrap/requirements.lock $(ARGS)

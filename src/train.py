@@ -27,7 +27,7 @@ with commandline.importing():
     from lstm_lab import composing, config, hiding, words
     from lstm_lab.config import CannotRunError, ConfigError
     from lstm_lab.paths import ROOT, locate
-    from lstm_lab.runs import naming, resume, run
+    from lstm_lab.runs import naming, resume, run, setup
 
 EXIT_CODES = {"FINISHED": 0, "FAILED": 1, "KILLED": 130}
 
@@ -73,7 +73,7 @@ def run_composed(composed: DictConfig, hydra_config: Any) -> None:
             named, take_over is True, composed, list(hydra_config.overrides.task), verbose
         )
     else:
-        checked = config.check(locate(named_by(values, words.read_flags(sys.argv[1:]).overrides)))
+        checked = setup.checked(locate(named_by(values, words.read_flags(sys.argv[1:]).overrides)))
     result = run.run(checked, Console(), verbose, resumed=resumed)
     if result.status != "FINISHED":
         sys.exit(EXIT_CODES[result.status])

@@ -91,7 +91,7 @@ FAULTS = {
     "+experiment.steps=3": "experiment: the preset's file must hold keys and values below the line '# @pack",
     "tracking.run_name=''": "tracking.run_name='': must have at least 1 character",
     "optimizer.name=adamw": "optimizer.name='adamw': must be one of 'adam', 'nadam', 'sgd', 'rmsprop'",
-    "model.cell=gru": "model.forget_bias: not a setting of the chosen model; it belongs to lstm",
+    "model.cell=gru": "model.forget_bias: not a setting of the chosen model; it belongs to lstm, as in model=lstm",
     "~model.cell_size": "model.cell_size is missing: every setting needs a value",
     "+model.cel_size=3": "model.cel_size: there is no such setting; did you mean 'model.cell_size'?",
     "+optimizer._target_=os.system": "optimizer._target_: there is no such setting; allowed: optimizer.beta_1",
@@ -155,9 +155,9 @@ def test_each_sine_needs_amplitude_and_frequency():
         ("Could not override 'cell_size'.\nTo append", None, "did you mean 'model.cell_size'?"),
         ("Could not override 'modle'.\nTo append", None, "did you mean 'model'?"),
         (
-            "Could not override 'optimizer.lr'.",
+            "Could not override 'optimizer.speed'.",
             None,
-            "optimizer.lr: there is no such setting; allowed: optimizer.beta_1",
+            "optimizer.speed: there is no such setting; allowed: optimizer.beta_1",
         ),
         ("Could not override 'data.amplitudes'.", None, "it belongs to noisy_sines_to_derivative"),
         (
@@ -201,6 +201,22 @@ def test_what_hydra_says_becomes_one_line(message, options, explained):
     line = composing.explain_composition(message, options)
     assert explained in line
     assert "\n" not in line
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("model.cel_size", "; did you mean 'model.cell_size'?"),
+        ("data.seed", "; did you mean 'training.seed'?"),
+        ("stepss", "; did you mean 'training.steps'?"),
+        ("Steps", "; did you mean 'training.steps'?"),
+        ("traning", "; did you mean 'training'?"),
+        ("step.count", "; allowed: training"),
+        ("fast", "; allowed: training"),
+    ],
+)
+def test_the_nearest_name_is_told_or_those_that_there_are(name, near):
+    assert config.suggest(name, ["training", "training.steps", "training.seed", "model.cell_size"]) == near
 
 
 def test_a_checked_config_survives_the_round_trip_through_yaml():

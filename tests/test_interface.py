@@ -152,7 +152,7 @@ def make_targets() -> Iterator[str]:
     """The Makefile's targets, each with the variables that its recipe takes."""
     text = (ROOT / "Makefile").read_text().replace("\\\n", " ")
     own = dict(re.findall(r"^(\w+) :?= (.*)$", text, flags=re.M))
-    for target, recipe in re.findall(r"^(\w[\w-]*):(?!.*\?=).*\n((?:\t.*\n)*)", text, flags=re.M):
+    for target, recipe in re.findall(r"^(\w[\w-]*):(?!.*\?=| export ).*\n((?:\t.*\n)*)", text, flags=re.M):
         for _ in range(2):
             recipe = re.sub(r"\$\((\w+)\)", lambda name: own.get(name[1], name[0]), recipe)
         names = dict.fromkeys(re.findall(r"\$\((?:value )?([A-Z_]+)\)", recipe))

@@ -13,6 +13,8 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -246,6 +248,23 @@ def test_the_readme_is_read_in_one_sitting():
     assert len((ROOT / "README.md").read_text().splitlines()) <= 250
 
 
+def test_a_chinese_sentence_is_on_one_line_since_a_line_end_would_show_as_a_gap():
+    text = re.sub(r"^```.*?^```$", "", (ROOT / "README.zh-CN.md").read_text(), flags=re.M | re.S)
+    assert not re.findall(r"^(?![|#<\-\[]).+\n(?![|#<\-\[\n]).+", text, flags=re.M)
+    assert "超参数" in text
+    assert not re.search("(?<!超)参数", text)
+
+
+def test_both_readmes_name_the_tutorial_and_have_the_same_pages_and_commands():
+    pages = [(ROOT / page).read_text() for page in ("README.md", "README.zh-CN.md")]
+    links = [set(re.findall(r"\]\((?!README|LICENSE|CITATION|CHANGELOG)([^)]+)\)", text)) for text in pages]
+    assert links[0] == links[1]
+    assert sum(link.endswith("tensorflow/5-09-RNN3/") for link in links[0]) == 1
+    assert {str(page.relative_to(ROOT)) for page in ROOT.glob("docs/*.[mi]*")} - {"docs/fit.gif"} <= links[0]
+    english, chinese = ({command.text for command in commands_of(page)} for page in PAGES[:2])
+    assert english <= chinese
+
+
 def test_links_pictures_and_paths_lead_somewhere():
     missing = []
     for page in PAGES:
@@ -273,6 +292,7 @@ def test_the_map_of_the_house_has_every_module_and_no_other():
     for line in house.splitlines():
         indent = len(line) - len(line.lstrip())
         for name in line.strip().split("  ")[0].split():
+            assert folders[indent] / name not in drawn, f"{name} is drawn twice"
             drawn.add(folders[indent] / name)
             folders[indent + 2] = folders[indent] / name
     files = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True)
@@ -280,3 +300,32 @@ def test_the_map_of_the_house_has_every_module_and_no_other():
     rooms = {module.parent for module in modules}
     assert {path for path in drawn if not path.exists()} == set()
     assert {path for path in modules if path.name != "__init__.py"} | rooms <= drawn
+
+
+def test_tensorboard_shows_every_run_and_prints_its_address_alone(lab: Lab):
+    lab.run(Command("", 0, "python src/train.py"))
+    lab.run(Command("", 0, f"make tensorboard PORT={PORT}  # also if a page had it"))
+    address, named = f"http://127.0.0.1:{lab.port}", set(os.listdir(lab.checkout / "mlruns/tensorboard"))
+    for plugin in ("graphs/info", "scalars/tags"):
+        found: set[str] = set()
+        while found != named:  # it reads the files after it has begun to answer
+            with urllib.request.urlopen(f"{address}/data/plugin/{plugin}") as answer:
+                told = json.load(answer)
+            found = {run for run in told if told[run].get("run_graph") or "cost" in told[run]}
+            time.sleep(0.1)
+    assert lab.server
+    os.killpg(lab.server.pid, signal.SIGINT)
+    lab.server.wait()
+    lab.server = None
+    lines = (lab.checkout / ".git/server.log").read_text().splitlines()
+    of_the_test = ("make: ***", "path /ping not found")  # of what it asked when it waited, and of its Ctrl-C
+    said = [line for line in lines if not line.startswith(of_the_test)]
+    assert said == [f"TensorBoard: {address}/ (Ctrl-C ends it)"]
+
+
+@pytest.mark.parametrize(("arguments", "lines"), [((), 1), (("ARGS=-k 'x y'",), 0)])
+def test_make_test_says_first_how_long_all_of_it_takes(arguments, lines):
+    recipe = subprocess.run(["make", "-n", "test", *arguments], cwd=ROOT, capture_output=True, text=True).stdout
+    first = subprocess.run(["sh", "-c", recipe.splitlines()[0]], capture_output=True, text=True)
+    said = 'about a quarter of an hour on two cores; make test ARGS="-k data" runs a part\n'
+    assert (first.stdout, first.stderr) == (lines * said, "")

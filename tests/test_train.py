@@ -173,6 +173,10 @@ def test_equal_configs_give_equal_bits_and_seeds_differ(copied_run):
 
 BAD = {
     "model.cel_size=3": "model.cel_size: there is no such setting; did you mean 'model.cell_size'?",
+    "lr=0.1": "lr: there is no such setting; did you mean 'optimizer.learning_rate=0.1'?",
+    "training.seed=0,1,2": "training.seed=0,1,2: several values need -m, as in `",
+    "sweeps=default": "sweeps=default: a study needs -m, as in `",
+    "data.path=my.csv": "data.path: not a setting of the chosen data; it belongs to csv, as in data=csv",
     "model=lstmm": "model=lstmm: there is no such choice; did you mean 'lstm'?",
     "model.cell_size=0": "model.cell_size=0: must be greater than or equal to 1",
     "optimizer.learning_rate=nan": "optimizer.learning_rate=nan: must be a finite number",

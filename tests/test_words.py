@@ -8,7 +8,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from lstm_lab import words
+from lstm_lab import config, words
 from lstm_lab.config import ConfigError
 
 TEXTS = [
@@ -107,17 +107,39 @@ def test_a_value_that_hydra_cannot_read_reaches_the_check_of_the_config(value):
     [
         ("sweep", "sweep: is no KEY=VALUE and no GROUP=CHOICE; did you mean '-m sweeps'?"),
         ("-m sweep", "sweep: is no KEY=VALUE and no GROUP=CHOICE; did you mean '-m sweeps'?"),
+        ("-m sweep=grid", "sweep: there is no such setting; did you mean '-m sweeps=grid'?"),
+        ("-m sweeps default", "default: did you mean '-m sweeps=default'?"),
+        ("-m sweeps best", "best: did you mean '-m sweeps=best'?"),
+        ("sweeps best", "sweeps: did you mean '-m sweeps=best'?"),
+        ("default", "default: did you mean '-m sweeps=default'?"),
+        ("model=gru sweeps=grid", "sweeps=grid: a study needs -m, as in `.* -m model=gru sweeps=grid`"),
         ("sweeps", "sweeps: takes one of best, carry, default, .*, as in `.* -m sweeps`"),
         ("carry", "carry: did you mean '-m sweeps=carry'?"),
         ("gru", "gru: did you mean 'model=gru'?"),
+        ("GRU", "GRU: did you mean 'model=gru'?"),
+        ("best", "best: did you mean 'experiment=best'?"),
+        ("sunspots", "sunspots: did you mean 'experiment=sunspots'?"),
+        ("no_carry", "no_carry: did you mean 'experiment=no_carry'?"),
+        ("my.csv", "my.csv: did you mean 'data=csv data.path=my.csv'?"),
+        ("data=my.csv", "data=my.csv: did you mean 'data=csv data.path=my.csv'?"),
+        ("model gru", "model: did you mean 'model=gru'?"),
+        ("resume last", "resume: did you mean 'resume=last'?"),
+        ("training.seed = 1", "training.seed: did you mean 'training.seed=1'?"),
+        ("training.seed= 1", "training.seed=: did you mean 'training.seed=1'?"),
+        ("seed 1", "seed: is no KEY=VALUE and no GROUP=CHOICE; did you mean 'training.seed=1'?"),
+        ("seed", "seed: is no KEY=VALUE and no GROUP=CHOICE; did you mean 'training.seed=...'?"),
         ("model", "model: takes one of gru, lstm, simple_rnn, as in `.* model=simple_rnn`"),
         ("training.steps", "training.steps: a value is missing, as in training.steps=..."),
-        ("traning.steps", "traning.steps: is no KEY=VALUE and no GROUP=CHOICE; did you mean 'training.steps'?"),
+        ("traning.steps", "traning.steps: is no KEY=VALUE and no GROUP=CHOICE; did you mean 'training.steps=...'?"),
         ("=5", "=5: the key is missing, as in training.seed=1"),
         ("~", "~: the key is missing, as in training.seed=1"),
         ("'a b=3'", "a b: there is no such setting; allowed: data, "),
         ("training.seed=0,1,2", "training.seed=0,1,2: several values need -m, as in `.* -m training.seed=0,1,2`"),
         ("'training.seed=range(0,2)'", "training.seed=range(0,2): several values need -m, as in `"),
+        (
+            "model=gru 'training.seed=range(0,2)'",
+            "training.seed=range(0,2): several values need -m, as in `.* -m model=gru 'training.seed=range(0,2)'`",
+        ),
         ("data.amplitudes=1,2", "data.amplitudes=1,2: a list stands in brackets, as in data.amplitudes=[1,2]; several"),
         ("model=null", "model=null: takes one of gru, lstm, simple_rnn"),
         ("experiment=null", "experiment=null: takes one of best, co2, "),
@@ -144,6 +166,14 @@ def test_a_value_that_hydra_cannot_read_reaches_the_check_of_the_config(value):
         ("-m hydra.sweeper=null", "hydra.sweeper=null: takes a setting at a time, as in hydra.sweeper.KEY=VALUE"),
         ("--foo", "--foo: there is no such flag; allowed: --help, -m, --cfg job, "),
         ("-x=1", "-x=1: there is no such flag; allowed: "),
+        ("--model=gru", "--model=gru: there is no such flag; did you mean 'model=gru'?"),
+        ("--training.seed 1", "--training.seed: there is no such flag; did you mean 'training.seed=1'?"),
+        ("--training.seed --foo", "--training.seed: there is no such flag; did you mean 'training.seed=...'?"),
+        ("--batch-size 32", "--batch-size: there is no such flag; did you mean 'data.batch_size=32'?"),
+        ("-lr=0.1", "-lr=0.1: there is no such flag; did you mean 'optimizer.learning_rate=0.1'?"),
+        ("--live", "--live: there is no such flag; did you mean 'training.live=true'?"),
+        ("--sweep", "--sweep: there is no such flag; did you mean '-m sweeps'?"),
+        ("--epochs 3", "--epochs: there is no such flag; the length of a run is told in steps, a batch each, as in"),
         ("--cfg", "--cfg/-c: expected one argument"),
         ("--cfg run", "--cfg/-c: invalid choice: 'run'"),
         ("--cfg job -m", "--multirun and --cfg: only one of them can be meant; leave the other out"),
@@ -158,3 +188,51 @@ def test_a_faulty_word_is_named_with_what_to_type(typed, said):
     pattern = ".*".join(map(re.escape, said.split(".*")))
     with pytest.raises(ConfigError, match=f"^{pattern}"):
         words.for_hydra(shlex.split(typed))
+
+
+NEAR = {
+    "lr=0.1": "optimizer.learning_rate=0.1",
+    "optimizer.lr=0.1": "optimizer.learning_rate=0.1",
+    "learning_rate=0.1": "optimizer.learning_rate=0.1",
+    "bs=8": "data.batch_size=8",
+    "batch=8": "data.batch_size=8",
+    "training.batch_size=8": "data.batch_size=8",
+    "hidden=32": "model.cell_size=32",
+    "hidden_size=32": "model.cell_size=32",
+    "units=32": "model.cell_size=32",
+    "cell_size=32": "model.cell_size=32",
+    "window=40": "data.time_steps=40",
+    "seq_len=40": "data.time_steps=40",
+    "time_steps=40": "data.time_steps=40",
+    "steps=40": "training.steps=40",
+    "Seed=1": "training.seed=1",
+    "seed=0,1,2": "-m training.seed=0,1,2",
+    "-m seed=0,1,2": "training.seed=0,1,2",
+    "carry=false": "training.carry_state=false",
+    "cell=gru": "model=gru",
+    "path=a b.csv": "data.path=a b.csv",
+    "study=grid": "-m sweeps=grid",
+    "n_trials=4": "hydra.sweeper.n_trials=4",
+}
+
+
+@pytest.mark.parametrize("typed", NEAR)
+def test_the_last_part_of_a_key_or_another_programs_name_for_it_gets_what_to_type(typed):
+    flags, word = typed.split()[:-1] if typed.startswith("-m") else [], typed.removeprefix("-m ")
+    with pytest.raises(ConfigError) as refused:
+        words.for_hydra([*flags, word])
+    key = word.partition("=")[0]
+    assert str(refused.value) == f"{key}: there is no such setting; did you mean '{NEAR[typed]}'?"
+
+
+def test_every_name_of_another_program_is_none_here_and_leads_to_one():
+    right = {*words.known_keys(), *words.GROUPS, "-m sweeps", "data=csv data.path"}
+    assert {key for key in config.NICKNAMES.values() if not key.startswith("hydra.")} <= right
+    assert not words.known_keys() & (config.NICKNAMES.keys() | config.EPOCHS)
+    for key in config.EPOCHS:
+        with pytest.raises(ConfigError, match=f"^{key}: the length of a run is told in steps, a batch each, as in"):
+            words.for_hydra([f"{key}=5"])
+
+
+def test_a_study_is_shown_without_m():
+    assert words.for_hydra(["sweeps=grid", "--cfg", "job"]) == ["--cfg", "job", "sweeps=grid"]

@@ -27,6 +27,30 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 NotNegative = Annotated[int, Field(ge=0, le=10**9)]
 
+# What other programs call a setting, in their words and in their users'
+NICKNAMES = {
+    **dict.fromkeys(("lr", "rate", "alpha"), "optimizer.learning_rate"),
+    **dict.fromkeys(("bs", "batch", "batchsize"), "data.batch_size"),
+    **dict.fromkeys(
+        ("window", "window_size", "seq_len", "seq_length", "sequence_length", "timesteps"), "data.time_steps"
+    ),
+    **dict.fromkeys(("hidden", "hidden_size", "hidden_dim", "hidden_units", "units", "num_units"), "model.cell_size"),
+    **dict.fromkeys(("num_steps", "n_steps", "max_steps", "iterations", "iters"), "training.steps"),
+    **dict.fromkeys(("carry", "stateful"), "training.carry_state"),
+    **dict.fromkeys(("file", "csv"), "data=csv data.path"),
+    **dict.fromkeys(("n_trials", "num_trials", "trials"), "hydra.sweeper.n_trials"),
+    **dict.fromkeys(("name", "run_name"), "tracking.run_name"),
+    **dict.fromkeys(("cell", "net", "network"), "model"),
+    **dict.fromkeys(("dataset", "curve"), "data"),
+    **dict.fromkeys(("opt", "optim", "optimiser"), "optimizer"),
+    **dict.fromkeys(("sweep", "study"), "-m sweeps"),
+    "random_seed": "training.seed",
+    "preset": "experiment",
+    "study_name": "hydra.sweeper.study_name",
+    "verbose": "hydra.verbose",
+}
+EPOCHS = {"epoch", "epochs", "n_epochs", "num_epochs", "max_epochs"}
+
 PRESET = "# @package _global_"
 SWEEPER = "hydra.sweeper"  # where the settings of a sweep stand
 
@@ -416,6 +440,13 @@ def describe_fault(fault: Any, model: type[Group], prefix: str = "") -> str:
     return f"{key}={given!r}: {allowed}"
 
 
+def meant(key: str) -> str | None:
+    """The right key, or group, for one that has its last part, or another program's name for it; None if unsure."""
+    leaf = key.rpartition(".")[2].casefold().replace("-", "_")
+    same_leaf = sorted(known for known in all_keys() if known.rpartition(".")[2] == leaf)
+    return NICKNAMES.get(leaf) or (same_leaf[0] if same_leaf else None)
+
+
 def describe_unknown_key(key: str) -> str:
     """Says that there is no such key, and which right one is nearest or which kind it belongs to."""
     group = key.split(".")[0]
@@ -432,23 +463,32 @@ def describe_unknown_key(key: str) -> str:
         return f"{key}: Hydra has no such setting; --cfg hydra shows those that it has"
     if key in all_keys():
         owners = [kind for kind, c in kinds_of(group).items() if key.removeprefix(f"{group}.") in c.model_fields]
-        return f"{key}: not a setting of the chosen {group}; it belongs to {' and '.join(owners)}"
+        chosen = f"not a setting of the chosen {group}"
+        return f"{key}: {chosen}; it belongs to {' and '.join(owners)}, as in {group}={owners[0]}"
+    if key.rpartition(".")[2] in EPOCHS:
+        return f"{key}: the length of a run is told in steps, a batch each, as in training.steps=1000"
+    if full := meant(key):
+        return f"{key}: there is no such setting; did you mean '{full}'?"
     return f"{key}: there is no such setting{suggest(key, {*all_keys(), *Config.model_fields, 'experiment'})}"
 
 
 def suggest(name: str, names: Iterable[str]) -> str:
     """The end of a message: the nearest right name; without one, the names of the same group, or the groups."""
     names = sorted(names)
-    group, _, leaf = name.rpartition(".")
-    leaves = {known.rpartition(".")[2]: known for known in names if known.startswith(f"{group}.")} if group else {}
+    group, _, leaf = name.casefold().rpartition(".")
+    leaves = {known.casefold().rpartition(".")[2]: known for known in names}
+    same_group = {known.rpartition(".")[2]: known for known in names if group and known.startswith(f"{group}.")}
     # A name of the same group first: model.cel_size is model.cell_size, whatever other group has one like it.
-    if near := difflib.get_close_matches(leaf, leaves, n=1):
+    if near := difflib.get_close_matches(leaf, same_group, n=1):
+        return f"; did you mean '{same_group[near[0]]}'?"
+    if leaf in leaves:
+        return f"; did you mean '{leaves[leaf]}'?"
+    whole = {} if group else {known.casefold(): known for known in names}
+    if near := difflib.get_close_matches(leaf, whole, n=1):
+        return f"; did you mean '{whole[near[0]]}'?"
+    if not group and (near := difflib.get_close_matches(leaf, leaves, n=1, cutoff=0.75)):
         return f"; did you mean '{leaves[near[0]]}'?"
-    if same_leaf := [known for known in names if known.rpartition(".")[2] == leaf]:
-        return f"; did you mean '{same_leaf[0]}'?"
-    if not group and (near := difflib.get_close_matches(name, names, n=1)):
-        return f"; did you mean '{near[0]}'?"
-    return f"; allowed: {', '.join(leaves.values() or [known for known in names if '.' not in known])}"
+    return f"; allowed: {', '.join(same_group.values() or [known for known in names if '.' not in known])}"
 
 
 def kinds_of(group: str, model: type[Group] = Config) -> dict[str, type[Group]]:

@@ -48,7 +48,7 @@ def for_hydra(arguments: Sequence[str]) -> list[str]:
             flags.append(argument)
     check_flags(read)
     check_once(read.overrides)
-    words = [for_hydra_one(word, read.multirun) for word in read.overrides]
+    words = [for_hydra_one(word, read) for word in read.overrides]
     if "resume" in map(key_of, words):  # the data may be any group's, and only a file's have a path
         words = [f"++{word}" if word.startswith("data.path=") else word for word in words]
     return [*flags, *words]
@@ -67,8 +67,34 @@ def read_flags(arguments: Sequence[str]) -> argparse.Namespace:
     parser.error = refuse  # type: ignore[method-assign]  # it would print a page and exit
     read, unknown = parser.parse_known_intermixed_args(arguments)
     if unknown:
-        raise ConfigError(f"{unknown[0]}: there is no such flag; allowed: {', '.join(FLAGS)}")
+        near = as_override(unknown[0], arguments) or f"; allowed: {', '.join(FLAGS)}"
+        raise ConfigError(f"{unknown[0]}: there is no such flag{near}")
     return read
+
+
+def as_override(flag: str, arguments: Sequence[str]) -> str:
+    """The end of a message: what to type in place of a flag that is a setting's or a group's name; '' if it is none."""
+    name, _, value = flag.lstrip("-").partition("=")
+    if name in config.EPOCHS:
+        return f"; {config.describe_unknown_key(name).removeprefix(f'{name}: ')}"
+    key = name if is_known(name) else config.meant(name)
+    if key is None:
+        return ""
+    return f"; did you mean '{assigned(key, value or behind(flag, arguments))}'?"
+
+
+def assigned(key: str, value: str) -> str:
+    """What to type to give the key that value; with what it takes if there is none."""
+    if key == "-m sweeps":
+        return f"{key}={value}" if value else key
+    return f"{key}={value or ('true' if key in config.keys_taking(bool) else '...')}"
+
+
+def behind(word: str, arguments: Sequence[str]) -> str:
+    """The value that was typed behind a word, with or without a lone = between; '' if none was."""
+    after = [*arguments[list(arguments).index(word) + 1 :], ""]
+    value = after[1] if after[0] == "=" else after[0]
+    return "" if value.startswith("-") or "=" in value else value
 
 
 def check_completion(words: Sequence[str]) -> None:
@@ -112,13 +138,18 @@ def key_of(word: str) -> str:
     return word.partition("=")[0].lstrip("+~")
 
 
-def for_hydra_one(word: str, multirun: bool) -> str:
-    """One override as Hydra reads it; ConfigError names it if it is none."""
+def for_hydra_one(word: str, read: argparse.Namespace) -> str:
+    """One override, of those that were read, as Hydra reads it; ConfigError names it if it is none."""
+    multirun = read.multirun
     start, equals, value = word.partition("=")
     key = key_of(word)
     if not equals and not start.startswith("~"):
-        return lone(word, multirun)
+        return lone(word, read)
     check_key(word, start, key)
+    if not is_known(key) and start == key:
+        check_near(word, key, read)
+    if equals and not value and (following := behind(word, read.overrides)):
+        raise ConfigError(f"{word}: did you mean '{word}{following}'?")
     if start.startswith("~"):
         return start
     if key in OWN_BOOLEANS and value.lower() not in ("true", "false"):
@@ -134,17 +165,29 @@ def for_hydra_one(word: str, multirun: bool) -> str:
         return f"{start}={as_text(value)}"  # a group's file may be called 2024
     if is_group(key):
         check_choice(word, key, override.value())
+    if key == "sweeps" and not (multirun or read.cfg or read.info or read.help):
+        raise ConfigError(f"{word}: a study needs -m, as in `{with_m(read)}`")
     if key == "hydra/sweeper" and value != "study":
         raise ConfigError(f"{word}: every sweep is an Optuna study here, so it must be study: leave it out")
     if override.is_sweep_override() and not multirun:
         in_brackets = f"a list stands in brackets, as in {key}=[{value}]; " if key in config.keys_taking(list) else ""
-        raise ConfigError(f"{word}: {in_brackets}several values need -m, as in `{typed('train', '-m', word)}`")
+        raise ConfigError(f"{word}: {in_brackets}several values need -m, as in `{with_m(read)}`")
     return word
+
+
+def with_m(read: argparse.Namespace) -> str:
+    """The same command with -m."""
+    return typed("train", "-m", *read.overrides)
 
 
 def known_keys() -> set[str]:
     """Every key that is no group's."""
     return {*config.all_keys(), "resume", *OWN_BOOLEANS}
+
+
+def is_known(key: str) -> bool:
+    """Whether it may be Hydra's to read: a setting, a group, or something of Hydra's own."""
+    return key in known_keys() or is_group(key) or key.startswith("hydra.")
 
 
 def is_group(key: str) -> bool:
@@ -154,6 +197,8 @@ def is_group(key: str) -> bool:
 
 def check_choice(word: str, group: str, value: Any) -> None:
     """Raises ConfigError for what can be no file's name; several presets can be taken at once."""
+    if group == "data" and str(value).endswith(".csv"):
+        raise ConfigError(f"{word}: did you mean 'data=csv data.path={value}'?")
     if value is None or (isinstance(value, list) and group not in ("experiment", "sweeps")):
         files = choices(ROOT / ("" if group == "sweeps" else "conf") / group)
         raise ConfigError(
@@ -176,23 +221,47 @@ def check_key(word: str, start: str, key: str) -> None:
         raise ConfigError(f"{word}: {key} is there already; leave out the {plus}")
 
 
-def lone(word: str, multirun: bool) -> str:
+def check_near(word: str, key: str, read: argparse.Namespace) -> None:
+    """Raises ConfigError for the word if it is known which setting is meant by a key that is none."""
+    if key.rpartition(".")[2] in config.EPOCHS:
+        raise ConfigError(config.describe_unknown_key(key))
+    if full := config.meant(key):
+        override = parse(word)
+        several = override is not None and override.is_sweep_override() and not read.multirun
+        right = assigned(full, word.partition("=")[2])
+        raise ConfigError(f"{key}: there is no such setting; did you mean '{'-m ' if several else ''}{right}'?")
+
+
+def lone(word: str, read: argparse.Namespace) -> str:
     """The override that a word without '=' stands for: the default study. ConfigError for any other."""
-    if word == "sweeps" and multirun:
+    if word == "sweeps" and read.multirun:
         return "sweeps=default"
-    groups = {group: choices(ROOT / "conf" / group) for group in GROUPS}
-    groups["sweeps"] = choices(ROOT / "sweeps")
-    if word in groups:
-        example = "-m sweeps" if word == "sweeps" else f"{word}={groups[word][-1]}"
-        command = typed("train", *example.split())
-        raise ConfigError(f"{word}: takes one of {', '.join(groups[word])}, as in `{command}`")
+    groups = lone_groups(read.multirun)
+    key, value = "-m sweeps" if word == "sweeps" else word, behind(word, read.overrides)
+    if value and (key in groups or word in known_keys()):
+        raise ConfigError(f"{word}: did you mean '{key}={value}'?")
+    if key in groups:
+        command = typed("train", *("-m sweeps" if word == "sweeps" else f"{word}={groups[key][-1]}").split())
+        raise ConfigError(f"{word}: takes one of {', '.join(groups[key])}, as in `{command}`")
     if word in known_keys() or word.startswith("hydra."):
         raise ConfigError(f"{word}: a value is missing, as in {word}=...")
     for group, files in groups.items():
-        if word in files:
-            raise ConfigError(f"{word}: did you mean '{'-m ' if group == 'sweeps' else ''}{group}={word}'?")
-    near = config.suggest(word, [*(groups.keys() - {"sweeps"}), "-m sweeps", *config.all_keys()])
+        if word.casefold() in files:
+            raise ConfigError(f"{word}: did you mean '{group}={word.casefold()}'?")
+    if word.endswith(".csv"):
+        raise ConfigError(f"{word}: did you mean 'data=csv data.path={word}'?")
+    full = config.meant(word)
+    near = f"; did you mean '{assigned(full, value)}'?" if full else config.suggest(word, [*groups, *known_keys()])
     raise ConfigError(f"{word}: is no KEY=VALUE and no GROUP=CHOICE{near}")
+
+
+def lone_groups(multirun: bool) -> dict[str, list[str]]:
+    """The choices of every group, first those that are meant when only a choice is named; studies after -m."""
+    groups = {group: choices(ROOT / "conf" / group) for group in ("experiment", *config.Config.model_fields)}
+    studies = {"-m sweeps": choices(ROOT / "sweeps")}
+    if multirun:
+        return studies | groups
+    return {"experiment": groups.pop("experiment")} | studies | groups
 
 
 def choices(folder: Path) -> list[str]:

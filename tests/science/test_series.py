@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 import re
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -227,6 +228,29 @@ def test_a_file_that_is_no_series_is_refused(kind, tmp_path):
     (tmp_path / "my.csv").write_bytes(content)
     with pytest.raises(ConfigError, match=re.escape(said)):
         series.load(tmp_path / "my.csv", ["a", "b"])
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_the_columns_are_told_if_the_first_line_can_be_read(kind, tmp_path):
+    (tmp_path / "my.csv").write_bytes(FILES[kind][0])
+    named = {"twice": ["a", "b", "a"], "unknown": ["x", "b"], "semicolons": ["a;b"]}
+    unreadable = kind in ("empty", "no names", "utf-16")
+    assert series.columns(tmp_path / "my.csv") == ([] if unreadable else named.get(kind, ["a", "b"]))
+
+
+def test_no_more_than_the_beginning_is_read_for_the_columns(tmp_path):
+    assert series.columns(tmp_path / "none.csv") == series.columns(tmp_path) == series.columns(Path("/dev/zero")) == []
+    with open(tmp_path / "sparse.csv", "wb") as file:  # one line of a terabyte
+        file.write(b"a,b")
+        file.truncate(2**40)
+    assert series.columns(tmp_path / "sparse.csv") == []
+    (tmp_path / "quoted.csv").write_text('"' + "x\n" * 2**20)
+    assert series.columns(tmp_path / "quoted.csv") == []
+
+
+def test_many_and_long_names_of_columns_are_told_in_part_and_none_steers_a_terminal():
+    assert series.listed(["T (degC)", "a\x1b[31m\n\u202e"]) == "T (degC), a\ufffd[31m\ufffd\ufffd"
+    assert series.listed(["x" * 50] * 20) == ", ".join(["x" * 40 + "..."] * 12) + ", and 8 more"
 
 
 def test_what_other_programs_write_is_read(tmp_path):

@@ -32,6 +32,8 @@ AT_ONCE = 1000  # samples that the model goes through in one call
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # what a formula in a spreadsheet may begin with
 SHOWN = 300  # samples that the picture shows of a prediction
 PAST = 3  # times as many known samples as forecast ones
+NOT_LOADED = "run={}: its model cannot be loaded"
+KEPT = "; a run keeps both when it is over, the model unless tracking.model=false"
 
 
 @store.faults_told()
@@ -220,27 +222,36 @@ def find_target(run: "Run", file: Path, out: str | None) -> Path:
 
 
 def load_model(client: "MlflowClient", run: "Run", config: Config) -> "keras.Model":
-    """The run's model; StoreError if the store does not have all of it.
+    """The run's model for numbers in their own units; StoreError if the store does not have all of it.
 
     It is built from the config, as training builds it; the store adds numbers alone, its final weights and units. The
     model that the store keeps is for programs that know the store: loading one does whatever it says.
     """
+    if not isinstance(config.data, Csv):
+        return trained_model(client, run, config)
+    units = lookup.units_of(client, run, config)
+    if units is None:
+        lacks = "it has no model, which would tell in which units its numbers are"
+        raise StoreError(f"{NOT_LOADED.format(run.info.run_id)} ({lacks}){KEPT}")
+    model = trained_model(client, run, config)
+    from lstm_lab.science.model import with_units
+
+    return with_units(model, *units)
+
+
+def trained_model(client: "MlflowClient", run: "Run", config: Config) -> "keras.Model":
+    """The run's model for normalised numbers, as it was trained; StoreError if the store does not have its weights."""
     weights = lookup.weights_of(client, run, config)
-    units = lookup.units_of(client, run, config) if isinstance(config.data, Csv) else None
-    if weights is None or (units is None and isinstance(config.data, Csv)):
-        lacks = "final weights" if weights is None else "model, which would tell in which units its numbers are"
-        raise StoreError(
-            f"run={run.info.run_id}: its model cannot be loaded (it has no {lacks}); a run keeps both when it is over, "
-            "the model unless tracking.model=false"
-        )
+    if weights is None:
+        raise StoreError(f"{NOT_LOADED.format(run.info.run_id)} (it has no final weights){KEPT}")
     if not all(np.isfinite(array).all() for array in weights):
-        raise StoreError(f"run={run.info.run_id}: its model cannot be loaded (it diverged: its weights are no numbers)")
-    runtime.start_tensorflow(config.training.level, config.training.threads)
-    from lstm_lab.science.model import build_model, with_units
+        raise StoreError(f"{NOT_LOADED.format(run.info.run_id)} (it diverged: its weights are no numbers)")
+    runtime.start_tensorflow(*(runtime.started or [(config.training.level, config.training.threads)])[0])
+    from lstm_lab.science.model import build_model
 
     model = build_model(**config.model.model_dump(), seed=config.training.seed)
     model.set_weights(weights)
-    return with_units(model, *units) if units else model
+    return model
 
 
 def through(

@@ -3,18 +3,19 @@
 import contextlib
 import functools
 import hashlib
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
 
 from lstm_lab import runtime
-from lstm_lab.config import Config, ConfigError, Csv
+from lstm_lab.config import Config, ConfigError, Csv, check
 from lstm_lab.paths import ROOT
-from lstm_lab.records import store
+from lstm_lab.records import reading, store
 
 if TYPE_CHECKING:  # these import TensorFlow or MLflow, and a refused config must not wait for them
     from mlflow import MlflowClient
@@ -22,6 +23,10 @@ if TYPE_CHECKING:  # these import TensorFlow or MLflow, and a refused config mus
     from lstm_lab.runs.observers import Observer
     from lstm_lab.science.curves import Source
     from lstm_lab.science.training import Program
+
+LACKS_COLUMN = re.compile(
+    r"^(data\.input is missing): .*|^(data: needs either data\.target=COLUMN .* got target=None .*)", re.M
+)
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,23 @@ class Setup:
         if self.source.file_sha256:
             found["data.file"] = self.source.file_sha256
         return {f"{what}.sha256": digest for what, digest in found.items()}
+
+
+def checked(values: dict[str, Any]) -> Config:
+    """The plain values as a config; ConfigError names each fault, and where a column is missing those of the file."""
+    try:
+        return check(values)
+    except ConfigError as error:
+        said = str(error)
+        if not LACKS_COLUMN.search(said):
+            raise
+    from lstm_lab.science.series import columns, listed
+
+    path = ROOT / str(values["data"]["path"])
+    if names := columns(path):
+        there = f"name a column of {reading.printable(path.name)}: {listed(names)}"
+        said = LACKS_COLUMN.sub(lambda found: f"{found[1] or found[2]}: {there}", said)
+    raise ConfigError(said)
 
 
 def make_source(config: Config) -> "Source":

@@ -10,10 +10,12 @@ the process.
 """
 
 import array
+import contextlib
 import csv
 import errno
 import functools
 import hashlib
+import io
 import itertools
 import math
 import os
@@ -21,18 +23,22 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
 from lstm_lab.config import ConfigError
 from lstm_lab.science.curves import Continuation, Rows
 
+if TYPE_CHECKING:
+    import _csv
+
 LONGEST_LINE = 2**20  # bytes
 LARGEST = 1e100  # of a number, so that its square is one too
 SMALLEST = 1 / LARGEST  # of a column's standard deviation, for the same reason
 STEPS = 1000  # from one float64 number to the next, that the standard deviation spans at least
 FARTHEST = 1e30  # standard deviations from the mean: float32 and the model's weights leave room for no more
+MOST_SHOWN, LONGEST_SHOWN = 12, 40  # columns that a message names, and characters of each
 BLOCK = 2**16  # samples that are worked on at a time
 LEAD_IN = 50  # windows that the model goes through before those it is validated on
 
@@ -84,7 +90,7 @@ def read(path: Path, columns: tuple[str, ...], scratch: Path | None, size: int, 
 
 def parse(path: Path, file: BinaryIO, columns: Sequence[str], sha: "hashlib._Hash") -> Iterator[list[float]]:
     """The numbers of those columns, line by line; `sha` is fed every byte of the file."""
-    reader = csv.reader(decoded(path, file, sha), strict=True, skipinitialspace=True)
+    reader = reader_of(path, file, sha)
 
     def next_line() -> list[str] | None:
         try:
@@ -110,6 +116,28 @@ def parse(path: Path, file: BinaryIO, columns: Sequence[str], sha: "hashlib._Has
         yield [number(f"{where}, column '{names[place]}'", fields[place]) for place in places]
 
 
+def reader_of(path: Path, file: BinaryIO, sha: "hashlib._Hash") -> "_csv.Reader":
+    """The file's lines as lists of fields."""
+    return csv.reader(decoded(path, file, sha), strict=True, skipinitialspace=True)
+
+
+def columns(path: Path) -> list[str]:
+    """The columns that the file's first line names; [] if that cannot be told: `load` says why."""
+    with contextlib.suppress(ConfigError, OSError, csv.Error):
+        if path.is_file():
+            with open(path, "rb") as file:
+                start = io.BytesIO(file.read(LONGEST_LINE - 1))
+            return [name.strip() for name in next(reader_of(path, start, hashlib.sha256()), [])]
+    return []
+
+
+def listed(names: Sequence[str]) -> str:
+    """The names of columns as a message has them: some of many, and of a long one its beginning."""
+    short = [name if len(name) <= LONGEST_SHOWN else f"{name[:LONGEST_SHOWN]}..." for name in names[:MOST_SHOWN]]
+    more = [f"and {len(names) - MOST_SHOWN:,} more"] if len(names) > MOST_SHOWN else []
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in ", ".join([*short, *more]))
+
+
 def decoded(path: Path, file: BinaryIO, sha: "hashlib._Hash") -> Iterator[str]:
     """The file's lines as text; `sha` is fed every byte."""
     line_number = 0
@@ -133,7 +161,7 @@ def place_of(path: Path, names: Sequence[str], column: str) -> int:
         twice = next(name for name in names if names.count(name) > 1)
         raise ConfigError(f"{path}, line 1: the column '{twice}' stands there {names.count(twice)} times")
     if column not in names:
-        raise ConfigError(f"{path}, line 1: there is no column '{column}'; there is {', '.join(names)[:300]}")
+        raise ConfigError(f"{path}, line 1: there is no column '{column}'; there is {listed(names)}")
     return names.index(column)
 
 

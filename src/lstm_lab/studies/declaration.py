@@ -112,7 +112,7 @@ def check_space(space: Mapping[str, BaseDistribution], compose: Callable[[dict[s
 
     `compose(point)` gives the plain values of the run config there.
     """
-    points = [config.check(locate(compose(point))) for point in corner_points(space)]
+    points = [setup.checked(locate(compose(point))) for point in corner_points(space)]
     for data in {repr(point.data): point for point in points}.values():
         setup.make_source(data)  # so that a faulty file is refused before any trial
     return points
