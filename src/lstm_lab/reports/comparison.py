@@ -36,6 +36,7 @@ ABSENT = "-"  # a value that a run does not have
 NO_CONFIG = ""  # a setting's value where a run has no config at all
 FOLDED = 30  # studies that one query leaves out; SQLite joins 64 tables at most
 PARENT = "mlflow.parentRunId"  # the tag by which a trial names its study's run
+LONGEST_LABEL = 60  # characters of what tells a run from others
 LONGEST_IN_LABEL = 40  # characters of a setting
 KINDS = {f"{group}.{field.discriminator}" for group, field in Config.model_fields.items() if field.discriminator}
 # The metrics by which one run can be better than another.
@@ -344,8 +345,9 @@ def only_watches(key: str) -> bool:
 
 
 def labels(chosen: Sequence[Facts]) -> list[str]:
-    """What tells each run from the others, as in 'gru, time_steps=40'; its name where nothing does.
+    """What tells each run from the others, as in 'gru, time_steps=40'.
 
+    Its name where nothing does, or where that would be too long to read and no other run has the name.
     What most of the runs have is left unsaid, and so is what only one kind of a group can have.
     """
     named = [
@@ -360,7 +362,13 @@ def labels(chosen: Sequence[Facts]) -> list[str]:
         for said, value in zip(parts, values, strict=True):
             if 0 < counts[value] <= len(chosen) / 2:
                 said.append(start + printable(value, LONGEST_IN_LABEL))
-    return [", ".join(said) or facts.name for said, facts in zip(parts, chosen, strict=True)]
+    names = Counter(facts.name for facts in chosen)
+
+    def shown(facts: Facts, text: str) -> str:
+        too_long = len(text) > LONGEST_LABEL and names[facts.name] == 1
+        return facts.name if too_long or not text else text
+
+    return [shown(facts, ", ".join(said)) for facts, said in zip(chosen, parts, strict=True)]
 
 
 def data_name(facts: Facts) -> str:
