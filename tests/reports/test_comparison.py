@@ -323,9 +323,10 @@ def test_runs_are_labelled_by_what_differs():
     assert comparison.labels(files) == ["co2", "sun", "sine_to_cosine"]
     assert len(comparison.labels([run(seed="x" * 9000), run(seed="y")])[0]) < 60
     assert comparison.labels([run(), facts(name="study a")])[1] == "study a"
-    far = {"cell": "gru", "learning_rate": "0.0123", "time_steps": "40", "steps": "100000", "seed": "123456"}
-    assert comparison.labels([run("best", **far), run("b")])[0] == "best"
-    assert comparison.labels([run("a", **far), run("a")])[0].startswith("gru, ")
+    keys = ("learning_rate", "time_steps", "steps", "seed")
+    near, far = dict.fromkeys(keys, "1"), dict.fromkeys(keys, "1234567890")
+    assert comparison.labels([run("best", **far), run("b", **near)]) == ["best", "time_steps=1, lr=1, seed=1, steps=1"]
+    assert comparison.labels([run("a", **far), run("a", **near)])[0].startswith("time_steps=1234567890, ")
 
 
 @pytest.mark.parametrize(("runs", "words"), [([0, 2, 3, 4], "1, 3-5"), ([1], "2"), ([], ""), ([0, 1], "1-2")])

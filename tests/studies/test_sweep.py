@@ -322,7 +322,7 @@ def test_a_worker_that_was_suspended_for_too_long_goes_on_with_the_next_trial(ch
 
 
 BAD = {
-    ("-m",): "there is nothing to sweep",
+    ("-m",): "nothing to sweep",
     ("-m", "sweeps=defalt"): "sweeps=defalt: there is no such choice; did you mean 'default'?",
     ("-m", "sweeps", "training.level=portable,fast"): "training.level: TensorFlow takes it once for all trials",
     ("-m", "sweeps", "resume=00000000000000000000000000000000"): "resume: a run is resumed by itself, without -m",

@@ -84,7 +84,7 @@ def search_space(params: dict[str, Any], words: Sequence[str]) -> dict[str, Base
     space |= {key: override for key, override in given.items() if override.is_sweep_override()}
     if not space:
         raise ConfigError(
-            "there is nothing to sweep: name a study, as in `-m sweeps`, or several values, as in `-m training.seed=0,1`"
+            "nothing to sweep: name a study, as in `-m sweeps`, or several values, as in `-m training.seed=0,1`"
         )
     for key in space:
         if key in NOT_SEARCHED or key.partition(".")[0] == "hydra":
