@@ -103,7 +103,7 @@ def fill_store(uri: str, folder: Path) -> dict[str, str]:
             "status": "KILLED",
         },
         "study grid": {
-            "params": {"search.x": "choice(1, 2)", "objective": "final_cost"},
+            "params": {"search.x": "choice(1, 2)", "objective": "final_cost", "data": "a, b"},
             "metrics": {"best_value": 1.0},
             "tags": {"sweep": "parent", "study": "grid a=1,2", "trials": "1 PRUNED of 9"},
         },

@@ -194,6 +194,7 @@ def test_every_kind_of_run_is_read_as_it_is(client, kinds):
     assert found["longer"].facts.params["training.steps"] == "400"
     assert (found["bare"].curve, found["bare"].fit, found["bare"].fault) == (None, None, "")
     assert found["study grid"].facts.params == {}
+    assert comparison.data_name(found["study grid"].facts) == "a, b"
     assert found["hostile"].curve is None
     assert found["hostile"].fault.endswith("its cost.npy is an array of object, not of numbers")
     assert found["hostile"].facts.name == HOSTILE.replace("\x1b", "�").replace("\u202e", "�")

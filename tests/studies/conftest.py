@@ -39,6 +39,7 @@ def declared(**changes) -> study.Declared:
         "prune_every": 100,
         "files": {},
         "experiment": "sine_to_cosine",
+        "data": "sine_to_cosine",
     }
     return study.Declared(**settings | changes)
 

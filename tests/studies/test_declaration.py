@@ -91,6 +91,7 @@ def test_a_key_without_a_default_may_be_searched(mine):
     declared = declare(*words, **PLAIN)
     assert declared.total == 4
     assert declared.objective == "validation/mse"
+    assert declared.data == "mine"
     interpolated = declare("training.steps=100,200", "training.report_every=${training.steps}", **PLAIN)
     assert interpolated.total == 2
 

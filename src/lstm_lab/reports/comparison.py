@@ -79,6 +79,7 @@ class Facts:
     data: str = ""  # the data set: only runs of the same are ranked; '' for a study's own run
     part: str = ""  # of a sweep or a reproduction; '' for a run on its own
     trials: str = ""  # of a study's own run: how many are in which state
+    studied: str = ""  # and the names of its data sets
     verdict: str = ""
     bits: str = ""  # cost.sha256: equal for runs whose every cost is
 
@@ -234,6 +235,7 @@ def facts_in(run: "Run", experiment: str) -> Facts:
         data=printable(metrics.data_set(params, tags.get("data.file.sha256")), LONGEST_VALUE) if params else "",
         part=printable(part_of(tags)),
         trials=printable(tags.get("trials", "no trial yet")) if is_study(tags) else "",
+        studied=printable(run.data.params.get("data", "")) if is_study(tags) else "",
         verdict=printable(tags.get("verdict", "")),
         bits=printable(tags.get("cost.sha256", "")),
     )
@@ -372,8 +374,8 @@ def labels(chosen: Sequence[Facts]) -> list[str]:
 
 
 def data_name(facts: Facts) -> str:
-    """The data set without its digest; '' for a study's own run."""
-    return facts.data.rpartition(" ")[0]
+    """The data set without its digest; of a study's own run, those of its trials."""
+    return facts.data.rpartition(" ")[0] or facts.studied
 
 
 def shared(chosen: Sequence[Facts]) -> dict[str, str]:

@@ -64,6 +64,7 @@ def declare(
         config={key: value for key, value in values if not {key, key.partition(".")[0]} & {*space, *SHOWN}},
         total=total_of(space, sampler, settings.n_trials),
         files=files_of(points),
+        data=", ".join(dict.fromkeys(point.data.name for point in points)),
         experiment=experiment_of(fixed, compose, points[0]) if "experiment" in space else points[0].experiment,
         prune_every=settings.prune_every,
     )

@@ -114,6 +114,7 @@ class ParentPage:
 
         params = {f"search.{key}": describe_distribution(d) for key, d in self.declared.space.items()}
         params |= {"objective": self.declared.objective, "direction": self.declared.direction}
+        params |= {"data": self.declared.data}
         params |= {"sampler": self.declared.sampler["name"], "pruner": self.declared.pruner["name"]}
         self.client.log_batch(self.run_id, params=[Param(key, value) for key, value in params.items()])
 

@@ -62,6 +62,7 @@ class Declared:
     config: dict[str, Any]
     total: int
     files: dict[str, str]  # SHA-256 by path
+    data: str  # names of the data sets
     experiment: str
     prune_every: int
 
