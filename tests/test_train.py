@@ -45,7 +45,7 @@ def test_the_terminal_shows_the_run_and_nothing_else(default_run):
     page = f"#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}?workflowType=machine_learning"
     last, then = default_run.stdout.splitlines()[-2:]
     assert last == f"http://127.0.0.1:5000/{page}"
-    assert then.startswith(f"run default ({run.info.run_id[:8]}); to look: make -C ")
+    assert re.fullmatch(rf"run default \({run.info.run_id[:8]}\); to look: \S+ '\S*/default run\d/src/ui\.py'", then)
     assert "Traceback" not in default_run.stdout
 
 

@@ -165,8 +165,11 @@ def typed(door: str, *words: str) -> str:
 
 
 def make(target: str) -> str:
-    """What to type in this directory for a target of the Makefile."""
-    return shlex.join(["make", *([] if Path.cwd() == ROOT else ["-C", shortest(ROOT)]), target])
+    """What to type in this directory for a target of the Makefile, which elsewhere is the door of that name.
+
+    `make -C` would leave this directory, from which MLFLOW_TRACKING_URI may name a file.
+    """
+    return f"make {target}" if Path.cwd() == ROOT else typed(target)
 
 
 def python() -> str:

@@ -1,6 +1,8 @@
 """MLflow's pages as `make ui` serves them."""
 
+import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,9 +15,9 @@ import pytest
 from helpers import own_port
 
 
-def ui(checkout, *words, **options):
+def ui(checkout, *words, python=sys.executable, **options):
     return subprocess.Popen(
-        [sys.executable, checkout / "src/ui.py", *words],
+        [python, checkout / "src/ui.py", *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -52,6 +54,39 @@ def test_what_cannot_be_shown_is_said(word, said, checkout):
     assert (process.returncode, out) == (2, "")
     assert re.fullmatch(said, err.replace(sys.executable, "python"))
     assert not (checkout / "mlflow.db").exists()
+
+
+def test_a_store_named_from_here_is_shown_by_packages_whose_path_has_a_percent_sign(copied_run, tmp_path):
+    folder, environment = tmp_path / "50%x?#", tmp_path / "50%20"
+    folder.mkdir()
+    shutil.copy(copied_run.checkout / "mlflow.db", folder / "own.db")
+    environment.symlink_to(sys.prefix)
+    with (
+        own_port() as port,
+        ui(
+            copied_run.checkout,
+            f"port={port}",
+            python=environment / "bin/python",
+            cwd=folder,
+            env=os.environ | {"MLFLOW_TRACKING_URI": "sqlite:///own.db"},
+        ) as process,
+    ):
+        said = process.stdout.readline()
+        assert re.fullmatch(rf"MLflow: \S+:{port}/#/experiments/\d+/runs\?\S+\n", said), process.stderr.read()
+        search = f"http://127.0.0.1:{port}/ajax-api/2.0/mlflow/experiments/search?max_results=9"
+        assert b'"sine_to_cosine"' in urllib.request.urlopen(search).read()
+        process.send_signal(signal.SIGINT)
+        assert process.wait() == 0
+    assert not (copied_run.checkout / "own.db").exists()
+
+
+def test_a_server_that_ends_by_itself_is_told(copied_run):
+    with own_port() as port, ui(copied_run.checkout, f"port={port}") as process:
+        process.stdout.readline()
+        server = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True).stdout
+        os.kill(int(server), signal.SIGTERM)
+        assert process.stderr.read().startswith("MLflow's server ended with ")
+        assert process.wait() == 2
 
 
 def test_a_port_that_another_program_has_is_none(copied_run):

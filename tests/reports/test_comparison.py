@@ -73,6 +73,12 @@ def test_a_study_is_one_row_and_its_trials_are_listed_where_they_are_asked_for(t
         names(study="gon")
 
 
+def test_a_name_that_is_not_there_is_answered_with_those_that_are_whatever_characters_they_have():
+    names = ["mine", "default training.steps=9"]
+    assert comparison.near_name("default", names) == "; allowed: default training.steps=9, mine"
+    assert comparison.near_name("default training.step=9", names) == "; did you mean 'default training.steps=9'?"
+
+
 def test_the_best_come_first_and_diverged_ones_after_all_others(client):
     best = [facts.name for facts in chosen(client, best=4)]
     assert set(best[:3]) == {"plain", "again", "longer"}

@@ -6,16 +6,18 @@ import signal
 import socket
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from rich.console import Console
 
 from lstm_lab.commandline import say, typed, working
 from lstm_lab.config import ConfigError
-from lstm_lab.paths import ROOT, whole_file
+from lstm_lab.paths import whole_file
 from lstm_lab.records import lookup, store
 from lstm_lab.records.store import StoreError
 
@@ -43,7 +45,7 @@ def serve(port: int | None, console: Console) -> None:
         raise ConfigError(f"there is no run yet ({database} is not there); `{typed('train')}` makes one")
     port = port or store.port()
     check_port(port)
-    with tempfile.TemporaryFile() as log, server(uri, port, log) as process:
+    with tempfile.TemporaryFile() as log, packages() as folder, server(uri, port, folder, log) as process:
         with working(console, "starting MLflow"):
             page = newest_page(store.open_store())
             wait_for_answer(process, port, log)
@@ -51,6 +53,7 @@ def serve(port: int | None, console: Console) -> None:
         say(console, f"MLflow: http://127.0.0.1:{port}/{page}\nCtrl-C ends it")
         with contextlib.suppress(KeyboardInterrupt):
             process.wait()
+            raise has_ended(process, log)
 
 
 def check_port(port: int) -> None:
@@ -65,12 +68,22 @@ def check_port(port: int) -> None:
 
 
 @contextlib.contextmanager
-def server(uri: str, port: int, log: IO[bytes]) -> "Iterator[subprocess.Popen[bytes]]":
+def packages() -> Iterator[str]:
+    """This environment's packages by a path of their own: MLflow's migrations are in no folder with a %."""
+    with tempfile.TemporaryDirectory() as folder:
+        link = Path(folder, "packages")
+        link.symlink_to(sysconfig.get_path("purelib"))
+        yield str(link)
+
+
+@contextlib.contextmanager
+def server(uri: str, port: int, packages: str, log: IO[bytes]) -> "Iterator[subprocess.Popen[bytes]]":
     """MLflow's server, which ends with this; what it has to say goes to `log`."""
     command = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port)]
     command += ["--uvicorn-opts", "--log-level error"]
-    environment = os.environ | QUIET | {"MLFLOW_BACKEND_STORE_URI": uri}  # not typed: it may hold a password
-    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
+    named = {"MLFLOW_BACKEND_STORE_URI": uri}  # not typed: it may hold a password
+    environment = os.environ | QUIET | named | {"PYTHONPATH": packages}
+    process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
     for sent in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(sent, signal.default_int_handler)  # like Ctrl-C: the server must end as well
     try:
@@ -86,9 +99,14 @@ def wait_for_answer(process: "subprocess.Popen[bytes]", port: int, log: IO[bytes
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
             return
         time.sleep(POLL_SECONDS)
+    raise has_ended(process, log)
+
+
+def has_ended(process: "subprocess.Popen[bytes]", log: IO[bytes]) -> StoreError:
+    """What is said of a server that ended by itself: the last thing that it said."""
     log.seek(0)
     said = log.read().decode(errors="replace").strip().splitlines()
-    raise StoreError(f"MLflow's server ended with {process.returncode}: {said[-1] if said else 'it says nothing'}")
+    return StoreError(f"MLflow's server ended with {process.returncode}: {said[-1] if said else 'it says nothing'}")
 
 
 def newest_page(client: "MlflowClient") -> str:

@@ -1,6 +1,7 @@
 """Runs side by side: which ones are meant, what the store has of each, and in what they differ."""
 
 import contextlib
+import difflib
 import math
 import re
 from collections import Counter
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lstm_lab.config import WATCHING, Config, ConfigError, suggest
+from lstm_lab.config import WATCHING, Config, ConfigError
 from lstm_lab.records import lookup, processes, reading, store
 from lstm_lab.records.reading import printable
 from lstm_lab.records.tagging import tags_of
@@ -128,7 +129,7 @@ def choose(client: "MlflowClient", choice: Choice) -> list[Facts]:
     if choice.experiment is not None:
         ids = [key for key, name in experiments.items() if name == choice.experiment]
         if not ids:
-            near = suggest(choice.experiment, experiments.values())
+            near = near_name(choice.experiment, experiments.values())
             raise ConfigError(f"experiment={choice.experiment}: there is no such experiment{near}")
     if choice.runs:
         found = lookup.find_runs(client, "runs", choice.runs)
@@ -152,7 +153,7 @@ def search(client: "MlflowClient", anywhere: Collection[str], experiments: list[
         names = {page.info.run_id: page.data.tags.get("study", "") for page in pages}
         pages_of = [run_id for run_id, name in names.items() if choice.study in (name, run_id, run_id[:8])]
         if not pages_of:
-            near = suggest(choice.study, names.values()) if names else ""
+            near = near_name(choice.study, names.values()) if names else ""
             raise ConfigError(f"study={choice.study}: there is no such study{near}")
         condition = " AND ".join(filter(None, [f"tags.`{PARENT}` = '{pages_of[0]}'", condition]))
     if choice.best:
@@ -160,6 +161,12 @@ def search(client: "MlflowClient", anywhere: Collection[str], experiments: list[
     if condition:
         return client.search_runs(experiments, condition, max_results=choice.last)
     return folded(client, list(anywhere), experiments, choice.last)
+
+
+def near_name(name: str, names: Iterable[str]) -> str:
+    """The end of a message: the nearest of the names or, without one, them all."""
+    near = difflib.get_close_matches(name, names, n=1)
+    return f"; did you mean '{near[0]}'?" if near else f"; allowed: {', '.join(sorted(names))}"
 
 
 def folded(client: "MlflowClient", anywhere: list[str], experiments: list[str], last: int) -> "list[Run]":
