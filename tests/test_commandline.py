@@ -60,6 +60,12 @@ def test_words_and_flags_come_in_any_order():
     [
         (["run=1", "seed=2"], "seed: no such word; allowed: run=ID, data.path=FILE, --all"),
         (["run=1", "--al"], "--al: no such word; allowed: run=ID, data.path=FILE, --all"),
+        (["run=1", "all"], "all: no such word; did you mean '--all'?"),
+        (["last"], "last: no such word; did you mean 'run=last'?"),
+        (["--run", "last"], "--run: no such word; did you mean 'run=last'?"),
+        (["--run=last"], "--run: no such word; did you mean 'run=last'?"),
+        (["--run", "data.path=a"], "--run: no such word; did you mean 'run=...'?"),
+        (["--run"], "--run: no such word; did you mean 'run=...'?"),
         (["run"], "run: a value is missing, as in run=ID"),
         (["data.path="], "data.path=: a value is missing, as in data.path=FILE"),
         (["run=1", "run=2"], "run=2: run is given twice"),

@@ -71,7 +71,7 @@ class Door:
         for word in arguments:
             key, equals, value = word.partition("=")
             if key not in known:
-                raise ConfigError(f"{key}: no such word; allowed: {', '.join(self.words)}")
+                raise ConfigError(f"{key}: no such word; {self.near(word, [*arguments, ''])}")
             if key == known[key] and equals:
                 raise ConfigError(f"{word}: {key} takes no value")
             if key != known[key] and not value:
@@ -82,6 +82,18 @@ class Door:
         if self.needed and self.needed.partition("=")[0] not in values:
             raise ConfigError(f"{self.needed} is missing: which {self.needed.partition('=')[0]}?")
         return values
+
+    def near(self, word: str, arguments: Sequence[str]) -> str:
+        """What to type in place of a word that is none, of these; or which are allowed."""
+        name, _, value = word.lstrip("-").partition("=")
+        following = arguments[list(arguments).index(word) + 1]
+        if f"--{name}" in self.words:
+            return f"did you mean '--{name}'?"
+        if name in (known.partition("=")[0] for known in self.words):
+            return f"did you mean '{name}={value or ('...' if '=' in following else following or '...')}'?"
+        if self.needed and "=" not in word and not word.startswith("-"):
+            return f"did you mean '{self.needed.partition('=')[0]}={word}'?"
+        return f"allowed: {', '.join(self.words)}"
 
     def enter(self, answer: Callable[[dict[str, str]], int]) -> int:
         """Answers what was typed and returns the exit code: 2 after what the user can mend, 130 after Ctrl-C."""

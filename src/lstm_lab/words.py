@@ -87,6 +87,8 @@ def assigned(key: str, value: str) -> str:
     """What to type to give the key that value; with what it takes if there is none."""
     if key == "-m sweeps":
         return f"{key}={value}" if value else key
+    if key == "data" and value.endswith(".csv"):
+        return f"data=csv data.path={value}"
     return f"{key}={value or ('true' if key in config.keys_taking(bool) else '...')}"
 
 
@@ -145,9 +147,9 @@ def for_hydra_one(word: str, read: argparse.Namespace) -> str:
     key = key_of(word)
     if not equals and not start.startswith("~"):
         return lone(word, read)
-    check_key(word, start, key)
     if not is_known(key) and start == key:
         check_near(word, key, read)
+    check_key(word, start, key)
     if equals and not value and (following := behind(word, read.overrides)):
         raise ConfigError(f"{word}: did you mean '{word}{following}'?")
     if start.startswith("~"):
@@ -198,7 +200,7 @@ def is_group(key: str) -> bool:
 def check_choice(word: str, group: str, value: Any) -> None:
     """Raises ConfigError for what can be no file's name; several presets can be taken at once."""
     if group == "data" and str(value).endswith(".csv"):
-        raise ConfigError(f"{word}: did you mean 'data=csv data.path={value}'?")
+        raise ConfigError(f"{word}: did you mean '{assigned(group, str(value))}'?")
     if value is None or (isinstance(value, list) and group not in ("experiment", "sweeps")):
         files = choices(ROOT / ("" if group == "sweeps" else "conf") / group)
         raise ConfigError(
@@ -225,10 +227,11 @@ def check_near(word: str, key: str, read: argparse.Namespace) -> None:
     """Raises ConfigError for the word if it is known which setting is meant by a key that is none."""
     if key.rpartition(".")[2] in config.EPOCHS:
         raise ConfigError(config.describe_unknown_key(key))
-    if full := config.meant(key):
+    bare = key.strip()  # spaces around the = are none of the key
+    if full := bare if is_known(bare) else config.meant(bare):
         override = parse(word)
         several = override is not None and override.is_sweep_override() and not read.multirun
-        right = assigned(full, word.partition("=")[2])
+        right = assigned(full, word.partition("=")[2].strip())
         raise ConfigError(f"{key}: there is no such setting; did you mean '{'-m ' if several else ''}{right}'?")
 
 
@@ -239,7 +242,7 @@ def lone(word: str, read: argparse.Namespace) -> str:
     groups = lone_groups(read.multirun)
     key, value = "-m sweeps" if word == "sweeps" else word, behind(word, read.overrides)
     if value and (key in groups or word in known_keys()):
-        raise ConfigError(f"{word}: did you mean '{key}={value}'?")
+        raise ConfigError(f"{word}: did you mean '{assigned(key, value)}'?")
     if key in groups:
         command = typed("train", *("-m sweeps" if word == "sweeps" else f"{word}={groups[key][-1]}").split())
         raise ConfigError(f"{word}: takes one of {', '.join(groups[key])}, as in `{command}`")
@@ -249,7 +252,7 @@ def lone(word: str, read: argparse.Namespace) -> str:
         if word.casefold() in files:
             raise ConfigError(f"{word}: did you mean '{group}={word.casefold()}'?")
     if word.endswith(".csv"):
-        raise ConfigError(f"{word}: did you mean 'data=csv data.path={word}'?")
+        raise ConfigError(f"{word}: did you mean '{assigned('data', word)}'?")
     full = config.meant(word)
     near = f"; did you mean '{assigned(full, value)}'?" if full else config.suggest(word, [*groups, *known_keys()])
     raise ConfigError(f"{word}: is no KEY=VALUE and no GROUP=CHOICE{near}")

@@ -100,7 +100,7 @@ def known_of(file: Path, column: str, table: series.Table, config: Config) -> Kn
     truth = None
     with contextlib.suppress(ConfigError):  # it need not have the target, nor all of it
         truth = series.load(file, [target], ROOT / "mlruns").values[:, 0] if target else None
-    times = keeping.times_of(file, ["sample", column, target], table.sha256)
+    times = keeping.times_of(file, ["sample", "prediction", column, target], table.sha256)
     return Known(column, table.values[:, 0], target, truth, times)
 
 

@@ -108,12 +108,12 @@ def parse(path: Path, file: BinaryIO, columns: Sequence[str], sha: "hashlib._Has
         if not fields:
             blank = blank or reader.line_num
             continue
-        where = f"{path}, line {reader.line_num}"
         if blank:  # at the end of a file blank lines are nothing, in between something is missing
             raise ConfigError(f"{path}, line {blank}: is empty, and more lines follow; every line must be a sample")
         if len(fields) != len(names):
+            where = f"{path}, line {reader.line_num}"
             raise ConfigError(f"{where}: has {len(fields)} fields, but the first line names {len(names)} columns")
-        yield [number(f"{where}, column '{names[place]}'", fields[place]) for place in places]
+        yield [number(fields[place], path, reader.line_num, names[place]) for place in places]
 
 
 def reader_of(path: Path, file: BinaryIO, sha: "hashlib._Hash") -> "_csv.Reader":
@@ -165,18 +165,19 @@ def place_of(path: Path, names: Sequence[str], column: str) -> int:
     return names.index(column)
 
 
-def number(where: str, text: str) -> float:
-    """The number that a field holds."""
+def number(text: str, path: Path, line: int, column: str) -> float:
+    """The number that a field of that line and column holds."""
     text = text.strip()
-    if not text:
-        raise ConfigError(f"{where}: is empty; every sample needs a number")
     try:
         value = float(text) if "_" not in text else math.nan  # Python reads 1_000 as a number, nobody else does
     except ValueError:
         value = math.nan
-    if not abs(value) <= LARGEST:  # not a number compares as false
-        raise ConfigError(f"{where}: '{text[:40]}' is no number, such as 3.14 or -2e-5, of at most {LARGEST:g}")
-    return value
+    if abs(value) <= LARGEST:  # not a number compares as false
+        return value
+    where = f"{path}, line {line}, column '{column}'"
+    if not text:
+        raise ConfigError(f"{where}: is empty; every sample needs a number")
+    raise ConfigError(f"{where}: '{text[:40]}' is no number, such as 3.14 or -2e-5, of at most {LARGEST:g}")
 
 
 class SeriesBatches:

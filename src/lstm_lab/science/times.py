@@ -2,6 +2,7 @@
 
 import csv
 import itertools
+import operator
 import os
 import re
 import tempfile
@@ -12,10 +13,13 @@ from pathlib import Path
 import numpy as np
 
 # A year, a month, a date, or a date and a time of day, as ISO 8601 writes them
-WRITTEN = re.compile(r"\d{4}(-\d\d(-\d\d([T ]\d\d(:\d\d(:\d\d(\.\d{1,6})?)?)?)?)?)?Z?")
+WRITTEN = re.compile(rb"\d{4}(-\d\d(-\d\d([T ]\d\d(:\d\d(:\d\d(\.\d{1,6})?)?)?)?)?)?Z?")
 UNITS = ("Y", "M", "D", "m", "s", "us")  # NumPy's, from the coarsest on
 FORMS = {4: "Y", 7: "M", 10: "D", 13: "m", 16: "m", 19: "s"}  # by a text's length; longer ones have microseconds
+LONGEST = 27  # characters of a time
+TO_ZEROS = bytes.maketrans(b"123456789", b"000000000")
 BLOCK = 2**16  # samples that are worked on at a time
+FIRST, LAST = np.datetime64("0001", "us"), np.datetime64("9999", "us")  # between them matplotlib draws
 SPACED = 1000  # samples at the end that tell how the times go on
 
 
@@ -33,7 +37,10 @@ class Times:
     written: str
 
     def at(self, samples: np.ndarray) -> np.ndarray | None:
-        """The times of the samples with these numbers; None if one is beyond the end and the last are not even."""
+        """The times of the samples with these numbers; None if one is beyond the end and the last are not even.
+
+        None, too, if one is beyond LAST.
+        """
         last = len(self.values) - 1
         found = self.values[np.minimum(samples, last)].astype(f"M8[{self.unit}]")
         if (beyond := np.maximum(samples - last, 0)).any():
@@ -41,6 +48,8 @@ class Times:
             if len(steps) != 1:
                 return None
             found = found + beyond * steps
+            if found.max() >= LAST:
+                return None
         return found.astype(f"M8[{self.written}]")
 
 
@@ -53,8 +62,8 @@ def find_times(path: Path, besides: Collection[str | None], scratch: Path | None
     lines = read_lines(path)
     names, first = [name.strip() for name in next(lines)], next(lines)
     for place, name in enumerate(names):
-        if name not in besides and WRITTEN.fullmatch(first[place].strip()):
-            read = read_times((line[place] for line in read_lines(path, 1)), scratch)
+        if name not in besides and WRITTEN.fullmatch(first[place].strip().encode()):
+            read = read_times(map(operator.itemgetter(place), read_lines(path, 1)), scratch)
             if read is not None:
                 return Times(name, *read)
     return None
@@ -68,20 +77,26 @@ def read_lines(path: Path, first: int = 0) -> Iterator[list[str]]:
 
 def read_times(fields: Iterator[str], scratch: Path | None) -> tuple[np.ndarray, str, str] | None:
     """The times in these fields, in a temporary file mapped into memory, with the units of `Times`; None if not all."""
-    texts = (field.strip().removesuffix("Z") for field in fields)
+    stripped = map(str.strip, fields)
     folder = scratch if scratch and os.access(scratch, os.W_OK) else None
-    last, coarse, fine = np.datetime64("0001", "us"), 0, 0  # matplotlib knows no time before
+    last, coarse, fine = FIRST, 0, 0
     with tempfile.TemporaryFile(dir=folder) as kept:
-        while block := list(itertools.islice(texts, BLOCK)):
-            try:
-                times = np.array([text if WRITTEN.fullmatch(text) else "?" for text in block], "M8[us]")
-            except ValueError:  # no time, or one that no calendar has
+        while block := list(itertools.islice(stripped, BLOCK)):
+            if max(map(len, block)) > LONGEST:  # an array would have as much room for each
                 return None
-            if not (np.diff(times, prepend=last) > np.timedelta64(0)).all():
+            try:
+                texts = np.array(block, "S")
+                forms = set(np.frombuffer(texts.tobytes().translate(TO_ZEROS), texts.dtype).tolist())
+                if not all(map(WRITTEN.fullmatch, forms)):  # few, whatever the samples
+                    return None
+                times = np.strings.rstrip(texts, b"Z").astype("M8[us]")
+            except ValueError:  # letters that no time has, or a time that no calendar has
+                return None
+            if not (np.diff(times, prepend=last) > np.timedelta64(0)).all() or times[-1] >= LAST:
                 return None
             while (times != times.astype(f"M8[{UNITS[coarse]}]")).any():
                 coarse += 1
-            fine = max(fine, *(UNITS.index(FORMS.get(length, "us")) for length in set(map(len, block))))
+            fine = max(fine, *(UNITS.index(FORMS.get(len(form.removesuffix(b"Z")), "us")) for form in forms))
             last = times[-1]
             times.tofile(kept)
         kept.flush()
