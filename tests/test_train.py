@@ -139,6 +139,7 @@ def test_the_evaluation_can_be_done_again_from_what_the_run_left(default_run):
     assert metrics["mse"] < 0.005 < metrics["predict_zero_mse"]
     least = f"baseline {metrics['least_squares_mse']:.3g} (least squares)"
     assert f"held-out error {metrics['mse']:.3g}; {least}\n" in default_run.stdout
+    assert run.data.tags["mlflow.note.content"].endswith(f" Held-out error {metrics['mse']:.3g}; {least}.")
 
 
 def test_nothing_lands_outside_the_store(default_run):

@@ -45,7 +45,7 @@ def in_markdown(text: str) -> str:
 
 
 def tell(config: Config, result: "Result") -> str:
-    """Two sentences for the run's page: what the run was, and how it went."""
+    """A few sentences for the run's page: what the run was, and how it went."""
     model, data, optimizer, training = config.model, config.data, config.optimizer, config.training
     what = (
         f"{CELL_NAMES[model.cell]} of cell size {model.cell_size} on {in_markdown(data.name)} (batches of "
@@ -58,7 +58,8 @@ def tell(config: Config, result: "Result") -> str:
         how = f"cost rose from {result.costs[0]:.3g} to {result.costs[-1]:.3g}"
     mean = f"{result.metrics['mean_last_20_cost']:.3g}"
     if result.status == "FINISHED":
-        return f"{what} Its {how} (mean of the last {LAST}: {mean})."
+        unseen = f" {held_out(result.metrics).capitalize()}." if HELD_OUT in result.metrics else ""
+        return f"{what} Its {how} (mean of the last {LAST}: {mean}).{unseen}"
     return f"{what} It is {result.status}: {in_markdown(result.reason)}; until then its {how}."
 
 
