@@ -82,7 +82,7 @@ def test_the_run_says_what_made_it(default_run):
     assert {"python", "os", "processor", "environment", "command_line", "seed", "level", "threads"} <= facts.keys()
     sentences = run.data.tags["mlflow.note.content"]
     assert sentences.startswith("An LSTM of cell size 10 on sine_to_cosine")
-    assert sentences.count(". ") == 1
+    assert sentences.count(". ") == 2
     [dataset] = run.inputs.dataset_inputs
     assert dataset.dataset.name == "sine_to_cosine"
     assert tags_of(run)["data.sha256"].startswith(dataset.dataset.digest)

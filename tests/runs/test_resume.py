@@ -74,7 +74,7 @@ def test_killed_three_times_and_trained_longer_a_run_comes_to_the_same_end(check
     assert run.info.status == "RUNNING"
 
     said = train_until("step=200", "SIGTERM", checkout, f"resume={run_id}").stdout
-    assert re.search(r"resuming \S+ at step 100 of 400\n", said)
+    assert re.search(r"resuming gru sgd steps=400 at step 100 of 400\n", said)
     assert client_of(checkout).get_run(run_id).info.status == "KILLED"
     assert "stopped by SIGTERM after 200 of 400 steps\n" in said
     assert re.search(rf"^go on: \S*python src/train.py resume={run_id}$", said, flags=re.M)

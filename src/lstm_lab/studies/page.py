@@ -142,7 +142,7 @@ class ParentPage:
         """Gives every trial's run this page, and the status that the study knows: a killed worker leaves it RUNNING."""
         for trial, child in self.children():
             if child.data.tags["mlflow.parentRunId"] != self.run_id:
-                tagging.set_tags(self.client, child.info.run_id, {"mlflow.parentRunId": self.run_id})
+                self.client.set_tag(child.info.run_id, "mlflow.parentRunId", self.run_id)
             if trial.state.is_finished():
                 self.settle(child, "KILLED" if study.was_killed(trial) else trial.state.name)
 
@@ -152,10 +152,10 @@ class ParentPage:
             return
         if child.info.status != MLFLOW_STATUS[state]:
             self.client.set_terminated(child.info.run_id, MLFLOW_STATUS[state])
-        tags, name = {"trial.state": state}, child.info.run_name or ""
+        self.client.set_tag(child.info.run_id, "trial.state", state)
+        name = child.info.run_name or ""
         if state != "COMPLETE" and f" {state}:" not in name:
-            tags["mlflow.runName"] = name.replace(":", f" {state}:", 1)
-        tagging.set_tags(self.client, child.info.run_id, tags)
+            self.client.set_tag(child.info.run_id, "mlflow.runName", name.replace(":", f" {state}:", 1))
 
     def refresh(self, final: bool = False) -> None:
         """Counts by state and the best trial after every trial; figures once a minute and at the end."""
@@ -186,7 +186,7 @@ class ParentPage:
         if len(best) == 1 and (run := runs.get(best[0].number)):
             self.copy_best(run.info.run_id)
         about = [self.describe(), *(self.describe_best(trial, runs.get(trial.number)) for trial in best)]
-        tagging.set_tags(self.client, self.run_id, {"mlflow.note.content": " ".join(about)})
+        self.client.set_tag(self.run_id, "mlflow.note.content", " ".join(about))
         self.client.set_terminated(self.run_id, status)
 
     def copy_best(self, run_id: str) -> None:
@@ -200,7 +200,7 @@ class ParentPage:
                 place, path = lookup.places_of_model(self.client, run)[0]
                 copy_files(self.client, place, MODEL if path == MODEL[0] else (), Path(folder, "model"))
             self.client.log_artifacts(self.run_id, folder, "best")
-        tagging.set_tags(self.client, self.run_id, {"best_run": run_id})
+        self.client.set_tag(self.run_id, "best_run", run_id)
 
     def describe(self) -> str:
         """What the study was and how it went, for the parent's page, with the link to the curves."""
