@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import sqlite3
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from mlflow.utils.file_utils import local_file_uri_to_path
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
 
-from lstm_lab.records import store
+from lstm_lab.records import store, tagging
 from lstm_lab.studies import page, study
 from studies.conftest import declared
 
@@ -49,15 +50,20 @@ def test_a_page_deleted_when_all_is_done_or_in_the_midst_of_it_is_made_anew(swee
     assert (parent.info.status, sorted(children)) == ("FINISHED", [0, 1, 2, 3])
 
 
-def test_a_page_that_the_study_was_not_told_of_is_found(sweeping, monkeypatch):
+@pytest.mark.parametrize("hidden", [tagging.FOR_PROGRAMS, re.compile("none")], ids=["now", "before tags were hidden"])
+def test_a_page_that_the_study_was_not_told_of_is_found(sweeping, monkeypatch, hidden):
     class KilledError(BaseException):
         """Stands for a kill: nothing after it is done."""
 
+    create_run = MlflowClient.create_run
+
     def killed(*arguments, **options):
+        create_run(*arguments, **options)
         raise KilledError
 
     with monkeypatch.context() as patch:
-        patch.setattr(MlflowClient, "log_batch", killed)
+        patch.setattr(MlflowClient, "create_run", killed)
+        patch.setattr(tagging, "FOR_PROGRAMS", hidden)
         with pytest.raises(KilledError):
             sweeping.run()
     assert "s is done" in sweeping.run()

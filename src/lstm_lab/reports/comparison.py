@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lstm_lab.config import WATCHING, Config, ConfigError
+from lstm_lab.config import WATCHED, WATCHING, Config, ConfigError
 from lstm_lab.records import lookup, processes, reading, store
 from lstm_lab.records.reading import printable
 from lstm_lab.records.tagging import tags_of
@@ -350,7 +350,7 @@ def differing(chosen: Sequence[Facts]) -> dict[str, list[str]]:
 
 def only_watches(key: str) -> bool:
     """Whether the setting changes nothing of what is trained."""
-    return key.partition(".")[0] in WATCHING or (key in resume.MAY_CHANGE and key != "training.steps")
+    return key in WATCHED or key.partition(".")[0] in WATCHING
 
 
 def labels(chosen: Sequence[Facts]) -> list[str]:

@@ -1,6 +1,7 @@
 """What MLflow shows of a study: the parent run, the state of every trial's run, the figures, the best trial."""
 
 import contextlib
+import itertools
 import json
 import math
 import secrets
@@ -80,8 +81,9 @@ class ParentPage:
 
     def find_marked(self) -> "Run | None":
         """The page whose maker was killed before it could tell the study, or the one in a store used before."""
-        [tag] = tagging.as_stored({"page": self.mark})
-        return next(iter(lookup.every_run(self.client, f"tags.`{tag}` = '{self.mark}'")), None)
+        tags = [*tagging.as_stored({"page": self.mark}), "page"]  # the second one is an older page's
+        found = (lookup.every_run(self.client, f"tags.`{tag}` = '{self.mark}'") for tag in tags)
+        return next(itertools.chain.from_iterable(found), None)
 
     def find(self, run_id: str) -> "Run | None":
         """The run of that id, unless it is not in MLflow, or deleted there."""
