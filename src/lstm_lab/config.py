@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
 
 from lstm_lab.hiding import hide
 
@@ -58,6 +58,17 @@ SWEEPER = "hydra.sweeper"  # where the settings of a sweep stand
 WATCHING = {"evaluation", "tracking"}
 WATCHED = {f"training.{key}" for key in ("report_every", "frames", "chunk_steps", "live")}  # and of training, these
 
+# Settings of a file that are newer than runs in the store, and as what these were trained
+NEWER = {
+    "data.validation": 0.0,
+    **dict.fromkeys(
+        [f"data.{key}" for key in ("separator", "decimal", "thousands", "encoding", "comment", "missing_values")]
+    ),
+    **dict.fromkeys(("data.time", "data.series")),
+    "data.gaps": "refuse",
+    "data.missing": "refuse",
+    "data.normalise": "all",
+}
 
 Checked = typing.TypeVar("Checked", bound="Group")
 
@@ -158,14 +169,43 @@ def without_nul(path: str) -> str:
     return path
 
 
+def columns_of(given: Any) -> str | list[str]:
+    """The names of one column or of several, as configs have them; a list of one is that one."""
+    names = given if isinstance(given, list) else [given]
+    if not names or not all(isinstance(name, str) for name in names):
+        raise ValueError("must be the name of a column, or several as in [a,b]; in a YAML file quotes make a number text")
+    if len(set(names)) < len(names):
+        raise ValueError("must name each column once")
+    return names[0] if len(names) == 1 else names
+
+
+Columns = Annotated[str | list[str], PlainValidator(columns_of, json_schema_input_type=str | list[str])]
+
+
+def listed(columns: str | list[str] | None) -> list[str]:
+    """The names of columns that a config has."""
+    return [columns] if isinstance(columns, str) else list(columns or [])
+
+
 class Csv(Data):
     curve: Literal["csv"]
     path: Annotated[str, Field(min_length=1), AfterValidator(without_nul)]
-    input: str
-    target: str | None
+    input: Columns
+    target: Columns | None
     horizon: Count | None
     held_out: Annotated[float, Field(gt=0, lt=1)]
     validation: Fraction
+    separator: str | None
+    decimal: Literal[".", ","] | None
+    thousands: str | None
+    encoding: str | None
+    comment: str | None
+    missing_values: list[str] | None
+    time: Columns | None
+    gaps: Literal["refuse", "fill", "reset"]
+    missing: Literal["refuse", "interpolate", "mask"]
+    series: str | None
+    normalise: Literal["all", "series"]
 
     @model_validator(mode="after")
     def something_is_left(self) -> typing.Self:
@@ -179,12 +219,28 @@ class Csv(Data):
 
     @model_validator(mode="after")
     def target_or_horizon(self) -> typing.Self:
-        """The target is another column, or the input some samples later."""
-        if (self.target is None) == (self.horizon is None):
+        """The targets are other columns, columns some samples later, or the inputs some samples later."""
+        if self.target is None and self.horizon is None:
             raise ValueError(
-                "needs either data.target=COLUMN or data.horizon=SAMPLES (then the target is the input so many samples "
-                f"later), got target={self.target!r} and horizon={self.horizon!r}"
+                "needs data.target=COLUMN, data.horizon=SAMPLES (then the target is the input so many samples later), "
+                f"or both, got target={self.target!r} and horizon={self.horizon!r}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def samples_put_in_have_values(self) -> typing.Self:
+        """Those that fill a gap are missing ones."""
+        if self.gaps == "fill" and self.missing == "refuse":
+            raise ValueError("gaps=fill puts in samples without values: it needs data.missing=interpolate or =mask")
+        if self.gaps != "refuse" and self.time is None:
+            raise ValueError(f"gaps={self.gaps} needs data.time=COLUMN: gaps are told by the time stamps")
+        return self
+
+    @model_validator(mode="after")
+    def series_are_told_apart(self) -> typing.Self:
+        """Normalisation needs to know them."""
+        if self.normalise == "series" and self.series is None:
+            raise ValueError("normalise=series needs data.series=COLUMN, which tells the series apart")
         return self
 
     @property

@@ -239,7 +239,8 @@ def completed(values: dict[Any, Any]) -> dict[Any, Any]:
     """A config with the settings that are newer than it, as it was trained: runs on files had no validation once."""
     data = values.get("data")
     if isinstance(data, dict) and data.get("curve") == "csv":
-        data.setdefault("validation", 0.0)
+        newer = {key.removeprefix("data."): value for key, value in config.NEWER.items()}
+        return values | {"data": newer | data}
     return values
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lstm_lab.config import Config, Csv
+from lstm_lab.config import NEWER, Config, Csv
 
 LAST = 20  # steps over which the cost at the end is averaged
 COSTS = ("final_cost", "mean_last_20_cost", "log10_mean_last_20_cost")
@@ -81,7 +81,8 @@ def data_set(params: Mapping[str, str], file_sha256: str | None) -> str:
     if file_sha256:
         left_out.add("data.path")
     validated = params.get("data.validation", "0.0") not in ("0", "0.0")
-    left_out.add("data.time_steps" if validated else "data.validation")  # 0 is as in runs older than that setting
+    left_out.add("data.time_steps" if validated else "data.validation")
+    left_out |= {key for key, once in NEWER.items() if params.get(key) == str(once)}  # as in runs older than it
     settings = {key: value for key, value in params.items() if key.startswith("data.") and key not in left_out}
     text = json.dumps([settings, file_sha256], sort_keys=True)
     name = Path(params["data.path"]).stem if params.get("data.path") else params.get("data.curve", "?")

@@ -50,8 +50,7 @@ def digest(settings: Config, path: str | None = None) -> str:
     decisive = {key: value for key, value in values if key not in (*MAY_CHANGE, "data.path")}
     if path is not None:
         decisive["data.path"] = path
-    if decisive.get("data.validation") == 0:  # as in runs from before there was a validation
-        del decisive["data.validation"]
+    decisive = {key: v for key, v in decisive.items() if key not in config.NEWER or v != config.NEWER[key]}  # as once
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
