@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from lstm_lab.config import ConfigError
 from lstm_lab.science.archives import Hashed, kind_of, unpack
-from lstm_lab.science.blocks import Block, fill, numbered, read_blocks
+from lstm_lab.science.blocks import Block, fill, is_comment, numbered, read_blocks
 from lstm_lab.science.dialect import BLANKS, LONGEST_LINE, Dialect, Form, find_dialect, listed
 
 if TYPE_CHECKING:
