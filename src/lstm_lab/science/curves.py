@@ -66,6 +66,10 @@ CURVES: dict[str, Callable[..., tuple[np.ndarray, np.ndarray]]] = {
 }
 
 
+# What the targets of a curve are called in figures, where it has several
+SIGNALS: dict[str, tuple[str, ...]] = {"tumbling_body": ("ω1", "ω2", "ω3")}
+
+
 @dataclass(frozen=True)
 class Rows:
     """Rows of consecutive samples: `x` is [rows, time_steps], `inputs` and `targets` [rows, time_steps, 1].

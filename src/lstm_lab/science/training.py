@@ -25,8 +25,8 @@ class Progress:
     """What a chunk of steps leaves behind.
 
     `step` counts the steps done; `costs` [steps of this chunk] are the last of them. `x` [batch, time], `target` and
-    `prediction` [batch, time, 1] belong to the last step's batch, the prediction made before that step's update.
-    `state` is the initial state of the next step.
+    `prediction` [batch, time, output_size] belong to the last step's batch, the prediction made before that step's
+    update; `weights` [batch, time] tell which of its steps count, None: all. `state` is the next step's initial state.
     """
 
     step: int
@@ -35,6 +35,7 @@ class Progress:
     target: np.ndarray
     prediction: np.ndarray
     state: State
+    weights: np.ndarray | None = None
 
 
 class DivergedError(ArithmeticError):
