@@ -120,6 +120,11 @@ class Data(Group):
         raise NotImplementedError
 
     @property
+    def sizes(self) -> tuple[int, int]:
+        """How many numbers go into the model at a time step, and how many come out."""
+        return 1, 1
+
+    @property
     def experiment(self) -> str:
         """The experiment in MLflow for runs on these data: one by their name."""
         return f"{self.name}_" if self.name.strip() in ("", ".", "..", "Default") else self.name[:LONGEST_NAME]
@@ -242,6 +247,16 @@ class Csv(Data):
         if self.normalise == "series" and self.series is None:
             raise ValueError("normalise=series needs data.series=COLUMN, which tells the series apart")
         return self
+
+    @property
+    def targets(self) -> list[str]:
+        """The names of the target columns."""
+        return listed(self.target) or listed(self.input)
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """How many numbers go into the model at a time step, and how many come out: a masked input has an indicator."""
+        return len(listed(self.input)) * (2 if self.missing == "mask" else 1), len(self.targets)
 
     @property
     def name(self) -> str:

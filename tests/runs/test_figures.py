@@ -24,6 +24,10 @@ def dates(line):
     return np.asarray(line.get_xdata(), "M8[D]").astype(str).tolist()
 
 
+def evaluation_of(x, target, first, trained, prediction, rolled_out):
+    return Evaluation({}, np.zeros(target.shape[1]), x, target, first, trained, prediction, rolled_out)
+
+
 def test_fit_is_drawn_as_the_tutorial_does():
     x = np.linspace(0, 10, 400)
     y = np.cos(x)[:, None]
@@ -175,7 +179,7 @@ def test_costs_that_are_not_finite_can_be_drawn(tmp_path):
 
 def test_the_continued_curve_shows_no_prediction_of_what_was_trained_on():
     x = np.linspace(0, 10, 400)
-    evaluated = Evaluation({}, x, np.cos(x)[:, None], 100, 60, np.cos(x[100:, None]) + 0.1, None)
+    evaluated = evaluation_of(x, np.cos(x)[:, None], 100, 60, np.cos(x[100:, None]) + 0.1, None)
     figure = figures.continued_figure(evaluated, Labels(), note="", title="")
     target, prediction, border = figure.axes[0].lines
     np.testing.assert_array_equal(target.get_xdata(), x)
@@ -187,7 +191,7 @@ def test_the_continued_curve_shows_no_prediction_of_what_was_trained_on():
 
 def test_the_continued_curve_has_the_files_dates_and_three_kinds_of_line(tmp_path):
     y = np.arange(50.0)[:, None]
-    evaluated = Evaluation({}, 200 + np.arange(50.0), y, 20, 10, y[20:], y[20:] + 1)
+    evaluated = evaluation_of(200 + np.arange(50.0), y, 20, 10, y[20:], y[20:] + 1)
     figure = figures.continued_figure(evaluated, DATED, note="baselines", title="")
     target, prediction, rolled_out, border = figure.axes[0].lines
     assert dates(target) == DAYS[200:250].astype(str).tolist()
@@ -206,7 +210,7 @@ def test_each_target_has_a_panel_up_to_six(count, tmp_path):
     drawn = {
         "fit": figures.fit_figure(Shown(x, y, y, 20, x[::20]), SEVERAL, note="windows", title="title"),
         "continued": figures.continued_figure(
-            Evaluation({}, x, y, 45, 30, y[45:], y[45:]), SEVERAL, note="windows", title="title"
+            evaluation_of(x, y, 45, 30, y[45:], y[45:]), SEVERAL, note="windows", title="title"
         ),
         "forecast": figures.forecast_figure(x, y[:50], y[50:], SEVERAL, "title"),
         "prediction": figures.prediction_figure(x, y, y, SEVERAL, "title", of_input=False),

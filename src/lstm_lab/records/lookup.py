@@ -33,7 +33,6 @@ FAULTS = 3  # of a config that are told in a line
 DAY = 86_400_000  # milliseconds; no clock is further ahead, and a run from later is none
 KERNELS = {"lstm": 4, "gru": 3, "simple_rnn": 1}  # matrices that a cell's kernel stacks side by side
 
-Unit = tuple[float, float]  # mean and standard deviation
 
 
 def find_run(client: "MlflowClient", word: str, name: str) -> "Run":
@@ -285,7 +284,8 @@ def weight_shapes(settings: Config) -> list[tuple[int, ...]]:
     size, cell = settings.model.cell_size, settings.model.cell
     width = KERNELS[cell] * size
     bias = (2, width) if cell == "gru" else (width,)  # a GRU has one for the input and one for the state
-    return [(1, size), (size,), (size, width), (size, width), bias, (size, 1), (1,)]
+    input_size, output_size = settings.data.sizes
+    return [(input_size, size), (size,), (size, width), (size, width), bias, (size, output_size), (output_size,)]
 
 
 def bytes_of(shapes: Sequence[tuple[int, ...]]) -> int:
@@ -293,7 +293,7 @@ def bytes_of(shapes: Sequence[tuple[int, ...]]) -> int:
     return 4 * sum(map(math.prod, shapes))
 
 
-def units_of(client: "MlflowClient", run: "Run", settings: Config) -> tuple[Unit, Unit] | None:
+def units_of(client: "MlflowClient", run: "Run", settings: Config) -> tuple[np.ndarray, np.ndarray] | None:
     """The units of inputs and targets that the kept model of a run on a file has; None if the run keeps no model.
 
     They are numbers in the model's own description, which is read as JSON: nothing builds what it describes.
@@ -303,7 +303,8 @@ def units_of(client: "MlflowClient", run: "Run", settings: Config) -> tuple[Unit
         with told(run, f"kept {path}"):
             content = reading.fetch(place, path, most, client.tracking_uri)
             if content is not None:
-                return reading.units_in(reading.json_of(reading.member_of(content, "config.json", 16 * ROOM)))
+                described = reading.json_of(reading.member_of(content, "config.json", 16 * ROOM))
+                return reading.units_in(described, settings.data.sizes)
     return None
 
 

@@ -244,30 +244,40 @@ def check_all_floats(arrays: Sequence[np.ndarray], shapes: Sequence[Sequence[int
         check_floats(array, shape, name)
 
 
-def units_in(described: Any) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Mean and standard deviation of inputs and of targets in a model's description, as `science.model.with_units` made
-    it or, once, Keras's Normalization did."""
+def units_in(described: Any, sizes: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Means and standard deviations [2, size] of inputs and of targets, of these sizes, in a model's description.
+
+    `science.model.with_units` made it or, once, Keras's Normalization did.
+    """
     try:
-        layers = [layer["config"] | {"class": layer["class_name"]} for layer in described["config"]["layers"]]
-        once = {layer["invert"]: layer for layer in layers if layer["class"] == "Normalization"}
-        if once:
-            pairs = [(number(once[i]["mean"]), math.sqrt(number(once[i]["variance"]))) for i in (False, True)]
-        else:
-            scaled = {layer["name"]: layer for layer in layers if layer["class"] == "Rescaling"}
-            before, behind = -number(scaled["subtract_mean"]["offset"]), scaled["to_units"]
-            pairs = [
-                (before, 1 / number(scaled["normalize"]["scale"])),
-                (number(behind["offset"]), number(behind["scale"])),
-            ]
+        with np.errstate(all="ignore"):
+            inputs, targets = units_described(described["config"]["layers"], sizes)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError):
         raise UnsoundError("does not say in which units its numbers are") from None
-    if not all(math.isfinite(mean) and 0 < stddev < math.inf for mean, stddev in pairs):
-        raise UnsoundError(f"has units that are none: mean and standard deviation {pairs}")
-    return pairs[0], pairs[1]
+    for units in (inputs, targets):
+        if not np.isfinite(units).all() or (units[1] <= 0).any():
+            raise UnsoundError(f"has units that are none: mean and standard deviation {units.T.tolist()}")
+    return inputs, targets
 
 
-def number(described: Any) -> float:
-    """The number that Keras describes: plain, in lists, or as an array of one."""
-    while isinstance(described, dict | list):
-        [described] = described if isinstance(described, list) else [described["config"]["value"]]
-    return float(described)
+def units_described(layers: list[Any], sizes: tuple[int, int]) -> list[np.ndarray]:
+    """`units_in` the layers of a model's description, sound or not."""
+    layers = [layer["config"] | {"class": layer["class_name"]} for layer in layers]
+    once = {layer["invert"]: layer for layer in layers if layer["class"] == "Normalization"}
+    if once:
+        pairs = [(numbers(once[i]["mean"]), np.sqrt(numbers(once[i]["variance"]))) for i in (False, True)]
+    else:
+        scaled = {layer["name"]: layer for layer in layers if layer["class"] == "Rescaling"}
+        before, behind = -numbers(scaled["subtract_mean"]["offset"]), scaled["to_units"]
+        pairs = [
+            (before, 1 / numbers(scaled["normalize"]["scale"])),
+            (numbers(behind["offset"]), numbers(behind["scale"])),
+        ]
+    return [np.stack([np.broadcast_to(of_unit, size) for of_unit in pair]) for pair, size in zip(pairs, sizes, strict=True)]
+
+
+def numbers(described: Any) -> np.ndarray:
+    """The numbers that Keras describes, float64 [size]: plain, in lists, or as an array."""
+    if isinstance(described, dict):
+        described = described["config"]["value"]
+    return np.atleast_1d(np.array(described, np.float64).squeeze())

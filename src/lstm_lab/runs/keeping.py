@@ -107,13 +107,13 @@ def is_evaluated(setup: Setup) -> bool:
 
 def validate(setup: Setup) -> dict[str, float]:
     """The error on the samples for validation, if there are any: the metric by which runs on a file are ranked."""
-    curve = setup.source.validation()
-    if curve is None:
+    stretches = setup.source.validation()
+    if not stretches:
         return {}
     from lstm_lab.science import evaluation
 
     time_steps, carry_state = setup.config.data.time_steps, setup.config.training.carry_state
-    mse = evaluation.validate(setup.program.model, curve, time_steps=time_steps, carry_state=carry_state)
+    mse = evaluation.validate(setup.program.model, stretches, time_steps=time_steps, carry_state=carry_state)
     return {VALIDATION: mse} if math.isfinite(mse) else {}
 
 
@@ -129,7 +129,7 @@ def evaluate(setup: Setup, record: "Record", metrics: dict[str, float]) -> "Eval
     state = [np.asarray(tensor)[-1:] for tensor in record.last.state]
     evaluated = evaluation.evaluate(
         setup.program.model,
-        source.continuation(record.last.step, config.evaluation.windows),
+        source.unseen(record.last.step, config.evaluation.windows),
         state if source.carries_into_unseen else None,
         time_steps=config.data.time_steps,
         carry_state=config.training.carry_state,

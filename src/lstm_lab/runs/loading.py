@@ -39,7 +39,7 @@ class LoadedRun:
         """
         from lstm_lab.science.evaluation import evaluate
 
-        unseen = self.source.continuation(len(self.costs), windows)
+        unseen = self.source.unseen(len(self.costs), windows)
         time_steps, carry_state = self.config.data.time_steps, self.config.training.carry_state
         return evaluate(self.model, unseen, None, time_steps=time_steps, carry_state=carry_state)
 

@@ -16,10 +16,9 @@ from lstm_lab.records import checkpoint
 from lstm_lab.runs import figures, panels
 from lstm_lab.runs.figures import SHOWN_SAMPLES
 from lstm_lab.runs.panels import PANELS, Labels
+from lstm_lab.science.curves import Units
 from lstm_lab.science.training import Program, Progress
 
-# Mean and standard deviation [2, size] of inputs and of targets, where they are normalised
-Units = tuple[np.ndarray, np.ndarray] | None
 SHARE = 100  # saving a checkpoint takes at most a hundredth of the time
 
 
@@ -44,7 +43,7 @@ class Shown(NamedTuple):
     apart: bool = False
 
 
-def in_units(progress: Progress, units: Units) -> Progress:
+def in_units(progress: Progress, units: Units | None) -> Progress:
     """The progress with target and prediction as they were before they were normalised, if they were."""
     if units is None:
         return progress
@@ -141,7 +140,7 @@ class Terminal:
 class Frames:
     """Collects at most about `frames` stretches of the fit, evenly over the run, for the animation."""
 
-    def __init__(self, steps: int, frames: int, units: Units = None) -> None:
+    def __init__(self, steps: int, frames: int, units: Units | None = None) -> None:
         self.every, self.units = steps / frames, units
         self.next = 0.0
         self.steps: list[int] = []
@@ -214,7 +213,7 @@ class TensorBoard:
 class LiveFigure:
     """The tutorial's window: target and prediction, redrawn while the run trains."""
 
-    def __init__(self, units: Units, labels: Labels) -> None:
+    def __init__(self, units: Units | None, labels: Labels) -> None:
         from matplotlib import pyplot
 
         self.pyplot, self.units, self.labels = pyplot, units, labels

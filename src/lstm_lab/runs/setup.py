@@ -18,6 +18,7 @@ from lstm_lab.paths import ROOT
 from lstm_lab.records import reading, store
 
 if TYPE_CHECKING:  # these import TensorFlow or MLflow, and a refused config must not wait for them
+    import keras
     from mlflow import MlflowClient
 
     from lstm_lab.runs.observers import Observer
@@ -25,7 +26,7 @@ if TYPE_CHECKING:  # these import TensorFlow or MLflow, and a refused config mus
     from lstm_lab.science.training import Program
 
 LACKS_COLUMN = re.compile(
-    r"^(data\.input is missing): .*|^(data: needs either data\.target=COLUMN .* got target=None .*)", re.M
+    r"^(data\.input is missing): .*|^(data: needs data\.target=COLUMN, .* got target=None .*)", re.M
 )
 
 
@@ -72,10 +73,10 @@ def checked(values: dict[str, Any]) -> Config:
         said = str(error)
         if not LACKS_COLUMN.search(said):
             raise
-    from lstm_lab.science.series import columns, listed
+    from lstm_lab.science.tables import column_names, listed
 
     path = ROOT / str(values["data"]["path"])
-    if names := columns(path):
+    if names := column_names(path):
         there = f"name a column of {reading.printable(path.name)}: {listed(names)}"
         said = LACKS_COLUMN.sub(lambda found: f"{found[1] or found[2]}: {there}", said)
     raise ConfigError(said)
@@ -83,13 +84,13 @@ def checked(values: dict[str, Any]) -> Config:
 
 def make_source(config: Config) -> "Source":
     """Where the run's batches come from; ConfigError if it is a file that does not serve."""
-    from lstm_lab.science.curves import Batches
-    from lstm_lab.science.series import SeriesBatches
-
     data = config.data
     if isinstance(data, Csv):
-        settings = data.model_dump(exclude={"curve", "path"})
-        return SeriesBatches(ROOT / data.path, **settings, scratch=ROOT / "mlruns")
+        from lstm_lab.science.series import SeriesBatches
+
+        return SeriesBatches(ROOT / data.path, data, ROOT / "mlruns")
+    from lstm_lab.science.curves import Batches
+
     return Batches(**data.model_dump())
 
 
@@ -110,10 +111,17 @@ def start(config: Config, verbose: bool) -> "MlflowClient":
 
 def set_up(config: Config, source: "Source", console: Console, part: Part | None) -> Setup:
     """Builds what the run is made of. TensorFlow must have been started."""
+    weights = new_model(config).get_weights()
+    return Setup(config, source, program_for(config, source.stride), weights, console, part)
+
+
+def new_model(config: Config) -> "keras.Model":
+    """The model of such a run, with its initial weights."""
     from lstm_lab.science.model import build_model
 
-    weights = build_model(**config.model.model_dump(), seed=config.training.seed).get_weights()
-    return Setup(config, source, program_for(config, source.stride), weights, console, part)
+    input_size, output_size = config.data.sizes
+    settings = config.model.model_dump()
+    return build_model(**settings, input_size=input_size, output_size=output_size, seed=config.training.seed)
 
 
 @functools.cache
@@ -127,7 +135,6 @@ def program_for(config: Config, stride: int = 1) -> "Program":
 
     Learning rate, seed, initial weights and data are no shapes: runs that differ in them compile nothing.
     """
-    from lstm_lab.science.model import build_model
     from lstm_lab.science.training import ChunkOptions, Program, build_optimizer
 
     settings, optimizer = config.training, config.optimizer.model_copy(update={"learning_rate": 1.0})
@@ -139,10 +146,10 @@ def program_for(config: Config, stride: int = 1) -> "Program":
         truncation_steps=settings.truncation_steps,
         truncation_every=settings.truncation_every,
     )
-    shape = (config.model.cell, config.model.cell_size, config.data.time_steps, optimizer, options)
+    model, data = config.model, config.data
+    shape = (model.cell, model.cell_size, data.time_steps, *data.sizes, optimizer, options)
     if shape not in programs():
-        model = build_model(**config.model.model_dump(), seed=settings.seed)
-        programs()[shape] = Program(model, build_optimizer(**optimizer.model_dump()), options)
+        programs()[shape] = Program(new_model(config), build_optimizer(**optimizer.model_dump()), options)
     return programs()[shape]
 
 

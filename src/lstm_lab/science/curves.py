@@ -58,37 +58,45 @@ def gaussian_noise(n: np.ndarray, seed: int) -> np.ndarray:
     return np.concatenate(drawn)[n - blocks[0] * NOISE_BLOCK]
 
 
-# A curve maps consecutive sample numbers [samples] and their positions x [samples] to (input, target), each [samples].
+# A curve maps consecutive sample numbers [samples] and their positions x [samples] to (input, target), each [samples],
+# or [samples, size] where it has several signals.
 CURVES: dict[str, Callable[..., tuple[np.ndarray, np.ndarray]]] = {
     "sine_to_cosine": sine_to_cosine,
     "noisy_sines_to_derivative": noisy_sines_to_derivative,
     "delayed_recall": delayed_recall,
 }
 
-
 # What the targets of a curve are called in figures, where it has several
 SIGNALS: dict[str, tuple[str, ...]] = {"tumbling_body": ("ω1", "ω2", "ω3")}
+
+Units = tuple[np.ndarray, np.ndarray]  # of inputs and of targets: each [2, size], means over standard deviations
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of consecutive samples: `x` is [rows, time_steps], `inputs` and `targets` [rows, time_steps, 1].
+    """Rows of consecutive samples: what every source of data answers with.
 
-    `starts_over` [batches], for a series that comes to an end, tells which batches begin from a state of zeros.
+    `x` is [rows, time_steps], `inputs` [rows, time_steps, input_size], `targets` [rows, time_steps, output_size].
+    `weights` [rows, time_steps] tells which steps count in the cost; all of them, if None. `starts_over`
+    [batches, batch_size] tells which rows of which batches begin from a state of zeros; none, if None.
     """
 
     x: np.ndarray
     inputs: np.ndarray
     targets: np.ndarray
+    weights: np.ndarray | None = None
     starts_over: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
 class Continuation:
-    """A stretch of consecutive samples [samples] of a curve, to be predicted from `first` on.
+    """A stretch of consecutive samples to be predicted from `first` on.
 
-    The first `trained` of them were trained on, the others never. With a `horizon` the target is the input so many
-    samples later. `unit` is the mean and the standard deviation that the target was normalised with.
+    `x` is [samples], `inputs` [samples, input_size], `targets` [samples, output_size]. The first `trained` of them were
+    trained on, the others never. With a `horizon` the targets lie so many samples later than the inputs. `units`
+    [2, output_size] are the means and standard deviations that the targets were normalised with. `weights` [samples]
+    tells which targets are known; all of them, if None. `same` [input_size] tells which target is the same signal as an
+    input; None, of an input that is no target's or of all, if that is not known.
     """
 
     x: np.ndarray
@@ -97,37 +105,46 @@ class Continuation:
     first: int
     trained: int
     horizon: int = 0
-    unit: tuple[float, float] = (0.0, 1.0)
+    units: np.ndarray | None = None
+    weights: np.ndarray | None = None
+    same: Sequence[int | None] | None = None
+
+    def in_units(self, values: np.ndarray) -> np.ndarray:
+        """Targets or predictions [..., output_size] as they were before they were normalised, in float64."""
+        mean, stddev = (0.0, 1.0) if self.units is None else self.units
+        return mean + stddev * values.astype(np.float64)
 
 
 class Source(Protocol):
     """Where batches come from: batch k is a pure function of k.
 
     The batches of a chunk lie in one array, `stride` rows apart; they are the windows of `batch_size` rows there.
-    `carries_into_unseen` tells whether the last row's state after the last step stands at the continuation's `first`.
-    `units` are mean and standard deviation of inputs and of targets, if they are normalised; else there are none.
+    `carries_into_unseen` tells whether the last row's state after the last step stands at the first unseen sample.
+    `units` are those of inputs and targets, if they are normalised.
     `file_sha256` is the digest of the file that they come from, if they come from one.
     """
 
     batch_size: int
     time_steps: int
     stride: int
+    input_size: int
+    output_size: int
     carries_into_unseen: bool
-    units: Sequence[tuple[float, float]]
+    units: Units | None
     file_sha256: str | None
 
     @property
     def epoch(self) -> int | None:
-        """After how many steps every row starts over from a state of zeros; None: never."""
+        """After how many steps every row starts over where it began, from a state of zeros; None: never."""
 
     def chunk(self, first: int, steps: int) -> Rows:
         """The rows of the batches `first` to `first + steps - 1`."""
 
-    def continuation(self, steps: int, windows: int) -> Continuation:
-        """At most `windows` windows of what `steps` steps never trained on, and of what lies before it."""
+    def unseen(self, steps: int, windows: int) -> list[Continuation]:
+        """At most `windows` windows of each series that `steps` steps never trained on, and what lies before them."""
 
-    def validation(self) -> Continuation | None:
-        """Windows that are neither trained on nor in the continuation, to rank runs by; None if there are none."""
+    def validation(self) -> list[Continuation]:
+        """Windows that are neither trained on nor among the unseen ones, to rank runs by."""
 
     def digest(self, steps: int) -> str:
         """SHA-256 of what tells the data of `steps` steps apart from other data."""
@@ -143,12 +160,14 @@ class Batches:
     stride = 1
     carries_into_unseen = True
     epoch = None
-    units: Sequence[tuple[float, float]] = ()
+    units: Units | None = None
     file_sha256: str | None = None
 
     def __init__(self, curve: str, batch_size: int, time_steps: int, sample_spacing: float, **parameters: Any) -> None:
         self.curve, self.parameters = CURVES[curve], parameters
         self.batch_size, self.time_steps, self.sample_spacing = batch_size, time_steps, sample_spacing
+        first = self.rows(0, 1)
+        self.input_size, self.output_size = first.inputs.shape[-1], first.targets.shape[-1]
 
     def rows(self, first: int, count: int) -> Rows:
         """Rows `first` to `first + count - 1` of the curve, computed in float64 and rounded to float32 once.
@@ -158,16 +177,15 @@ class Batches:
         n = np.arange(first * self.time_steps, (first + count) * self.time_steps)
         x = n * self.sample_spacing
         inputs, targets = self.curve(n, x, **self.parameters)
-        shape = (count, self.time_steps, 1)
-        return Rows(
-            x.reshape(shape[:2]), inputs.astype(np.float32).reshape(shape), targets.astype(np.float32).reshape(shape)
-        )
+        shape = (count, self.time_steps)
+        first, second = (values.astype(np.float32).reshape(*shape, -1) for values in (inputs, targets))
+        return Rows(x.reshape(shape), first, second)
 
     def chunk(self, first: int, steps: int) -> Rows:
         """The rows of the batches `first` to `first + steps - 1`: neighbouring batches share all rows but one."""
         return self.rows(first, steps + self.batch_size - 1)
 
-    def continuation(self, steps: int, windows: int) -> Continuation:
+    def unseen(self, steps: int, windows: int) -> list[Continuation]:
         """The `windows` windows of `time_steps` samples that follow what `steps` steps trained on, and as many before.
 
         The last row's state after the last step stands exactly at the first of them: row `batch_size - 1` of batch
@@ -177,10 +195,12 @@ class Batches:
         before = min(windows, first)
         rows = self.rows(first - before, before + windows)
         trained = before * self.time_steps
-        return Continuation(rows.x.ravel(), rows.inputs.ravel(), rows.targets.ravel(), trained, trained)
+        inputs, targets = (values.reshape(-1, values.shape[-1]) for values in (rows.inputs, rows.targets))
+        return [Continuation(rows.x.ravel(), inputs, targets, trained, trained)]
 
-    def validation(self) -> None:
+    def validation(self) -> list[Continuation]:
         """There are none: nearly every batch of a curve is new to the model, so that its cost ranks runs already."""
+        return []
 
     def digest(self, steps: int) -> str:
         """SHA-256 of the first and the last batch of `steps`, inputs and targets."""

@@ -1,6 +1,7 @@
 """How good the trained model is on samples it never saw: the curve goes on, the weights are frozen."""
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -19,13 +20,15 @@ LAGS, FITTED = 100, 10_000
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Metrics by name, and the curve that they are of, in the target's own units.
+    """Metrics by name, and the curve that they are of, in the targets' own units.
 
-    `x` and `target` [samples] are the whole stretch, whose first `trained` were trained on; `prediction` and, with a
-    horizon, `rolled_out` begin at `first`.
+    `x` [samples] and `target` [samples, output_size], NaN where it is not known, are the whole stretch, whose first
+    `trained` were trained on; `prediction` and, with a horizon, `rolled_out` begin at `first`. Of several stretches it is
+    the longest. `target_mses` [output_size] are the mean squared errors of every target in its own units.
     """
 
     metrics: dict[str, float]
+    target_mses: np.ndarray
     x: np.ndarray
     target: np.ndarray
     first: int
@@ -36,7 +39,7 @@ class Evaluation:
 
 @functools.lru_cache(maxsize=8)
 def compile_prediction(model: keras.Model) -> Predict:
-    """Compiles `predict(x, state)`: x [batch, time, 1], of any batch and time, to (prediction, final state).
+    """Compiles `predict(x, state)`: x [batch, time, input_size], of any batch and time, to (prediction, final state).
 
     Once for a model, whatever becomes of its weights. x is rounded to what the model takes: float64 if it was made by
     `with_units`, else float32.
@@ -57,7 +60,7 @@ def compile_prediction(model: keras.Model) -> Predict:
 
 def evaluate(
     model: keras.Model,
-    curve: Continuation,
+    stretches: Sequence[Continuation],
     state: Sequence[np.ndarray] | None,
     *,
     time_steps: int,
@@ -67,25 +70,72 @@ def evaluate(
 
     Where `state` is None, the model first goes through the samples before, from a state of zeros. Without
     `carry_state` every window of `time_steps` samples starts from a state of zeros, as in training. With a horizon the
-    curve is also forecast from `curve.first` on by the model's own predictions. All errors are in the target's units.
+    curve is also forecast from `first` on by the model's own predictions, if its inputs are among its targets.
+
+    Errors are in the target's units; those of several targets in their standard deviations, so that each counts alike.
     """
-    (mean, stddev), predict, unseen = curve.unit, compile_prediction(model), curve.inputs[curve.first :]
-    normalised, state = predicted(model, curve, state, time_steps=time_steps, carry_state=carry_state)
+    guesses: list[dict[str, np.ndarray]] = []
+    for curve in stretches:
+        made, reached = predicted(model, curve, state, time_steps=time_steps, carry_state=carry_state)
+        guess = {"": made} | baselines(curve, time_steps)
+        if rolls_out(curve):
+            first, length = curve.inputs[curve.first :], len(curve.inputs) - curve.first
+            reset_every = None if carry_state else time_steps
+            predict, known = compile_prediction(model), first[: curve.horizon]
+            guess["rollout"] = roll_out(predict, known, reached, length, order_of(curve), reset_every)
+            guess["rollout_persistence"] = np.broadcast_to(repeated(curve, known[-1:]), made.shape)
+        guesses.append(guess)
+    errors = {name: errors_of(stretches, [guess[name] for guess in guesses], time_steps) for name in guesses[0]}
+    metrics = measure(errors[""])
+    for name in [name for name in errors if name]:
+        metrics[f"{name}_mse"] = mean_square(errors[name].values)
+    longest = max(range(len(stretches)), key=lambda i: len(stretches[i].x) - stretches[i].first)
+    curve, made = stretches[longest], guesses[longest]
+    target = np.where(known_in(curve)[:, None], curve.in_units(curve.targets), np.nan)
+    rolled_out = curve.in_units(made["rollout"]) if "rollout" in made else None
+    shown = curve.x, target, curve.first, curve.trained, curve.in_units(made[""]), rolled_out
+    return Evaluation(metrics, errors[""].target_mses, *shown)
 
-    def in_units(values: np.ndarray) -> np.ndarray:
-        return mean + stddev * values.astype(np.float64)
 
-    target, prediction, rolled_out = in_units(curve.targets), in_units(normalised), None
-    true = target[curve.first :]
-    metrics = measure(true, prediction, time_steps)
-    for name, guess in baselines(curve, time_steps).items():
-        metrics[f"{name}_mse"] = mean_square(in_units(guess) - true)
-    if curve.horizon:
-        known = unseen[: curve.horizon]
-        rolled_out = in_units(roll_out(predict, known, state, len(unseen), None if carry_state else time_steps))
-        metrics["rollout_mse"] = mean_square(rolled_out - true)
-        metrics["rollout_persistence_mse"] = mean_square(in_units(known[-1:]) - true)
-    return Evaluation(metrics, curve.x, target, curve.first, curve.trained, prediction, rolled_out)
+def known_in(curve: Continuation) -> np.ndarray:
+    """Which of the targets [samples] are known."""
+    return np.ones(len(curve.x), bool) if curve.weights is None else curve.weights > 0
+
+
+@dataclass(frozen=True)
+class Errors:
+    """The errors of a prediction, float64 [known samples, output_size], and what there was to tell of the targets.
+
+    `deviations` are those of the targets from their mean; `firsts` the errors at the first sample of every window;
+    `target_mses` [output_size] are in each target's own units.
+    """
+
+    values: np.ndarray
+    deviations: np.ndarray
+    firsts: np.ndarray
+    target_mses: np.ndarray
+
+
+def errors_of(stretches: Sequence[Continuation], guesses: Sequence[np.ndarray], time_steps: int) -> Errors:
+    """The errors of the normalised guesses [samples from `first` on, output_size], one for each of the stretches.
+
+    A single target's are in its units, those of several in the standard deviations that they were normalised by.
+    """
+    errors, targets, firsts, own = [], [], [], []
+    for curve, guess in zip(stretches, guesses, strict=True):
+        known, true = known_in(curve)[curve.first :], curve.targets[curve.first :]
+        error = curve.in_units(guess) - curve.in_units(true)
+        own.append(error[known] ** 2)
+        if error.shape[1] > 1:
+            error, true = guess.astype(np.float64) - true, true.astype(np.float64)
+        else:
+            true = curve.in_units(true)
+        errors.append(error[known])
+        targets.append(true[known])
+        firsts.append(error[::time_steps][known[::time_steps]])
+    whole = np.concatenate(targets)
+    mses = np.concatenate(own).mean(axis=0)
+    return Errors(np.concatenate(errors), whole - whole.mean(axis=0), np.concatenate(firsts), mses)
 
 
 def predicted(
@@ -96,39 +146,58 @@ def predicted(
     time_steps: int,
     carry_state: bool,
 ) -> tuple[np.ndarray, Sequence[np.ndarray]]:
-    """The normalised prediction [samples from `curve.first` on], and the state that it began with; as in `evaluate`."""
+    """The normalised prediction [samples from `first` on, output_size], and the state that it began with."""
     predict, unseen, zeros = compile_prediction(model), curve.inputs[curve.first :], zero_state(model, 1)
     if not carry_state:
-        windows = unseen.reshape(-1, time_steps, 1)
-        return predict(windows, zero_state(model, len(windows)))[0].ravel(), zeros
+        windows = unseen.reshape(-1, time_steps, unseen.shape[-1])
+        made = predict(windows, zero_state(model, len(windows)))[0]
+        return made.reshape(len(unseen), -1), zeros
     if state is None:
-        state = predict(curve.inputs[: curve.first].reshape(1, -1, 1), zeros)[1]
+        state = predict(curve.inputs[None, : curve.first], zeros)[1]
     # One long row: windows make no difference to a state that is carried.
-    return predict(unseen.reshape(1, -1, 1), state)[0].ravel(), state
+    return predict(unseen[None], state)[0][0], state
 
 
-def validate(model: keras.Model, curve: Continuation, *, time_steps: int, carry_state: bool) -> float:
-    """The mean squared error from `curve.first` on, in the target's units, after the samples before it."""
-    prediction, _ = predicted(model, curve, None, time_steps=time_steps, carry_state=carry_state)
-    error = prediction.astype(np.float64) - curve.targets[curve.first :]
-    return curve.unit[1] ** 2 * mean_square(error)
+def validate(
+    model: keras.Model, stretches: Sequence[Continuation], *, time_steps: int, carry_state: bool
+) -> float:
+    """The mean squared error from `first` on, as `evaluate` measures it, after the samples before it."""
+    made = [predicted(model, one, None, time_steps=time_steps, carry_state=carry_state)[0] for one in stretches]
+    return mean_square(errors_of(stretches, made, time_steps).values)
+
+
+def rolls_out(curve: Continuation) -> bool:
+    """Whether the curve can go on by the predictions of its own inputs."""
+    return bool(curve.horizon) and curve.same is not None and None not in curve.same
+
+
+def order_of(curve: Continuation) -> list[int]:
+    """Which target each input [input_size] is fed by, where the curve goes on by its own predictions."""
+    return [target for target in curve.same or () if target is not None]
 
 
 def roll_out(
-    predict: Predict, known: np.ndarray, state: Sequence[np.ndarray], steps: int, reset_every: int | None = None
+    predict: Predict,
+    known: np.ndarray,
+    state: Sequence[np.ndarray],
+    steps: int,
+    order: Sequence[int] = (0,),
+    reset_every: int | None = None,
 ) -> np.ndarray:
-    """The forecast [steps] of a model whose target is its input some samples later, on its own predictions.
+    """The forecast [steps, output_size] of a model whose targets are its inputs some samples later.
 
-    `known` [horizon] are as many inputs as the horizon is long. They are fed first, then the predictions in their
-    order, each in its turn the input of another. With `reset_every` the state starts over every so many samples.
+    `known` [horizon, input_size] are as many inputs as the horizon is long. They are fed first, then the predictions,
+    each in its turn the input of another: the target `order[i]` is the input i. With `reset_every` the state starts over
+    every so many samples.
     """
-    inputs = known.tolist()
+    inputs, made = list(known), []
     for i in range(steps):
         if reset_every and i % reset_every == 0:
             state = [np.zeros_like(tensor) for tensor in state]
-        prediction, state = predict(np.full((1, 1, 1), inputs[i]), state)
-        inputs.append(prediction.item())
-    return np.array(inputs[len(known) :])
+        prediction, state = predict(inputs[i][None, None], state)
+        made.append(prediction[0, 0])
+        inputs.append(prediction[0, 0, list(order)])
+    return np.array(made)
 
 
 def mean_square(errors: np.ndarray) -> float:
@@ -136,43 +205,60 @@ def mean_square(errors: np.ndarray) -> float:
     return float(np.mean(errors**2))
 
 
-def measure(target: np.ndarray, prediction: np.ndarray, time_steps: int) -> dict[str, float]:
-    """The errors of a prediction [samples], and its R2 = 1 - (sum of squared errors) / (that of the target's mean).
+def measure(errors: Errors) -> dict[str, float]:
+    """What is said of a prediction's errors, and its R2 = 1 - (sum of squared errors) / (that of the target's mean).
 
-    Position 0 is the first sample of each window, where nothing but the carried state tells of what came before.
+    R2 is the mean of the targets'. Position 0 is the first sample of each window, where nothing but the carried state
+    tells of what came before.
     """
-    error = prediction.astype(np.float64) - target
-    mse = mean_square(error)
+    mse = mean_square(errors.values)
     with np.errstate(all="ignore"):  # a constant target has no R2
-        r2 = float(1 - np.sum(error**2) / np.sum((target - np.mean(target, dtype=np.float64)) ** 2))
+        r2 = 1 - np.sum(errors.values**2, axis=0) / np.sum(errors.deviations**2, axis=0)
     return {
         "mse": mse,
         "rmse": mse**0.5,
-        "mae": float(np.mean(np.abs(error))),
-        "r2": r2,
-        "mse_position_0": mean_square(error[::time_steps]),
+        "mae": float(np.mean(np.abs(errors.values))),
+        "r2": float(np.mean(r2)),
+        "mse_position_0": mean_square(errors.firsts) if len(errors.firsts) else math.nan,
     }
 
 
 def baselines(curve: Continuation, time_steps: int) -> dict[str, np.ndarray]:
-    """What the model has to beat, each a prediction in float64 [samples never trained on].
+    """What the model has to beat, each a normalised prediction in float64 [samples never trained on, output_size].
 
     Persistence repeats the input's own value. For a forecast that is the target's last known value; elsewhere the
     target's past is nothing that the model is given either.
     """
     unseen = curve.inputs[curve.first :].astype(np.float64)
+    persistence = repeated(curve, unseen)
     return {
-        "predict_zero": np.zeros_like(unseen),
-        "persistence": unseen,
+        "predict_zero": np.zeros_like(persistence),
+        "persistence": persistence,
         "least_squares": least_squares(curve, min(time_steps, LAGS)),
     }
 
 
+def repeated(curve: Continuation, inputs: np.ndarray) -> np.ndarray:
+    """Of the inputs [samples, input_size] for every target the same signal or, if none is, the one in its place."""
+    same = list(curve.same or range(inputs.shape[-1]))
+    places = [same.index(j) if j in same else min(j, len(same) - 1) for j in range(curve.targets.shape[-1])]
+    return inputs[:, places]
+
+
 def least_squares(curve: Continuation, lags: int) -> np.ndarray:
-    """The linear regression of the target on the last `lags` inputs and a constant, fitted before `curve.first`."""
-    windows = np.lib.stride_tricks.sliding_window_view(curve.inputs.astype(np.float64), lags)
-    known, unknown = np.split(windows, [curve.first - lags + 1])
+    """The linear regression of the targets on the last `lags` inputs and a constant, fitted before `curve.first`.
+
+    Of many inputs it takes fewer lags, and where there are no samples to be fitted on, the mean.
+    """
+    samples, size = curve.inputs.shape
+    lags = max(1, min(lags, LAGS // size, curve.first))
+    windows = np.lib.stride_tricks.sliding_window_view(curve.inputs.astype(np.float64), lags, axis=0)
+    known, unknown = np.split(windows.reshape(samples - lags + 1, -1), [curve.first - lags + 1])
     known = known[-FITTED:]
-    target = curve.targets[curve.first - len(known) : curve.first]
-    weights = np.linalg.lstsq(np.column_stack([known, np.ones(len(known))]), target, rcond=None)[0]
+    fitted = slice(curve.first - len(known), curve.first)
+    there, target = known_in(curve)[fitted], curve.targets[fitted]
+    known, target = np.column_stack([known, np.ones(len(known))])[there], target[there]
+    if not len(known):
+        return np.zeros((samples - curve.first, curve.targets.shape[-1]))
+    weights = np.linalg.lstsq(known, target, rcond=None)[0]
     return unknown @ weights[:-1] + weights[-1]

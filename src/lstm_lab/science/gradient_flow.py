@@ -9,7 +9,7 @@ def state_gradient_norms(model: keras.Model, back: int) -> "tf.types.experimenta
 
     The n-th is the norm of the gradient of the last time step's squared error, over the whole batch, with respect to
     the state that the model was in n steps before: h, and for an LSTM also c. `inputs` and `targets` are
-    [batch, time, 1] with time more than `back`, `state` is the state before the first of these time steps.
+    [batch, time, size] with time more than `back`, `state` is the state before the first of these time steps.
 
     A state is nudged by nothing before each of these steps; the gradient for the nudge is the gradient for the state.
     """
@@ -18,7 +18,7 @@ def state_gradient_norms(model: keras.Model, back: int) -> "tf.types.experimenta
     def norms(inputs: tf.Tensor, targets: tf.Tensor, state: list[tf.Tensor]) -> tf.Tensor:
         _, *state = model([inputs[:, :-back], *state])
         nudges = [tf.zeros([back, *tensor.shape]) for tensor in state]
-        samples = tf.transpose(inputs[:, -back:, None], [1, 0, 2, 3])  # [back, batch, 1, 1]
+        samples = tf.transpose(inputs[:, -back:, None], [1, 0, 2, 3])  # [back, batch, 1, input_size]
 
         def step(before: list[tf.Tensor], now: list[tf.Tensor]) -> list[tf.Tensor]:
             sample, *nudge = now

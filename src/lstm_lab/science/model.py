@@ -24,6 +24,8 @@ def build_model(
     cell: str,
     cell_size: int,
     *,
+    input_size: int = 1,
+    output_size: int = 1,
     hidden_stddev: float,
     hidden_bias: float,
     seed: int,
@@ -32,8 +34,8 @@ def build_model(
 ) -> keras.Model:
     """Builds the model with fresh weights; `seed` alone decides them.
 
-    Inputs: x [batch, time, 1] and each tensor of the initial state [batch, cell_size]. Outputs: the prediction
-    [batch, time, 1] and each tensor of the final state [batch, cell_size]; an LSTM's state is h and c, the others' h.
+    Inputs: x [batch, time, input_size] and each tensor of the initial state [batch, cell_size]. Outputs: the prediction
+    [batch, time, output_size] and each tensor of the final state [batch, cell_size]; an LSTM's state is h and c, the others' h.
 
     `hidden_stddev` and `hidden_bias` are the initial values of in_hidden and out_hidden; for those of the cell see
     `recurrent_layer`. `forget_bias` (LSTM only; Jozefowicz et al., 2015) is kept in the cell's bias.
@@ -48,11 +50,11 @@ def build_model(
             name=name,
         )
 
-    x = keras.Input((None, 1), name="x")
+    x = keras.Input((None, input_size), name="x")
     initial_state = [keras.Input((cell_size,), name=name) for name in CELLS[cell][2]]
     recurrent = recurrent_layer(cell, cell_size, recurrent_initializer, recurrent_seeds)
     hidden_sequence, *final_state = recurrent(hidden(cell_size, in_seed, "in_hidden")(x), initial_state=initial_state)
-    prediction = hidden(1, out_seed, "out_hidden")(hidden_sequence)
+    prediction = hidden(output_size, out_seed, "out_hidden")(hidden_sequence)
     if forget_bias is not None:
         bias = np.zeros(4 * cell_size, np.float32)
         bias[cell_size : 2 * cell_size] = forget_bias  # Keras orders the gates i, f, g, o
@@ -85,26 +87,23 @@ def recurrent_layer(cell: str, cell_size: int, recurrent_initializer: str, seeds
     )
 
 
-def with_units(model: keras.Model, input_unit: tuple[float, float], target_unit: tuple[float, float]) -> keras.Model:
-    """The model for inputs and predictions in their own units; each unit is the mean and the standard deviation.
+def with_units(model: keras.Model, inputs: np.ndarray, targets: np.ndarray) -> keras.Model:
+    """The model for inputs and predictions in their own units [2, size]: means over standard deviations.
 
     The same tensors go in and out, but x and the prediction are float64: in float32 a small wave on a large level is
     lost. Keras's Rescaling layers stand before and behind, and are saved with it.
     """
-    (input_mean, input_stddev), (target_mean, target_stddev) = input_unit, target_unit
-    x = keras.Input((None, 1), name="x", dtype="float64")
+    x = keras.Input(model.inputs[0].shape[1:], name="x", dtype="float64")
     state = [keras.Input(tensor.shape[1:], name=tensor.name) for tensor in model.inputs[1:]]
-    deviation = rescaling(1, -input_mean, "subtract_mean")(x)  # first and by itself, so that no digit is lost
-    prediction, *final_state = model([rescaling(1 / input_stddev, 0, "normalize")(deviation), *state])
-    outputs = [rescaling(target_stddev, target_mean, "to_units")(prediction), *final_state]
+    deviation = rescaling(np.ones_like(inputs[0]), -inputs[0], "subtract_mean")(x)  # first and by itself, so that no digit is lost
+    prediction, *final_state = model([rescaling(1 / inputs[1], np.zeros_like(inputs[0]), "normalize")(deviation), *state])
+    outputs = [rescaling(targets[1], targets[0], "to_units")(prediction), *final_state]
     return keras.Model([x, *state], outputs, name=model.name)
 
 
-def rescaling(scale: float, offset: float, name: str) -> keras.layers.Rescaling:
-    """scale * x + offset in float64. Arrays hold the two, since Keras rounds plain numbers to float32."""
-    return keras.layers.Rescaling(
-        np.array([scale], np.float64), np.array([offset], np.float64), dtype="float64", name=name
-    )
+def rescaling(scale: np.ndarray, offset: np.ndarray, name: str) -> keras.layers.Rescaling:
+    """scale * x + offset in float64, each [size]. They are arrays, since Keras rounds plain numbers to float32."""
+    return keras.layers.Rescaling(scale, offset, dtype="float64", name=name)
 
 
 def zero_state(model: keras.Model, batch_size: int) -> list[np.ndarray]:

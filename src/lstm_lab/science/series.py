@@ -1,336 +1,241 @@
-"""A series of one's own: a CSV file read line by line, checked and normalised, and the batches cut from it.
+"""Series of one's own: a file's samples normalised, and the batches cut from them.
 
-The first line names the columns; every other line is the next sample. The last samples are held out, those before them
-are for validation, the others are cut into `batch_size` streams of equal length, one for each row of the batch: row b
-goes through stream b, `time_steps` samples a step, so that carrying the state is exact. When the streams are used up an
-epoch ends: each row starts over at the beginning of its stream, from a state of zeros.
+Of each series in the file the last samples are held out, those before them are for validation, the others are trained
+on; how these lie in the rows of the batches is the matter of `streams`. When all are used up an epoch ends, and every
+row starts over where it began, from a state of zeros.
 
-No file is ever in memory as a whole: its numbers go to a temporary file, which is mapped into memory and is gone with
+No file is ever in memory as a whole: its numbers lie in temporary files, which are mapped into memory and are gone with
 the process.
 """
 
-import array
-import contextlib
-import csv
-import errno
-import functools
 import hashlib
-import io
 import itertools
 import math
 import os
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from lstm_lab.config import ConfigError
-from lstm_lab.science.curves import Continuation, Rows
+from lstm_lab.config import ConfigError, Csv, listed
+from lstm_lab.science import normal, samples, streams
+from lstm_lab.science.curves import Continuation, Rows, Units
+from lstm_lab.science.normal import Column
+from lstm_lab.science.samples import Series
+from lstm_lab.science.streams import Stretch
 
-if TYPE_CHECKING:
-    import _csv
-
-LONGEST_LINE = 2**20  # bytes
-LARGEST = 1e100  # of a number, so that its square is one too
-SMALLEST = 1 / LARGEST  # of a column's standard deviation, for the same reason
-STEPS = 1000  # from one float64 number to the next, that the standard deviation spans at least
-FARTHEST = 1e30  # standard deviations from the mean: float32 and the model's weights leave room for no more
-MOST_SHOWN, LONGEST_SHOWN = 12, 40  # columns that a message names, and characters of each
-BLOCK = 2**16  # samples that are worked on at a time
 LEAD_IN = 50  # windows that the model goes through before those it is validated on
 
 
 @dataclass(frozen=True)
-class Table:
-    """Some columns of a CSV file: `values` float64 [samples, columns], and the SHA-256 of the whole file."""
+class Split:
+    """A series' pairs of input and target, by the number of the input's sample: those before `trained` are trained on,
+    those from there to before `known` are for validation, and those from `known` to before `stop` are held out."""
 
-    values: np.ndarray
-    sha256: str
-
-
-def load(path: str | os.PathLike, columns: Sequence[str], scratch: Path | None = None) -> Table:
-    """Reads those columns; ConfigError names line and column of whatever is wrong. Read once per process.
-
-    The numbers go to a temporary file in the folder `scratch`, if it is one that can be written to.
-    """
-    try:
-        found = os.stat(path)
-        if not Path(path).is_file():
-            raise ConfigError(f"data.path={path}: is no file")
-        return read(Path(path), tuple(columns), scratch, found.st_size, found.st_mtime_ns)
-    except FileNotFoundError:
-        raise ConfigError(f"data.path={path}: there is no such file") from None
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):  # of the temporary file
-            raise
-        raise ConfigError(f"data.path={path}: cannot be read ({error.strerror})") from None
-
-
-@functools.lru_cache(maxsize=4)
-def read(path: Path, columns: tuple[str, ...], scratch: Path | None, size: int, changed: int) -> Table:
-    """`load` for a file of that size and time of change."""
-    folder = scratch if scratch and os.access(scratch, os.W_OK) else None
-    with open(path, "rb") as file, tempfile.TemporaryFile(dir=folder) as numbers:
-        sha = hashlib.sha256()
-        block = array.array("d")
-        for row in parse(path, file, columns, sha):
-            block.extend(row)
-            if len(block) >= BLOCK:
-                block.tofile(numbers)
-                del block[:]
-        block.tofile(numbers)
-        numbers.flush()
-        if not numbers.tell():
-            raise ConfigError(f"{path}: has no samples: below the line with the columns' names there is nothing")
-        return Table(np.memmap(numbers, np.float64, "r").reshape(-1, len(columns)), sha.hexdigest())
-
-
-def parse(path: Path, file: BinaryIO, columns: Sequence[str], sha: "hashlib._Hash") -> Iterator[list[float]]:
-    """The numbers of those columns, line by line; `sha` is fed every byte of the file."""
-    reader = reader_of(path, file, sha)
-
-    def next_line() -> list[str] | None:
-        try:
-            return next(reader, None)
-        except csv.Error as error:
-            raise ConfigError(f"{path}, line {reader.line_num}: cannot be read as CSV ({error})") from None
-
-    header = next_line()
-    if header is None or not any(name.strip() for name in header):
-        raise ConfigError(f"{path}: is empty, or its first line is: that line must name the columns")
-    names = [name.strip() for name in header]
-    places = [place_of(path, names, column.strip()) for column in columns]
-    blank = 0
-    while (fields := next_line()) is not None:
-        if not fields:
-            blank = blank or reader.line_num
-            continue
-        if blank:  # at the end of a file blank lines are nothing, in between something is missing
-            raise ConfigError(f"{path}, line {blank}: is empty, and more lines follow; every line must be a sample")
-        if len(fields) != len(names):
-            where = f"{path}, line {reader.line_num}"
-            raise ConfigError(f"{where}: has {len(fields)} fields, but the first line names {len(names)} columns")
-        yield [number(fields[place], path, reader.line_num, names[place]) for place in places]
-
-
-def reader_of(path: Path, file: BinaryIO, sha: "hashlib._Hash") -> "_csv.Reader":
-    """The file's lines as lists of fields."""
-    return csv.reader(decoded(path, file, sha), strict=True, skipinitialspace=True)
-
-
-def columns(path: Path) -> list[str]:
-    """The columns that the file's first line names; [] if that cannot be told: `load` says why."""
-    with contextlib.suppress(ConfigError, OSError, csv.Error):
-        if path.is_file():
-            with open(path, "rb") as file:
-                start = io.BytesIO(file.read(LONGEST_LINE - 1))
-            return [name.strip() for name in next(reader_of(path, start, hashlib.sha256()), [])]
-    return []
-
-
-def listed(names: Sequence[str]) -> str:
-    """The names of columns as a message has them: some of many, and of a long one its beginning."""
-    short = [name if len(name) <= LONGEST_SHOWN else f"{name[:LONGEST_SHOWN]}..." for name in names[:MOST_SHOWN]]
-    more = [f"and {len(names) - MOST_SHOWN:,} more"] if len(names) > MOST_SHOWN else []
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in ", ".join([*short, *more]))
-
-
-def decoded(path: Path, file: BinaryIO, sha: "hashlib._Hash") -> Iterator[str]:
-    """The file's lines as text; `sha` is fed every byte."""
-    line_number = 0
-    while line := file.readline(LONGEST_LINE):
-        line_number += 1
-        sha.update(line)
-        if len(line) == LONGEST_LINE:
-            raise ConfigError(f"{path}, line {line_number}: is longer than {LONGEST_LINE:,} bytes; is it a CSV file?")
-        try:
-            yield line.decode("utf-8-sig" if line_number == 1 else "utf-8")
-        except UnicodeDecodeError as error:
-            raise ConfigError(
-                f"{path}, line {line_number}: byte {error.start + 1} (0x{line[error.start]:02x}) is not UTF-8; "
-                "save the file in that encoding"
-            ) from None
-
-
-def place_of(path: Path, names: Sequence[str], column: str) -> int:
-    """Where in a line the column stands."""
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ConfigError(f"{path}, line 1: the column '{twice}' stands there {names.count(twice)} times")
-    if column not in names:
-        raise ConfigError(f"{path}, line 1: there is no column '{column}'; there is {listed(names)}")
-    return names.index(column)
-
-
-def number(text: str, path: Path, line: int, column: str) -> float:
-    """The number that a field of that line and column holds."""
-    text = text.strip()
-    try:
-        value = float(text) if "_" not in text else math.nan  # Python reads 1_000 as a number, nobody else does
-    except ValueError:
-        value = math.nan
-    if abs(value) <= LARGEST:  # not a number compares as false
-        return value
-    where = f"{path}, line {line}, column '{column}'"
-    if not text:
-        raise ConfigError(f"{where}: is empty; every sample needs a number")
-    raise ConfigError(f"{where}: '{text[:40]}' is no number, such as 3.14 or -2e-5, of at most {LARGEST:g}")
+    trained: int
+    known: int
+    stop: int
 
 
 class SeriesBatches:
-    """The batches of a series.
+    """The batches of the series in a file.
 
-    Without `target` the target is the input `horizon` samples later. `held_out` is the share of the samples at the end
-    whose targets are kept for the evaluation, `validation` that of the samples before them, by which runs are ranked:
-    neither is trained on. Inputs and targets are normalised: mean and standard deviation of the other samples become 0
-    and 1. `scratch` is as in `load`. ConfigError if the file does not serve.
+    `held_out` is the share of a series' samples at the end whose targets are kept for the evaluation, `validation` that
+    of the samples before them, by which runs are ranked: neither is trained on. Inputs and targets are normalised: mean
+    and standard deviation of the other samples become 0 and 1. Where a missing value is masked, it is 0, a second input
+    beside it is 1 instead of 0, and a target that misses does not count. `scratch` is as in `samples.load`. ConfigError
+    if the file does not serve.
     """
 
     carries_into_unseen = False
-    units: Sequence[tuple[float, float]]
-    file_sha256: str | None
 
-    def __init__(
-        self,
-        path: str | os.PathLike,
-        *,
-        input: str,
-        target: str | None,
-        horizon: int | None,
-        held_out: float,
-        validation: float,
-        batch_size: int,
-        time_steps: int,
-        scratch: Path | None = None,
-    ) -> None:
-        columns = [input] if target is None else [input, target]
-        self.table = load(path, columns, scratch)
-        self.file_sha256 = self.table.sha256
-        self.batch_size, self.time_steps, self.horizon = batch_size, time_steps, horizon or 0
-        self.stride = batch_size  # no row of a batch is a row of the next
-        samples = len(self.table.values)
-        unseen, between = math.ceil(held_out * samples), math.ceil(validation * samples)
-        self.known = samples - unseen - self.horizon  # pairs of input and target before the first that is held out
-        self.trained = self.known - between
-        self.unseen_windows, self.validation_windows = unseen // time_steps, between // time_steps
-        self.epoch = self.trained // (batch_size * time_steps)  # steps until the streams are used up
-        if self.epoch < 1 or self.unseen_windows < 1 or (between and self.validation_windows < 1):
-            raise ConfigError(self.too_short(path, samples, unseen, between))
-        normal = self.table.values[: self.trained + self.horizon]
-        units = [unit_of(path, column, normal[:, i]) for i, column in enumerate(columns)]
-        self.units = units[0], units[-1]
-        for i, column in enumerate(columns):
-            check_outliers(path, column, normal[:, i], units[i])
-            check_range(path, column, self.table.values[len(normal) :, i], units[i])
+    def __init__(self, path: str | os.PathLike, settings: Csv, scratch: Path | None = None) -> None:
+        inputs, targets = listed(settings.input), listed(settings.target) or listed(settings.input)
+        columns = list(dict.fromkeys([*inputs, *targets]))
+        self.path, self.settings = path, settings
+        self.samples = samples.load(path, samples.wanted_of(settings, columns), scratch)
+        self.file_sha256 = self.samples.sha256
+        self.inputs, self.targets = ([columns.index(name) for name in names] for names in (inputs, targets))
+        self.indicators = settings.missing == "mask"
+        self.input_size, self.output_size = len(inputs) * (2 if self.indicators else 1), len(targets)
+        self.batch_size, self.time_steps, self.horizon = settings.batch_size, settings.time_steps, settings.horizon or 0
+        self.stride = settings.batch_size  # no row of a batch is a row of the next
+        self.splits = [self.split(one) for one in self.samples.series]
+        self.streams = self.laid_out()
+        self.check_length()
+        self.column_units = self.normalised()
 
-    def too_short(self, path: str | os.PathLike, samples: int, unseen: int, between: int) -> str:
-        """What is said of a file that makes no batch, or leaves no window to validate or to evaluate."""
-        rows, steps = self.batch_size, self.time_steps
-        if self.epoch < 1:
-            needs = f"{max(0, self.trained):,} are left to train on, a batch of {rows} x {steps} needs {rows * steps:,}"
+    def split(self, series: Series) -> Split:
+        """What of a series is trained on, for validation and held out."""
+        count = series.stop - series.first
+        unseen, between = math.ceil(self.settings.held_out * count), math.ceil(self.settings.validation * count)
+        stop = series.stop - self.horizon
+        known = max(series.first, stop - unseen)
+        return Split(max(series.first, known - between), known, stop)
+
+    def laid_out(self) -> streams.Streams | None:
+        """The streams of what is trained on; None if there are not enough samples."""
+        series = self.samples.series
+        if len(series) == 1 and len(series[0].stretches) == 1:
+            return streams.cut((series[0].first, self.splits[0].trained), self.batch_size, self.time_steps)
+        pairs = [
+            (first, min(stop - self.horizon, split.trained))
+            for one, split in zip(series, self.splits, strict=True)
+            for first, stop in one.stretches
+        ]
+        return streams.deal([pair for pair in pairs if pair[0] < pair[1]], self.batch_size, self.time_steps)
+
+    def check_length(self) -> None:
+        """Raises ConfigError for a file that makes no batch, or leaves no window to validate or to evaluate."""
+        [first, *others], rows, steps = self.samples.series, self.batch_size, self.time_steps
+        count = len(self.samples.values)
+        unseen, between = math.ceil(self.settings.held_out * count), math.ceil(self.settings.validation * count)
+        alone = not others and len(first.stretches) == 1
+        if self.streams is None:
+            left = sum(max(0, split.trained - one.first) for one, split in zip(self.samples.series, self.splits))
+            needs = f"{left:,} are left to train on, a batch of {rows} x {steps} needs {rows * steps if alone else 1:,}"
+        elif alone and (unseen < steps or 0 < between < steps):
+            needs = f"these make no window of {steps} to {'evaluate' if unseen < steps else 'validate'}"
         else:
-            needs = f"these make no window of {steps} to {'evaluate' if self.unseen_windows < 1 else 'validate'}"
+            return
         kept = f"{unseen:,} held out" + (f" and {between:,} for validation" if between else "")
-        return (
-            f"{path}: has too few samples, {samples:,}: with {kept} {needs}; "
+        raise ConfigError(
+            f"{self.path}: has too few samples, {count:,}: with {kept} {needs}; "
             "lower data.batch_size or data.time_steps, or change data.held_out or data.validation"
         )
 
-    def pairs(self, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Inputs and targets of the samples numbered `n`, normalised in float64 and rounded to float32 once."""
-        values = self.table.values
-        inputs, targets = values[n, 0], values[n + self.horizon, -1]
-        first, second = [(v - mean) / stddev for v, (mean, stddev) in zip((inputs, targets), self.units, strict=True)]
-        return first.astype(np.float32), second.astype(np.float32)
+    def normalised(self) -> np.ndarray:
+        """Means and standard deviations of the columns, over all series or of each one: [1 or series, 2, columns]."""
+        trained, later = [], []
+        for one, split in zip(self.samples.series, self.splits, strict=True):
+            end = min(split.trained + self.horizon, one.stop)
+            trained.append((one.first, end))
+            later.append((end, one.stop))
+        if self.settings.normalise == "all":
+            return np.array([self.units_over(tuple(trained), tuple(later))])
+        return np.array(
+            [
+                self.units_over((part,), (rest,), f", series '{one.name}'")
+                for one, part, rest in zip(self.samples.series, trained, later, strict=True)
+            ]
+        )
+
+    def units_over(self, trained: tuple[Stretch, ...], later: tuple[Stretch, ...], of: str = "") -> np.ndarray:
+        """Means and standard deviations [2, columns] of what is trained on; ConfigError if they do not serve."""
+        units = []
+        for i, name in enumerate(self.samples.columns):
+            column = Column(self.samples.values[:, i], trained, f"{self.path}, column '{name}'{of}")
+            units.append(normal.unit_of(column))
+            normal.check_outliers(column, units[-1])
+            normal.check_range(replace(column, stretches=later), units[-1])
+        return np.array(units).T
+
+    @property
+    def units(self) -> Units | None:
+        """Those of the model's inputs and targets, if all series have the same."""
+        return self.units_of(0) if len(self.column_units) == 1 else None
+
+    def units_of(self, series: int) -> Units:
+        """Those of the model's inputs and targets in one series; indicators are as they are."""
+        own = self.column_units[series if len(self.column_units) > 1 else 0]
+        as_it_is = np.tile([[0.0], [1.0]], self.input_size - len(self.inputs))
+        return np.hstack([own[:, self.inputs], as_it_is]), own[:, self.targets]
+
+    @property
+    def epoch(self) -> int:
+        """Steps until all that there is to train on was trained on."""
+        assert self.streams is not None
+        return len(self.streams.begin)
+
+    @property
+    def weighted(self) -> bool:
+        """Whether some steps do not count."""
+        assert self.streams is not None
+        return self.settings.missing != "refuse" or int(self.streams.count.min()) < self.time_steps
+
+    def pairs(self, n: np.ndarray, there: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Inputs [..., input_size], targets [..., output_size] and weights [...] of the samples numbered `n`.
+
+        They are normalised in float64 and rounded to float32 once. Where they are not `there`, all is zero.
+        """
+        last = len(self.samples.values) - 1
+        now, later = (self.samples.values[np.minimum(i, last)] for i in (n, n + self.horizon))
+        units = self.column_units[0]
+        if len(self.column_units) > 1:
+            firsts = [one.first for one in self.samples.series]
+            units = np.moveaxis(self.column_units[np.searchsorted(firsts, n, "right") - 1], -2, 0)
+        mean, stddev = units
+        inputs, targets = (
+            ((values - mean) / stddev)[..., columns] for values, columns in ((now, self.inputs), (later, self.targets))
+        )
+        missing = np.isnan(inputs)
+        weights = there & ~np.isnan(targets).any(axis=-1)
+        inputs = np.where(missing | ~there[..., None], 0, inputs)
+        if self.indicators:
+            inputs = np.concatenate([inputs, missing & there[..., None]], axis=-1)
+        targets = np.where(weights[..., None], targets, 0)
+        return inputs.astype(np.float32), targets.astype(np.float32), weights.astype(np.float32)
 
     def chunk(self, first: int, steps: int) -> Rows:
         """The batches `first` to `first + steps - 1`, one below the other; x is the number of the target's sample."""
-        k = first + np.arange(steps)
-        stream = self.epoch * self.time_steps
-        begin = self.trained - self.batch_size * stream  # the oldest samples that fill no batch are left out
-        row = begin + stream * np.arange(self.batch_size) + self.time_steps * (k % self.epoch)[:, None]
-        n = row.reshape(-1, 1) + np.arange(self.time_steps)
-        inputs, targets = self.pairs(n)
-        return Rows((n + self.horizon).astype(float), inputs[..., None], targets[..., None], k % self.epoch == 0)
+        assert self.streams is not None
+        k = (first + np.arange(steps)) % self.epoch
+        position = np.arange(self.time_steps)
+        n = self.streams.begin[k].reshape(-1, 1) + position
+        inputs, targets, weights = self.pairs(n, position < self.streams.count[k].reshape(-1, 1))
+        x = (n + self.horizon).astype(float)
+        return Rows(x, inputs, targets, weights if self.weighted else None, self.streams.fresh[k])
 
-    def continuation(self, steps: int, windows: int) -> Continuation:
-        """The first `windows` windows that were held out, or as many as there are, and as many samples before them."""
-        return self.stretch(self.known, min(windows, self.unseen_windows), windows)
+    def unseen(self, steps: int, windows: int) -> list[Continuation]:
+        """Of each series the first `windows` windows that were held out, or as many as there are."""
+        parts = zip(self.samples.series, self.splits, strict=True)
+        found = [self.windows_of(i, split.known, split.stop, windows, windows) for i, (_, split) in enumerate(parts)]
+        return list(itertools.chain.from_iterable(found))
 
-    def validation(self) -> Continuation | None:
-        """The windows between those trained on and those held out, and some samples before them; None without any."""
-        return self.stretch(self.trained, self.validation_windows, LEAD_IN) if self.validation_windows else None
+    def validation(self) -> list[Continuation]:
+        """The windows between those trained on and those held out, of each series; none without any."""
+        if not self.settings.validation:
+            return []
+        found = [self.windows_of(i, split.trained, split.known, None, LEAD_IN) for i, split in enumerate(self.splits)]
+        return list(itertools.chain.from_iterable(found))
 
-    def stretch(self, first: int, windows: int, before: int) -> Continuation:
-        """The windows from the pair numbered `first` on, after as many as `before` windows if there are so many."""
-        start = max(0, first - before * self.time_steps)
-        n = np.arange(start, first + windows * self.time_steps)
-        inputs, targets = self.pairs(n)
-        x, trained = (n + self.horizon).astype(float), max(0, self.trained - start)
-        return Continuation(x, inputs, targets, first - start, trained, self.horizon, self.units[1])
+    def windows_of(self, series: int, first: int, stop: int, windows: int | None, before: int) -> list[Continuation]:
+        """A series' whole windows from the pair numbered `first` on, or what is less than one; each stretch by itself.
+
+        At most `windows` windows, each stretch after as many as `before` windows, if there are so many.
+        """
+        found: list[Continuation] = []
+        for begin, end in self.samples.series[series].stretches:
+            begin_here, end_here = max(begin, first), min(end - self.horizon, stop)
+            if begin_here >= end_here or windows == 0:
+                continue
+            count = max(1, (end_here - begin_here) // self.time_steps)
+            if windows is not None:
+                count = min(count, windows)
+                windows -= count
+            start = max(begin, begin_here - before * self.time_steps)
+            n = np.arange(start, begin_here + count * self.time_steps)
+            inputs, targets, weights = self.pairs(n, n < end_here)
+            trained = max(0, self.splits[series].trained - start)
+            known = None if weights.all() else weights
+            x, units = (n + self.horizon).astype(float), self.units_of(series)[1]
+            found.append(
+                Continuation(x, inputs, targets, begin_here - start, trained, self.horizon, units, known, self.same)
+            )
+        return found
+
+    @property
+    def same(self) -> tuple[int | None, ...]:
+        """Of every input, which target is the same column; None for one that is no target's."""
+        where = {column: i for i, column in enumerate(self.targets)}
+        return (*(where.get(column) for column in self.inputs), *[None] * (self.input_size - len(self.inputs)))
 
     def digest(self, steps: int) -> str:
         """SHA-256 of the file, and of the first and the last batch of `steps`."""
-        sha = hashlib.sha256(self.table.sha256.encode())
+        sha = hashlib.sha256(self.file_sha256.encode())
         for k in (0, steps - 1):
             rows = self.chunk(k, 1)
             sha.update(rows.inputs.tobytes() + rows.targets.tobytes())
+            if rows.weights is not None:
+                sha.update(rows.weights.tobytes() + self.streams.fresh[k % self.epoch].tobytes())
         return sha.hexdigest()
-
-
-def unit_of(path: str | os.PathLike, column: str, values: np.ndarray) -> tuple[float, float]:
-    """Mean and standard deviation of the values [samples]. Exact sums: no processor rounds them otherwise.
-
-    ConfigError if float64 does not hold what there is to learn: the values are equal or nearly so, or the deviation is
-    too small to be squared.
-    """
-
-    def exact_sum(of: Callable[[np.ndarray], np.ndarray]) -> float:
-        blocks = (values[i : i + BLOCK] for i in range(0, len(values), BLOCK))
-        return math.fsum(itertools.chain.from_iterable(of(block).tolist() for block in blocks))
-
-    mean = exact_sum(lambda block: block) / len(values)
-    stddev = math.sqrt(exact_sum(lambda block: (block - mean) ** 2) / len(values))
-    where, samples = f"{path}, column '{column}'", f"all {len(values):,} samples to train on"
-    low, high = values.min(), values.max()
-    if low == high:
-        raise ConfigError(
-            f"{where}: is {low:g} in {samples}, to the 15 digits that are read; from a constant there is nothing to "
-            "learn"
-        )
-    if stddev < SMALLEST:
-        raise ConfigError(f"{where}: its standard deviation is below {SMALLEST:g}; multiply it by a constant")
-    if stddev < STEPS * (step := np.spacing(max(-low, high))):
-        raise ConfigError(
-            f"{where}: is {low:g} in {samples} but for a standard deviation of {stddev:.2g}, and numbers of that size "
-            f"are read in steps of {step:.2g}; subtract a constant from it"
-        )
-    return mean, stddev
-
-
-def check_outliers(path: str | os.PathLike, column: str, values: np.ndarray, unit: tuple[float, float]) -> None:
-    """ConfigError if one of the values [samples] is so far off that float32 does not tell the others apart."""
-    mean, stddev = unit
-    low, high = np.quantile(values[:: 1 + len(values) // BLOCK], (0.25, 0.75)).tolist()
-    step = stddev * float(np.spacing(np.float32(max(mean - low, high - mean) / stddev)))
-    if 0 < high - low < STEPS * step:
-        farthest = max(values.min(), values.max(), key=lambda value: abs(value - mean))
-        raise ConfigError(
-            f"{path}, column '{column}': half of the samples to train on lie between {low:g} and {high:g}, and "
-            f"{farthest:g} is among the others: normalised by that they are all one; if it stands for a missing value, "
-            "take it out"
-        )
-
-
-def check_range(path: str | os.PathLike, column: str, values: np.ndarray, unit: tuple[float, float]) -> None:
-    """ConfigError if one of the values [samples] is so far off that it cannot be normalised to a float32."""
-    mean, stddev = unit
-    for value in (values.min(), values.max()):
-        if abs(value - mean) / stddev > FARTHEST:
-            raise ConfigError(
-                f"{path}, column '{column}': {value:g} is held out, and the samples to train on are {mean:g} with a "
-                f"standard deviation of {stddev:.2g}; if it stands for a missing value, take it out"
-            )

@@ -4,7 +4,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -25,8 +25,8 @@ class Progress:
     """What a chunk of steps leaves behind.
 
     `step` counts the steps done; `costs` [steps of this chunk] are the last of them. `x` [batch, time], `target` and
-    `prediction` [batch, time, output_size] belong to the last step's batch, the prediction made before that step's
-    update; `weights` [batch, time] tell which of its steps count, None: all. `state` is the next step's initial state.
+    `prediction` [batch, time, output_size] and `weights` [batch, time], if not all steps count, belong to the last
+    step's batch, the prediction made before that step's update. `state` is the initial state of the next step.
     """
 
     step: int
@@ -71,20 +71,31 @@ def peak_rate(optimizer: keras.Optimizer) -> keras.Variable:
     return rate.warmup_target if isinstance(rate, keras.optimizers.schedules.CosineDecay) else rate
 
 
-def cost_of(prediction: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
-    """Sum of squared errors over the whole batch [batch, time, 1], divided by the batch size.
+def cost_of(prediction: tf.Tensor, target: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Tensor:
+    """Sum of squared errors over the whole batch [batch, time, output_size], divided by the batch size.
 
+    With `weights` [batch, time] each time step's errors count so much; the batch size stays what divides their sum.
     Times its reciprocal, as graph optimizers compute it: the same bits with and without them.
     """
-    return tf.reduce_sum(tf.square(prediction - target)) * (np.float32(1) / np.float32(target.shape[0]))
+    squares = tf.square(prediction - target)
+    if weights is not None:
+        squares *= weights[..., None]
+    return tf.reduce_sum(squares) * (np.float32(1) / np.float32(target.shape[0]))
+
+
+class Batch(NamedTuple):
+    """x [batch, time, input_size], target [batch, time, output_size]; weights [batch, time], or None: all steps count."""
+
+    x: tf.Tensor
+    target: tf.Tensor
+    weights: tf.Tensor | None = None
 
 
 def train_step(
     forward: Callable[[State], State],
     variables: Sequence[keras.Variable],
     optimizer: keras.Optimizer,
-    x: tf.Tensor,
-    target: tf.Tensor,
+    batch: Batch,
     state: State,
 ) -> tuple[tf.Tensor, tf.Tensor, State]:
     """One update of the weights. Returns the cost and the prediction before it, and the final state.
@@ -94,9 +105,9 @@ def train_step(
     backpropagation through time, at `time_steps` steps.
     """
     with tf.GradientTape() as tape:
-        prediction, *final_state = forward([x, *state])
+        prediction, *final_state = forward([batch.x, *state])
         with tf.name_scope("cost"):
-            cost = cost_of(prediction, target)
+            cost = cost_of(prediction, batch.target, batch.weights)
     with tf.name_scope("train"):
         gradients = tape.gradient(cost, variables)
         optimizer.apply_gradients(zip(gradients, variables, strict=True))
@@ -131,10 +142,9 @@ def forward_of(model: keras.Model, options: ChunkOptions) -> Callable[[State], S
 def compile_chunk(
     model: keras.Model, optimizer: keras.Optimizer, options: ChunkOptions
 ) -> Callable[..., tuple[tf.Tensor, tf.Tensor, State]]:
-    """Compiles `chunk(inputs, targets, count, state, starts_over)`: `count` training steps in one call.
+    """Compiles `chunk(inputs, targets, count, state, weights, starts_over)`: `count` training steps in one call.
 
-    `inputs` and `targets` [rows, time, 1] hold rows for (rows - batch_size) / stride + 1 batches; `count` is at most
-    that many. `starts_over` [batches], or None, tells which batches begin from a state of zeros.
+    The arrays are those of `Rows`, with rows for (rows - batch_size) / stride + 1 batches; `count` is at most that many.
     Returns the costs [batches] (zero from `count` on), the last prediction and the final state.
     Weights, optimizer slots and learning rate are variables: assigning to them needs no new compilation.
     """
@@ -144,7 +154,12 @@ def compile_chunk(
 
     @tf.function(jit_compile=options.jit_compile, autograph=False)
     def chunk(
-        inputs: tf.Tensor, targets: tf.Tensor, count: tf.Tensor, state: State, starts_over: tf.Tensor | None = None
+        inputs: tf.Tensor,
+        targets: tf.Tensor,
+        count: tf.Tensor,
+        state: State,
+        weights: tf.Tensor | None = None,
+        starts_over: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor, State]:
         first_state = state
 
@@ -152,9 +167,10 @@ def compile_chunk(
             with tf.name_scope("inputs"):
                 row = k if stride == 1 else k * stride
                 x, target = (tf.slice(rows, [row, 0, 0], [batch_size, -1, -1]) for rows in (inputs, targets))
+                batch = Batch(x, target, None if weights is None else tf.slice(weights, [row, 0], [batch_size, -1]))
             if starts_over is not None:
-                state = [tf.where(starts_over[k], 0.0, tensor) for tensor in state]
-            cost, prediction, final_state = train_step(forward, variables, optimizer, x, target, state)
+                state = [tf.where(starts_over[k][:, None], 0.0, tensor) for tensor in state]
+            cost, prediction, final_state = train_step(forward, variables, optimizer, batch, state)
             # The carry: the final state of batch k is the initial state of batch k + 1.
             return k + 1, costs.write(k, cost), prediction, final_state if options.carry_state else first_state
 
@@ -171,7 +187,7 @@ def step_graph(chunk: Any, rows: Rows, state: State) -> tf.compat.v1.GraphDef:
 
     For the eye alone (TensorBoard): the loop's body as TensorFlow traced it, without the loop around it.
     """
-    arguments = rows.inputs, rows.targets, tf.constant(0), state, rows.starts_over
+    arguments = rows.inputs, rows.targets, tf.constant(0), state, rows.weights, rows.starts_over
     traced = chunk.get_concrete_function(*arguments).graph.as_graph_def()
     body = next(f for f in traced.library.function if any(node.name == "while/cost/Sum" for node in f.node_def))
 
@@ -241,13 +257,14 @@ def train(
         rows = batches.chunk(step, chunk_steps)
         with tf.experimental.function_executor_type(EXECUTOR):
             costs, prediction, state = chunk(
-                rows.inputs, rows.targets, tf.constant(end - step), state, rows.starts_over
+                rows.inputs, rows.targets, tf.constant(end - step), state, rows.weights, rows.starts_over
             )
         costs = costs.numpy()[: end - step]
         seconds = time.perf_counter() - started
         last_row = (end - step - 1) * batches.stride
         last = slice(last_row, last_row + batches.batch_size)
-        yield Progress(end, costs, rows.x[last], rows.targets[last], prediction.numpy(), state)
+        weights = None if rows.weights is None else rows.weights[last]
+        yield Progress(end, costs, rows.x[last], rows.targets[last], prediction.numpy(), state, weights)
         if not np.isfinite(costs).all():
             bad = int(np.argmin(np.isfinite(costs)))
             raise DivergedError(step + bad, float(costs[bad]))

@@ -15,7 +15,7 @@ Tensors = list[tf.Tensor]
 def truncated(forward: Callable[[Tensors], Tensors], steps: int, every: int) -> Callable[[Tensors], Tensors]:
     """`forward` with the same values and shorter gradients: BPTT(`steps`; `every`).
 
-    `forward` maps [x [batch, time, 1], *state] to [prediction [batch, time, 1], *final state]. `every` must divide
+    `forward` maps [x [batch, time, input_size], *state] to [prediction [batch, time, output_size], *final state]. `every` must divide
     `steps` and time, and `steps` be at most time. The final state has no gradient.
 
     The window is cut into overlapping ones of `steps` time steps, one starting `every` steps after the other, each
@@ -24,9 +24,9 @@ def truncated(forward: Callable[[Tensors], Tensors], steps: int, every: int) -> 
 
     def truncated_forward(inputs: Tensors) -> Tensors:
         x, *state = inputs
-        batch_size, time_steps = x.shape[0], x.shape[1]
+        batch_size, time_steps, input_size = x.shape
         starts = range(0, time_steps - steps + 1, every)
-        blocks = tf.transpose(tf.reshape(x, [batch_size, time_steps // every, every, 1]), [1, 0, 2, 3])
+        blocks = tf.transpose(tf.reshape(x, [batch_size, time_steps // every, every, input_size]), [1, 0, 2, 3])
         later = tf.scan(lambda state, block: forward([block, *state])[1:], blocks, state)
         later = [tf.stop_gradient(tensor) for tensor in later]  # the state after each block
 
@@ -36,11 +36,12 @@ def truncated(forward: Callable[[Tensors], Tensors], steps: int, every: int) -> 
             tf.concat([first[None], tensor[: len(starts) - 1]], 0) for first, tensor in zip(state, later, strict=True)
         ]
         before = [tf.reshape(tensor, [rows, tensor.shape[-1]]) for tensor in before]
-        predicted = tf.reshape(forward([windows, *before])[0], [len(starts), batch_size, steps, 1])
+        predicted = forward([windows, *before])[0]
+        predicted = tf.reshape(predicted, [len(starts), batch_size, steps, predicted.shape[-1]])
 
         # Of the first window every error counts, of each other one only those that no earlier window has.
         others = tf.transpose(predicted[1:, :, steps - every :], [1, 0, 2, 3])
-        prediction = tf.concat([predicted[0], tf.reshape(others, [batch_size, time_steps - steps, 1])], 1)
+        prediction = tf.concat([predicted[0], tf.reshape(others, [batch_size, time_steps - steps, predicted.shape[-1]])], 1)
         return [prediction, *(tensor[-1] for tensor in later)]
 
     return truncated_forward

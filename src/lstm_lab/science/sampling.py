@@ -1,0 +1,95 @@
+"""The time stamps of a series: at what interval they lie, which are left out, and how they go on."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from lstm_lab.config import ConfigError
+
+DAY = np.timedelta64(1, "D").astype("m8[us]")
+LOOKED_AT = 100_000  # stamps that tell the interval
+TOLERANCE = 0.25  # of an interval, by which a stamp may be early or late
+NAMES = {86_400_000_000: "day", 3_600_000_000: "hour", 60_000_000: "minute", 1_000_000: "second", 1000: "millisecond"}
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """The interval from sample to sample: so many microseconds ('us'), months ('M'), or working days ('B')."""
+
+    unit: str
+    interval: int
+
+    @property
+    def name(self) -> str:
+        """Such as '10 minutes'."""
+        count, what = self.interval, "working day" if self.unit == "B" else "month"
+        if self.unit == "M" and count % 12 == 0:
+            count, what = count // 12, "year"
+        if self.unit == "us":
+            size, what = next(((size, name) for size, name in NAMES.items() if count % size == 0), (1, "microsecond"))
+            count //= size
+        return what if count == 1 else f"{count:,} {what}s"
+
+    def steps(self, times: np.ndarray) -> np.ndarray:
+        """How many intervals lie from each of the stamps [samples] to the next, float64 [samples - 1]."""
+        if self.unit == "B":
+            days = times.astype("M8[D]")
+            return np.busday_count(days[:-1], days[1:]).astype(float)
+        at = times.astype("M8[M]") if self.unit == "M" else times
+        return np.diff(at).astype(np.int64) / self.interval
+
+    def after(self, time: np.datetime64, count: np.ndarray) -> np.ndarray:
+        """The stamps so many intervals [samples] after one; in a month that is too short, its last day."""
+        time = time.astype("M8[us]")
+        if self.unit == "us":
+            return time + (count * self.interval).astype("m8[us]")
+        day = time.astype("M8[D]")
+        if self.unit == "B":
+            return np.busday_offset(day, count).astype("M8[us]") + (time - day)
+        month, one = time.astype("M8[M]"), np.timedelta64(1, "D")
+        later = month + count * self.interval
+        last = (later + 1).astype("M8[D]") - one
+        if day != (month + 1).astype("M8[D]") - one:
+            last = np.minimum(later.astype("M8[D]") + (day - month.astype("M8[D]")), last)
+        return last.astype("M8[us]") + (time - day)
+
+
+def sampling_of(times: np.ndarray) -> Sampling | None:
+    """The interval that lies most often between two stamps [samples] that follow one another; None for less than two."""
+    times = times[:LOOKED_AT]
+    apart = np.diff(times)
+    apart = apart[apart > np.timedelta64(0)]
+    if not len(apart):
+        return None
+    values, counts = np.unique(apart, return_counts=True)
+    usual = values[np.argmax(counts)]
+    if 28 * DAY <= usual <= 366 * DAY:
+        months = np.diff(times.astype("M8[M]")).astype(int)
+        values, counts = np.unique(months[months > 0], return_counts=True)
+        if len(values) and (months > 0).all():
+            return Sampling("M", int(values[np.argmax(counts)]))
+    if usual == DAY and len(times) > 14 and np.is_busday(times.astype("M8[D]")).all():
+        return Sampling("B", 1)
+    return Sampling("us", int(usual.astype(np.int64)))
+
+
+def gaps_of(times: np.ndarray, sampling: Sampling, where: Callable[[int], str]) -> tuple[np.ndarray, np.ndarray]:
+    """Behind which stamps [samples] others are left out, and how many are: two arrays [gaps].
+
+    ConfigError for stamps that are doubled, unsorted or at no such interval; `where` says where a sample stands.
+    """
+    steps = sampling.steps(times)
+    wrong = (times[1:] <= times[:-1]) | (np.rint(steps) < 1) | (np.abs(steps - np.rint(steps)) > TOLERANCE)
+    if wrong.any():
+        i = int(np.argmax(wrong))
+        before, now = (str(time).replace("T", " ").removesuffix(".000000") for time in times[i : i + 2])
+        if now == before:
+            said = f"the time stamp {now} stands there twice"
+        elif times[i + 1] < times[i]:
+            said = f"the time stamp {now} comes after {before}; sort the file by time"
+        else:
+            said = f"the time stamp {now} comes after {before}, and the others are a multiple of {sampling.name} apart"
+        raise ConfigError(f"{where(i + 1)}: {said}")
+    behind = np.flatnonzero(steps > 1.5)
+    return behind, np.rint(steps[behind]).astype(np.int64) - 1
