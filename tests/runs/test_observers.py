@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import math
 from types import SimpleNamespace
@@ -7,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from lstm_lab.runs import observers
+from lstm_lab.runs.panels import Labels
 from lstm_lab.science.training import Progress
 
 
@@ -60,39 +62,88 @@ def test_frames_lie_evenly_and_their_targets_stand_still(steps, frames, chunk):
 
 
 def test_shown_curve_is_the_batchs_first_consecutive_windows():
-    x, target, prediction, window, starts = observers.shown_curve(progress(2, [1.0], samples=1000))
+    x, target, prediction, window, starts, apart = observers.shown_curve(progress(2, [1.0], samples=1000))
     np.testing.assert_array_equal(starts, x[::20])
     assert window == 20
     assert len(x) == len(target) == len(prediction) == 400
     np.testing.assert_allclose(np.diff(x), 1 / (10 * math.pi), rtol=1e-6)
-    np.testing.assert_allclose(np.cos(x), target, atol=1e-6)
+    np.testing.assert_allclose(np.cos(x), target[:, 0], atol=1e-6)
+    assert not apart
 
 
 def test_rows_from_different_places_are_drawn_side_by_side_with_gaps():
     x = np.array([[5.0, 6.0], [15.0, 16.0], [25.0, 26.0]])
-    apart = Progress(1, np.ones(1, np.float32), x, x[..., None], -x[..., None], [])
-    shown, target, prediction, window, starts = observers.shown_curve(apart)
+    y = np.stack([x, 10 * x], axis=-1)
+    separate = Progress(1, np.ones(1, np.float32), x, y, -y, [])
+    shown, target, prediction, window, starts, apart = observers.shown_curve(separate)
     assert starts.tolist() == [5, 15, 25]
     assert window == 3
+    assert apart
     np.testing.assert_array_equal(shown, np.arange(9))
-    np.testing.assert_array_equal(target, [5, 6, np.nan, 15, 16, np.nan, 25, 26, np.nan])
+    np.testing.assert_array_equal(target[:, 0], [5, 6, np.nan, 15, 16, np.nan, 25, 26, np.nan])
+    np.testing.assert_array_equal(target[:, 1], 10 * target[:, 0])
     np.testing.assert_array_equal(prediction, -target)
     frames = observers.Frames(steps=2, frames=2)
-    frames(apart)
-    frames(Progress(2, np.ones(1, np.float32), x + 2, x[..., None] + 2, -x[..., None], []))
+    frames(separate)
+    frames(Progress(2, np.ones(1, np.float32), x + 2, y + 2, -y, []))
     np.testing.assert_array_equal(frames.targets[1], frames.targets[0] + 2)
+    assert frames.apart
+
+
+def test_steps_that_do_not_count_are_gaps():
+    whole = progress(1, [1.0])
+    weights = np.ones(whole.x.shape, np.float32)
+    weights[0, 3] = weights[-1] = 0
+    some = dataclasses.replace(whole, weights=weights)
+    shown = observers.shown_curve(some)
+    missing = np.isnan(shown.target[:, 0])
+    assert np.flatnonzero(missing).tolist() == [3, *range(80, 100)]
+    np.testing.assert_array_equal(shown.prediction[~missing], shown.target[~missing] + 0.5)
+    assert not shown.apart
+    frames = observers.Frames(2, 2)
+    frames(some)
+    np.testing.assert_array_equal(frames.targets[0], shown.target[: len(frames.x)])
 
 
 def test_what_was_normalised_is_shown_in_its_own_units():
     x = np.arange(4.0).reshape(2, 2)
-    normal = Progress(1, np.ones(1, np.float32), x, x[..., None].astype(np.float32), -x[..., None], [])
-    assert observers.in_units(normal, ()) is normal
-    shown = observers.in_units(normal, [(0.0, 1.0), (1.5e9, 40.0)])
-    assert shown.target.ravel().tolist() == [1.5e9, 1.5e9 + 40, 1.5e9 + 80, 1.5e9 + 120]
-    assert shown.prediction.ravel().tolist() == [1.5e9, 1.5e9 - 40, 1.5e9 - 80, 1.5e9 - 120]
-    frames = observers.Frames(2, 2, [(0.0, 1.0), (1.5e9, 40.0)])
+    y = np.stack([x, x], axis=-1).astype(np.float32)
+    normal = Progress(1, np.ones(1, np.float32), x, y, -y, [])
+    assert observers.in_units(normal, None) is normal
+    units = np.zeros((2, 1)), np.array([[1.5e9, 0.5], [40.0, 2.0]])
+    shown = observers.in_units(normal, units)
+    assert shown.target[..., 0].ravel().tolist() == [1.5e9, 1.5e9 + 40, 1.5e9 + 80, 1.5e9 + 120]
+    assert shown.target[..., 1].ravel().tolist() == [0.5, 2.5, 4.5, 6.5]
+    assert shown.prediction[..., 0].ravel().tolist() == [1.5e9, 1.5e9 - 40, 1.5e9 - 80, 1.5e9 - 120]
+    frames = observers.Frames(2, 2, units)
     frames(normal)
-    assert frames.targets[0][0] == 1.5e9
+    assert frames.targets[0][0].tolist() == [1.5e9, 0.5]
+
+
+def test_align_finds_a_stretch_again_whatever_the_units():
+    rng = np.random.default_rng(0)
+    curve = np.stack(
+        [1e6 * np.sin(np.arange(500) * math.pi / 25) + 1e4 * rng.normal(size=500), rng.normal(size=500)], 1
+    )
+    assert observers.align(curve, curve[123:323]) == 123
+    # two periods earlier the first column is the better by as much as its noise, the second is another
+    assert observers.align(curve, np.stack([curve[23:223, 0], curve[123:323, 1]], axis=1)) == 123
+
+
+@pytest.mark.parametrize("targets", [1, 50])
+def test_the_live_window_has_a_panel_for_each_target(targets, monkeypatch):
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    names = tuple(f"sensor {i}" for i in range(targets)) if targets > 1 else ("",)
+    window = observers.LiveFigure(None, Labels(y=names))
+    for step in (1, 2):
+        whole = progress(step, [0.5])
+        y = np.repeat(whole.target, targets, axis=-1)
+        window(dataclasses.replace(whole, target=y, prediction=y))
+    title = window.axes[0].get_title() if targets == 1 else window.figure.get_suptitle()
+    assert title == "step 2   cost 0.5" + "\n6 of 50 targets" * (targets == 50)
+    assert [len(ax.lines) for ax in window.axes] == [2] * min(targets, 6)
+    assert len(window.figure.legends) == (targets > 1)
+    window.close()
 
 
 def test_tensorboard_gets_the_graph_once_and_the_cost_thinned(tmp_path):

@@ -1,28 +1,45 @@
-"""The pictures of a run: its cost, its fit, the curve continued, the fit as an animation. Arrays in, figures out."""
+"""The pictures of a run: its cost, its fit, the curve continued, a forecast. Arrays in, figures out.
+
+Each target has a panel; of many targets the first PANELS are shown.
+"""
 
 import math
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lstm_lab.config import Config, Csv
+from lstm_lab.config import Config, Csv, listed
 from lstm_lab.runtime import import_matplotlib
 
 import_matplotlib()
-from matplotlib import rc_context  # noqa: E402
 from matplotlib.axes import Axes  # noqa: E402
-from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
+from matplotlib.lines import Line2D  # noqa: E402
 
 from lstm_lab.runs.lettering import cut, drawable, write  # noqa: E402
+from lstm_lab.runs.panels import (  # noqa: E402
+    PANELS,
+    TARGET,
+    Labels,
+    draw_line,
+    entry,
+    finish,
+    head,
+    label,
+    label_panels,
+    legend,
+    new_figure,
+    new_panels,
+    share_x,
+    shown_of,
+)
+from lstm_lab.science.curves import SIGNALS  # noqa: E402
 
 if TYPE_CHECKING:
-    from lstm_lab.runs.observers import Frames, Shown
+    from lstm_lab.runs.observers import Shown
     from lstm_lab.science.evaluation import Evaluation
     from lstm_lab.science.times import Times
 
@@ -31,9 +48,7 @@ SHOWN_SAMPLES = 400  # of a curve: with the default spacing about two periods
 SHOWN_STEPS = 1000  # points of a cost's curve, each of as many steps as it takes
 NAMED_WINDOWS = 8  # of those side by side
 AVERAGED = 20  # steps that a mean is over, or points if these are of more
-STYLE: Any = {"axes.grid": True, "grid.alpha": 0.25, "axes.spines.top": False, "axes.spines.right": False}
-TARGET: dict[str, Any] = {"color": "tab:red", "linestyle": "-", "linewidth": 2.0, "label": "target"}
-PREDICTION: dict[str, Any] = {"color": "tab:blue", "linestyle": "--", "linewidth": 2.0, "label": "prediction"}
+BAND: dict[str, Any] = {"color": "tab:blue", "alpha": 0.15, "linewidth": 0}
 ROLLED_OUT: dict[str, Any] = {
     "color": "tab:green",
     "linestyle": "-.",
@@ -42,59 +57,20 @@ ROLLED_OUT: dict[str, Any] = {
 }
 
 
-@dataclass(frozen=True)
-class Labels:
-    """What a run's figures say of its data: what x and y are, what is drawn, and the times of its samples, if known."""
-
-    x: str = "x"
-    y: str = ""
-    target: str = "target"
-    prediction: str = "prediction"
-    times: "Times | None" = None
-
-    def lines(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """How target and prediction are drawn."""
-        target, prediction = (drawable(name) for name in (self.target, self.prediction))
-        return TARGET | {"label": target}, PREDICTION | {"label": prediction}
-
-    def at(self, x: np.ndarray) -> np.ndarray:
-        """Where these x are drawn: at their times, if they are samples that have some."""
-        times = self.times.at(x.astype(int)) if self.times else None
-        return x if times is None else times
-
-
 def labels_of(config: Config, times: "Times | None" = None) -> Labels:
     """What the figures of such a run say of its data."""
     data = config.data
     if not isinstance(data, Csv):
-        return Labels()
-    y = data.target or data.input
-    how = f"prediction, {counted(data.horizon)} ahead" if data.horizon else f"prediction from {cut(data.input)}"
-    return Labels(times.name if times else SAMPLE, y, f"target: {cut(y)}", how, times)
+        return Labels(y=SIGNALS.get(data.curve, ("",)))
+    y = listed(data.target) or listed(data.input)
+    target = f"target: {cut(y[0])}" if len(y) == 1 else "target"  # of several each panel has the name
+    how = f", {counted(data.horizon)} ahead" if data.horizon else f" from {cut(', '.join(listed(data.input)))}"
+    return Labels(times.name if times else SAMPLE, tuple(y), (target,), (f"prediction{how}",), times)
 
 
 def counted(samples: int) -> str:
     """So many samples."""
     return f"{samples:,} sample{'' if samples == 1 else 's'}"
-
-
-def new_figure(rows: int = 1, height_ratios: Sequence[float] | None = None, size: float = 6.4) -> tuple[Figure, list]:
-    """A figure close to square, which is the shape MLflow's pages show best, with `rows` axes below one another."""
-    figure = Figure(figsize=(size, 0.86 * size), layout="constrained")
-    with rc_context(STYLE):
-        axes = figure.subplots(rows, 1, height_ratios=height_ratios, squeeze=False)[:, 0]
-    return figure, list(axes)
-
-
-def label(ax: Axes, labels: Labels, note: str = "") -> None:
-    """Names x, with a note below it, and y; if x are times, it writes no more of them than tells them apart."""
-    write(ax.set_xlabel, cut(labels.x), note)
-    write(ax.set_ylabel, cut(labels.y))
-    if labels.times:
-        from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
-
-        if isinstance(locator := ax.xaxis.get_major_locator(), AutoDateLocator):
-            ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))
 
 
 def carried(costs: np.ndarray, epoch: int | None) -> np.ndarray:
@@ -148,155 +124,151 @@ def draw_costs(ax: Axes, costs: np.ndarray, epoch: int | None) -> None:
 
 
 def fit_figure(shown: "Shown", labels: Labels, *, note: str, title: str) -> Figure:
-    """Target and prediction over x; ticks on top mark where a window starts.
+    """Targets and predictions over x; ticks on top mark where a window starts.
 
     Windows from all over a series stand side by side, and the ticks below tell where, or when, each of them starts.
     """
-    figure, [ax] = new_figure()
-    apart = bool(np.isnan(shown.target).any())
-    x = shown.x if apart else labels.at(shown.x)
-    draw_fit(ax, x, shown.target, shown.prediction, labels)
-    starts = ax.secondary_xaxis("top")
-    starts.set_xticks(x[:: shown.window], labels=[])
-    starts.tick_params(direction="in", length=5, color="gray")
-    starts.set_xlabel(note, color="gray")
-    if apart:
+    count = shown.target.shape[1]
+    figure, axes = new_panels(count)
+    x = shown.x if shown.apart else labels.at(shown.x)
+    draw_fit(axes, x, shown.target, shown.prediction, labels)
+    finish(axes, labels, title, count, note if count > 1 else "")
+    for ax in axes:
+        starts = ax.secondary_xaxis("top")
+        starts.set_xticks(x[:: shown.window], labels=[])
+        starts.tick_params(direction="in", length=5, color="gray")
+    if count == 1:
+        starts.set_xlabel(note, color="gray")
+    if shown.apart:
         every = math.ceil(len(shown.starts) / NAMED_WINDOWS)
         ticks = [str(when) if labels.times else f"{when:,.0f}" for when in labels.at(shown.starts[::every])]
-        ax.set_xticks(x[:: shown.window][::every], ticks, rotation=20, ha="right", rotation_mode="anchor")
-    write(ax.set_title, title)
-    figure.legend(loc="outside lower center", frameon=False, ncols=2)
+        axes[-1].set_xticks(x[:: shown.window][::every], ticks, rotation=20, ha="right", rotation_mode="anchor")
     return figure
 
 
-def draw_fit(ax: Axes, x: np.ndarray, target: np.ndarray, prediction: np.ndarray, labels: Labels) -> None:
-    """The tutorial's picture: target solid red, prediction dashed blue, a fifth of room above and below.
+def draw_fit(
+    axes: Sequence[Axes], x: np.ndarray, target: np.ndarray, prediction: np.ndarray, labels: Labels
+) -> list[tuple[Line2D, Line2D]]:
+    """The tutorial's picture, a panel for each target: solid red, and its prediction dashed blue. Returns the lines."""
+    drawn = []
+    for i, ax in enumerate(axes):
+        solid, dashed = labels.lines(i)
+        drawn.append((draw_line(ax, x, target[:, i], solid), draw_line(ax, x, prediction[:, i], dashed)))
+        ax.set_ylim(limits(target[:, i], named=bool(entry(labels.y, i))))
+        ax.margins(x=0)
+    return drawn
+
+
+def limits(target: np.ndarray, *, named: bool) -> tuple[float, float] | None:
+    """From where to where y goes for a target [samples]: a fifth of room above and below; None if it has no values.
 
     A column of a file, which has a name, need not lie around zero: it has a tenth of its range.
     """
-    for y, line in zip((target, prediction), labels.lines(), strict=True):
-        ax.plot(x, y, **line)
-    low, high = float(np.nanmin(target)), float(np.nanmax(target))
-    limit, room = 1.2 * max(-low, high), 0.1 * (high - low)
-    ax.set_ylim(*((low - room, high + room) if labels.y else (-limit, limit)))
-    ax.margins(x=0)
-    label(ax, labels)
+    low, high = float(np.nanmin(target, initial=np.inf)), float(np.nanmax(target, initial=-np.inf))
+    if low > high:
+        return None
+    limit, room = 1.2 * max(-low, high), 0.1 * (high - low) or 1.0
+    return (low - room, high + room) if named or limit <= 0 else (-limit, limit)
 
 
 def continued_figure(evaluated: "Evaluation", labels: Labels, *, note: str, title: str) -> Figure:
-    """Target and predictions around the first sample that was never trained on: some before it, hundreds after it."""
-    first = evaluated.first
+    """Targets and predictions around the first sample that was never trained on: some before it, hundreds after it."""
+    first, count = evaluated.first, evaluated.target.shape[1]
     shown = slice(max(0, first - SHOWN_SAMPLES // 4), first + SHOWN_SAMPLES)
-    figure, [ax] = new_figure()
+    figure, axes = new_panels(count)
     x = labels.at(evaluated.x[shown])
-    known, unseen = x[: first - shown.start], x[first - shown.start :]
-    target, prediction = labels.lines()
-    ax.plot(x, evaluated.target[shown], **target)
-    ax.plot(unseen, evaluated.prediction[:SHOWN_SAMPLES], **prediction)
-    if evaluated.rolled_out is not None:
-        ax.plot(unseen, evaluated.rolled_out[:SHOWN_SAMPLES], **ROLLED_OUT)
-    ax.axvline(unseen[0], color="gray", linewidth=1)
-    if evaluated.trained > shown.start:  # else the samples for validation are all that lies before
-        ax.axvspan(known[0], x[evaluated.trained - shown.start], color="gray", alpha=0.1, linewidth=0)
-        ax.text(0.01, 1.01, "trained on: shaded", transform=ax.transAxes, color="gray")
-    ax.margins(x=0, y=0.2)
-    label(ax, labels, note)
-    write(ax.set_title, title, pad=20)
-    figure.legend(loc="outside lower center", frameon=False, ncols=2)
+    unseen = x[first - shown.start :]
+    for i, ax in enumerate(axes):
+        target, prediction = labels.lines(i)
+        draw_line(ax, x, evaluated.target[shown, i], target)
+        draw_line(ax, unseen, evaluated.prediction[:SHOWN_SAMPLES, i], prediction)
+        if evaluated.rolled_out is not None:
+            draw_line(ax, unseen, evaluated.rolled_out[:SHOWN_SAMPLES, i], ROLLED_OUT)
+        ax.axvline(unseen[0], color="gray", linewidth=1)
+        if evaluated.trained > shown.start:  # else the samples for validation are all that lies before
+            shade(ax, x[0], x[evaluated.trained - shown.start], named_above=count == 1)
+        ax.margins(x=0, y=0.2)
+    finish(axes, labels, title, count, note, pad=20)
     return figure
 
 
-def forecast_figure(x: np.ndarray, known: np.ndarray, predicted: np.ndarray, labels: Labels, title: str) -> Figure:
-    """The last known values, and joined to them those that are predicted to follow; x are the samples of both."""
-    figure, [ax] = new_figure()
-    x, last = labels.at(x), len(known) - 1
-    target, prediction = labels.lines()
-    ax.plot(x[: last + 1], known, **target)
-    ax.plot(x[last:], np.append(known[-1], predicted), **prediction)
-    ax.axvline(x[last], color="gray", linewidth=1)
-    return titled(figure, labels, title)
+def shade(ax: Axes, start: Any, end: Any, *, named_above: bool) -> None:
+    """Shades the samples that were trained on, and says so above them or in the legend."""
+    ax.axvspan(start, end, color="gray", alpha=0.1, linewidth=0, label="" if named_above else "trained on")
+    if named_above:
+        ax.text(0.01, 1.01, "trained on: shaded", transform=ax.transAxes, color="gray")
+
+
+def forecast_figure(
+    x: np.ndarray,
+    known: np.ndarray,
+    predicted: np.ndarray,
+    labels: Labels,
+    title: str,
+    band: tuple[np.ndarray, np.ndarray] | None = None,
+) -> Figure:
+    """The last known values [samples, outputs], and joined to them those predicted to follow [steps, outputs].
+
+    x are the samples of both. `band` is the lower and the upper end of what else may follow, each [steps, outputs].
+    """
+    count, last, x = known.shape[1], len(known) - 1, labels.at(x)
+    figure, axes = new_panels(count)
+    predicted, *ends = (np.concatenate([known[-1:], values]) for values in (predicted, *(band or ())))
+    for i, ax in enumerate(axes):
+        target, prediction = labels.lines(i)
+        draw_line(ax, x[: last + 1], known[:, i], target)
+        draw_line(ax, x[last:], predicted[:, i], prediction)
+        if ends:
+            low, high = (end[:, i] for end in ends)
+            ax.fill_between(x[last:], low, high, label=drawable(labels.band), **BAND)
+        ax.axvline(x[last], color="gray", linewidth=1)
+        ax.margins(x=0)
+    finish(axes, labels, title, count, fontsize="medium")
+    return figure
 
 
 def prediction_figure(
     x: np.ndarray, known: np.ndarray, predicted: np.ndarray, labels: Labels, title: str, *, of_input: bool
 ) -> Figure:
-    """What is predicted of the samples x, over the target; or, `of_input`, below the input, which has its own units."""
-    figure, axes = new_figure(2 if of_input else 1)
-    target, prediction = labels.lines()
-    axes[0].plot(labels.at(x), known, **target | ({"color": "black", "linewidth": 1.5} if of_input else {}))
-    axes[-1].plot(labels.at(x), predicted, **prediction)
-    titled(figure, labels, title)
-    if of_input:
-        axes[0].set_xlabel("")
-        write(axes[0].set_ylabel, cut(labels.target))
-    return figure
+    """What is predicted of the samples x, over the targets; or, `of_input`, below the inputs, which have other units.
 
-
-def titled(figure: Figure, labels: Labels, title: str) -> Figure:
-    """The figure of a forecast with all that is written on it."""
-    for ax in figure.axes:
-        ax.margins(x=0)
-        label(ax, labels)
-    write(figure.axes[0].set_title, title, fontsize="medium")
-    figure.legend(loc="outside lower center", frameon=False, ncols=2)
-    return figure
-
-
-def fit_animation(path: Path, frames: "Frames", costs: np.ndarray, labels: Labels, epoch: int | None = None) -> None:
-    """Writes a GIF: one picture for each of the frames; the last one stays."""
-    from PIL import Image
-
-    pictures = [Image.fromarray(pixels).convert("RGB") for pixels in animated(frames, costs, labels, epoch)]
-    palette = pictures[-1].quantize(32, method=Image.Quantize.MAXCOVERAGE)  # keeps white white
-    pictures = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
-    durations = [120] * (len(pictures) - 1) + [2500]  # milliseconds
-    pictures[0].save(
-        path, format="GIF", save_all=True, append_images=pictures[1:], duration=durations, loop=0, optimize=False
-    )
-
-
-def animated(frames: "Frames", costs: np.ndarray, labels: Labels, epoch: int | None) -> Iterator[np.ndarray]:
-    """The pixels of each picture: target and prediction of a frame above the cost [steps] up to there.
-
-    Axes and labels are drawn once and only the lines for each picture: forty pictures take a fraction of a second.
+    Both are [samples, size]. The names of the inputs are the `target` of the labels.
     """
-    figure, [top, bottom] = new_figure(2, height_ratios=[2.2, 1], size=5.6)
-    short = Labels(y=labels.y)  # beside the legend there is room for the step
-    draw_fit(top, frames.x, frames.targets[0], frames.predictions[0], short)
-    top.set_xlabel("x, from the start of the window shown")
-    if np.isnan(frames.targets[0]).any():
-        top.set_xlabel("windows from all over the series, side by side")
-    draw_costs(bottom, costs, epoch)
-    bottom.set(xlabel="step", ylabel="cost")
-    steps = carried(costs, epoch)
-    target_line, prediction_line = top.lines
-    [cost_line] = bottom.plot([], [], color="tab:blue", linewidth=1)
-    [dot] = bottom.plot([], [], "o", color="tab:blue", markersize=5)
-    text = top.text(0, 1.03, "", transform=top.transAxes, fontweight="bold")
-    top.legend(loc="lower right", bbox_to_anchor=(1.01, 0.98), frameon=False, ncols=2)
-    moving = [target_line, prediction_line, cost_line, dot, text]
-    for artist in moving:
-        artist.set_animated(True)
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    background = canvas.copy_from_bbox(figure.bbox)
-    for target, prediction, step in zip(frames.targets, frames.predictions, frames.steps, strict=True):
-        canvas.restore_region(background)
-        target_line.set_ydata(target)
-        prediction_line.set_ydata(prediction)
-        done = steps[steps < step][:: points(steps, epoch)[0]]
-        cost_line.set_data(done, costs[done])
-        dot.set_data([step - 1], [costs[step - 1]])
-        text.set_text(f"step {step:,}   cost {costs[step - 1]:.3g}")
-        for artist in moving:
-            artist.axes.draw_artist(artist)
-        yield np.array(canvas.buffer_rgba())
+    if of_input:
+        return below_inputs(x, known, predicted, labels, title)
+    figure, axes = new_panels(predicted.shape[1])
+    for i, ax in enumerate(axes):
+        for values, line in zip((known, predicted), labels.lines(i), strict=True):
+            draw_line(ax, labels.at(x), values[:, i], line)
+        ax.margins(x=0)
+    finish(axes, labels, title, predicted.shape[1], fontsize="medium")
+    return figure
 
 
-def align(target: np.ndarray, model: np.ndarray) -> int:
-    """Where in `target` [samples] the stretch lies that is most like `model` [fewer samples] (least squares)."""
-    windows = np.lib.stride_tricks.sliding_window_view(target, len(model))
-    return int(np.argmin(((windows - model) ** 2).sum(axis=1)))
+def below_inputs(x: np.ndarray, known: np.ndarray, predicted: np.ndarray, labels: Labels, title: str) -> Figure:
+    """The predictions below the inputs that they are made from, at most PANELS together."""
+    inputs = min(known.shape[1], PANELS // 2)
+    outputs = min(predicted.shape[1], PANELS - inputs)
+    figure, axes = new_figure(inputs + outputs)
+    black = TARGET | {"color": "black", "linewidth": 1.5}
+    black["label"] = drawable(entry(labels.target, 0)) if known.shape[1] == 1 else "input"
+    lines = [black] * inputs + [labels.lines(i)[1] for i in range(outputs)]
+    names = [*(entry(labels.target, i) for i in range(inputs)), *(entry(labels.y, i) for i in range(outputs))]
+    for ax, values, line in zip(axes, [*known.T[:inputs], *predicted.T[:outputs]], lines, strict=True):
+        draw_line(ax, labels.at(x), values, line)
+        ax.margins(x=0)
+    legend(axes)
+    if len(axes) == 2:  # beside each there is room for a name
+        for ax, name in zip(axes, names, strict=True):
+            label(ax, labels, name)
+        axes[0].set_xlabel("")
+        head(axes[:1], title, fontsize="medium")
+        return figure
+    share_x(axes)
+    label_panels(axes, labels, names)
+    left_out = [shown_of(inputs, known.shape[1], "inputs"), shown_of(outputs, predicted.shape[1])]
+    head(axes, title, ", ".join(filter(None, left_out)))
+    return figure
 
 
 def missing_for_live() -> str | None:

@@ -175,7 +175,7 @@ def times_in(path: Path, samples: "Samples", columns: Sequence[str | None]) -> "
 
 def draw_figures(folder: Path, setup: Setup, trained: Trained, evaluated: "Evaluation | None") -> None:
     """Draws cost curve, fitted curve and, if there is what they show, the animation of the fit and the curve's end."""
-    from lstm_lab.runs import figures
+    from lstm_lab.runs import animation, figures
     from lstm_lab.runs.observers import in_units, shown_curve
     from lstm_lab.science.series import SeriesBatches
 
@@ -196,7 +196,7 @@ def draw_figures(folder: Path, setup: Setup, trained: Trained, evaluated: "Evalu
     shown = shown_curve(in_units(last, setup.source.units))
     png("fitted_curve.png", lambda: figures.fit_figure(shown, labels, note=windows_in_words(config), title=title))
     if frames:
-        draw(folder / "fit.gif", "fit.gif", lambda whole: figures.fit_animation(whole, frames, costs, labels, epoch))
+        draw(folder / "fit.gif", "fit.gif", lambda whole: animation.fit_animation(whole, frames, costs, labels, epoch))
     if evaluated:
         note, error = baselines_in_words(evaluated.metrics), f"mean squared error {evaluated.metrics['mse']:.3g}"
         unseen = f"never trained on: {error}"

@@ -12,6 +12,7 @@ from matplotlib import font_manager, rcParams  # noqa: E402
 
 LONGEST_LABEL = 80  # characters
 LONGEST_NAME = 24  # characters of a name beside others
+LONGEST_HEADING = 40  # characters of a name above a panel, of however wide letters
 
 
 def cut(text: str, longest: int = LONGEST_NAME) -> str:

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -13,8 +13,10 @@ import rich.progress
 from rich.console import Console
 
 from lstm_lab.records import checkpoint
-from lstm_lab.runs import figures
-from lstm_lab.runs.figures import SHOWN_SAMPLES, Labels
+from lstm_lab.runs import figures, panels
+from lstm_lab.runs.figures import SHOWN_SAMPLES
+from lstm_lab.runs.panels import PANELS, Labels
+from lstm_lab.science.curves import Units
 from lstm_lab.science.training import Program, Progress
 
 SHARE = 100  # saving a checkpoint takes at most a hundredth of the time
@@ -27,44 +29,52 @@ class Observer(Protocol):
 
 
 class Shown(NamedTuple):
-    """What is shown of a fit: x, target and prediction [samples], how long a window is, and the first x of each."""
+    """What is shown of a fit: x [samples], target and prediction [samples, output_size], NaN where there is none.
+
+    A window has `window` samples; `starts` has the first x of each. Those that do not go on where the one before ended
+    stand `apart`: side by side, each with a gap after it.
+    """
 
     x: np.ndarray
     target: np.ndarray
     prediction: np.ndarray
     window: int
     starts: np.ndarray
+    apart: bool = False
 
 
-def in_units(progress: Progress, units: Sequence[tuple[float, float]]) -> Progress:
+def in_units(progress: Progress, units: Units | None) -> Progress:
     """The progress with target and prediction as they were before they were normalised, if they were."""
-    if not units:
+    if units is None:
         return progress
-    mean, stddev = units[-1]
+    mean, stddev = units[1]
     target, prediction = (mean + stddev * y.astype(np.float64) for y in (progress.target, progress.prediction))
     return dataclasses.replace(progress, target=target, prediction=prediction)
 
 
-def laid_out(progress: Progress) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
-    """x, target and prediction [samples] over the batch's rows, one after the other; and the length of a window.
-
-    Rows that do not go on where the one before ended are drawn side by side, each with a gap (NaN) after it.
-    """
-    x, target, prediction = progress.x, progress.target[..., 0], progress.prediction[..., 0]
+def laid_out(progress: Progress) -> Shown:
+    """The batch's rows, one after the other; steps that do not count are left out, for they have no target."""
+    x, target, prediction = progress.x, progress.target, progress.prediction
+    if progress.weights is not None:
+        counts = progress.weights[..., None] > 0
+        target, prediction = (np.where(counts, values, np.nan) for values in (target, prediction))
     steps = np.diff(x.ravel())
-    if len(steps) and np.ptp(steps) > 1e-3 * steps.max():
-        gap = np.full((len(x), 1), np.nan)
-        target, prediction = (np.hstack([values, gap]) for values in (target, prediction))
-        x = np.arange(target.size, dtype=float).reshape(target.shape)
-    return x.ravel(), target.ravel(), prediction.ravel(), x.shape[1]
+    apart = bool(len(steps) and np.ptp(steps) > 1e-3 * steps.max())
+    if apart:
+        target, prediction = (
+            np.pad(values, [(0, 0), (0, 1), (0, 0)], constant_values=np.nan) for values in (target, prediction)
+        )
+        x = np.arange(target[..., 0].size, dtype=float).reshape(target.shape[:2])
+    samples = (-1, target.shape[2])
+    return Shown(x.ravel(), target.reshape(samples), prediction.reshape(samples), x.shape[1], progress.x[:, 0], apart)
 
 
 def shown_curve(progress: Progress) -> Shown:
     """`laid_out` over the batch's first few rows."""
-    x, target, prediction, window = laid_out(progress)
-    rows = max(3, math.ceil(SHOWN_SAMPLES / window))
-    shown = slice(window * rows)
-    return Shown(x[shown], target[shown], prediction[shown], window, progress.x[:rows, 0])
+    whole = laid_out(progress)
+    rows = max(3, math.ceil(SHOWN_SAMPLES / whole.window))
+    x, target, prediction = (values[: whole.window * rows] for values in whole[:3])
+    return whole._replace(x=x, target=target, prediction=prediction, starts=whole.starts[:rows])
 
 
 class Record:
@@ -130,30 +140,44 @@ class Terminal:
 class Frames:
     """Collects at most about `frames` stretches of the fit, evenly over the run, for the animation."""
 
-    def __init__(self, steps: int, frames: int, units: Sequence[tuple[float, float]] = ()) -> None:
+    def __init__(self, steps: int, frames: int, units: Units | None = None) -> None:
         self.every, self.units = steps / frames, units
         self.next = 0.0
         self.steps: list[int] = []
-        self.targets: list[np.ndarray] = []
+        self.targets: list[np.ndarray] = []  # [samples, output_size], as the predictions
         self.predictions: list[np.ndarray] = []
         self.x = np.zeros(0)
+        self.apart = False
 
     def __call__(self, progress: Progress) -> None:
         if progress.step < self.next:
             return
         self.next = (progress.step // self.every + 1) * self.every
-        x, target, prediction = (values[: 4 * SHOWN_SAMPLES] for values in laid_out(in_units(progress, self.units))[:3])
+        whole = laid_out(in_units(progress, self.units))
+        x, target, prediction = (values[: 4 * SHOWN_SAMPLES] for values in whole[:3])
         if not self.steps:
-            self.x = x[: len(x) - len(x) // 4][:SHOWN_SAMPLES] - x[0]
+            self.x, self.apart = x[: len(x) - len(x) // 4][:SHOWN_SAMPLES] - x[0], whole.apart
         # A batch lies further along the curve than the one before: show the stretch of it that looks like the first
         # picture's target, so that the target stands still and the prediction is seen to move.
         start = 0
         if not np.isnan(target).any():
-            start = figures.align(target, self.targets[0] if self.targets else target[: len(self.x)])
+            start = align(target, self.targets[0] if self.targets else target[: len(self.x)])
         shown = slice(start, start + len(self.x))
         self.targets.append(target[shown])
         self.predictions.append(prediction[shown])
         self.steps.append(progress.step)
+
+
+def align(target: np.ndarray, model: np.ndarray) -> int:
+    """Where in `target` [samples, size] the stretch lies that is most like `model` [fewer samples, size].
+
+    It has the least sum of squared differences, each of the columns counted in its own variance.
+    """
+    errors = np.zeros(len(target) - len(model) + 1)
+    for column, wanted in list(zip(target.T, model.T, strict=True))[:PANELS]:
+        windows = np.lib.stride_tricks.sliding_window_view(column, len(model))
+        errors += ((windows - wanted) ** 2).sum(axis=1) / (np.var(wanted) or 1.0)
+    return int(np.argmin(errors))
 
 
 class TensorBoard:
@@ -189,21 +213,31 @@ class TensorBoard:
 class LiveFigure:
     """The tutorial's window: target and prediction, redrawn while the run trains."""
 
-    def __init__(self, units: Sequence[tuple[float, float]], labels: Labels) -> None:
+    def __init__(self, units: Units | None, labels: Labels) -> None:
         from matplotlib import pyplot
 
         self.pyplot, self.units, self.labels = pyplot, units, labels
-        self.figure, self.axes = pyplot.subplots(num="LSTM Lab", figsize=(7, 4))
+        rows = min(max(1, len(labels.y)), PANELS)
+        size = (7, 3.3 + 0.7 * rows)
+        self.figure, axes = pyplot.subplots(rows, num="LSTM Lab", figsize=size, sharex=True, squeeze=False)
+        self.axes = list(axes[:, 0])
         self.figure.set_layout_engine("constrained")
         pyplot.show(block=False)
 
     def __call__(self, progress: Progress) -> None:
         if not self.pyplot.fignum_exists(self.figure.number):  # the user closed the window: train on without it
             return
-        self.axes.clear()
-        figures.draw_fit(self.axes, *shown_curve(in_units(progress, self.units))[:3], self.labels)
-        self.axes.legend(loc="upper right", ncols=2)
-        self.axes.set_title(f"step {progress.step:,}   cost {progress.costs[-1]:.3g}")
+        for ax in self.axes:
+            ax.clear()
+        shown = shown_curve(in_units(progress, self.units))
+        figures.draw_fit(self.axes, *shown[:3], self.labels)
+        panels.label_panels(self.axes, self.labels, self.labels.y)
+        left_out = panels.shown_of(len(self.axes), shown.target.shape[1])
+        panels.head(self.axes, f"step {progress.step:,}   cost {progress.costs[-1]:.3g}", left_out)
+        if len(self.axes) == 1:
+            self.axes[0].legend(loc="upper right", ncols=2)
+        elif not self.figure.legends:
+            panels.legend(self.axes)
         self.figure.canvas.draw_idle()
         self.figure.canvas.flush_events()
 

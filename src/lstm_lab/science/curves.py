@@ -66,6 +66,8 @@ CURVES: dict[str, Callable[..., tuple[np.ndarray, np.ndarray]]] = {
     "delayed_recall": delayed_recall,
 }
 
+# What the targets of a curve are called in figures, where it has several
+SIGNALS: dict[str, tuple[str, ...]] = {"tumbling_body": ("ω1", "ω2", "ω3")}
 
 Units = tuple[np.ndarray, np.ndarray]  # of inputs and of targets: each [2, size], means over standard deviations
 

@@ -256,7 +256,7 @@ def draw_study(opened: optuna.Study, objective: str, total: int, folder: Path) -
     matplotlib.use("Agg")
     from matplotlib import pyplot, style
 
-    from lstm_lab.runs import figures, lettering
+    from lstm_lab.runs import lettering, panels
 
     is_log = spans_decades(opened)
     shown: dict[str, Any] = {
@@ -272,7 +272,7 @@ def draw_study(opened: optuna.Study, objective: str, total: int, folder: Path) -
     params = {key for trial in opened.trials for key in trial.params}
     lettering.without_font(frozenset(str([trial.params for trial in opened.trials])))  # finds fonts that have them
     # Parameters may be names of the user's; and for 'ggplot' Optuna asks, for all later figures too
-    look: Any = {**figures.STYLE, "text.parse_math": False, "figure.constrained_layout.use": True}
+    look: Any = {**panels.STYLE, "text.parse_math": False, "figure.constrained_layout.use": True}
     with warnings.catch_warnings(), pyplot.rc_context(look), patch.dict(style.library, ggplot=look):
         warnings.simplefilter("ignore")  # all of Optuna's figures call themselves experimental
         for name, draw in drawings.items():
@@ -342,9 +342,9 @@ def restyle_lines(figure: "Figure", params: Collection[str]) -> None:
 
 def intermediate_figure(trials: Sequence[Any], objective: str, total: int) -> "Figure":
     """What each trial reported while it trained; a pruned trial ends in a cross."""
-    from lstm_lab.runs import figures
+    from lstm_lab.runs.panels import new_figure
 
-    figure, [ax] = figures.new_figure(size=7)
+    figure, [ax] = new_figure(size=7)
     for trial in trials:
         steps, values = list(trial.intermediate_values), list(trial.intermediate_values.values())
         pruned = trial.state.name == "PRUNED"  # its value is the last that it reported
