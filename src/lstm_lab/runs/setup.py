@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # these import TensorFlow or MLflow, and a refused config mus
     from lstm_lab.science.training import Program
 
 LACKS_COLUMN = re.compile(
-    r"^(data\.input is missing): .*|^(data: needs either data\.target=COLUMN .* got target=None .*)", re.M
+    r"^(data\.input is missing): .*|^(data: needs data\.target=COLUMN, .* got target=None .*)", re.M
 )
 
 
