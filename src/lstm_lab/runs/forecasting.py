@@ -13,8 +13,8 @@ from typing import IO, TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from lstm_lab import runtime
-from lstm_lab.config import Config, ConfigError, Csv, columns_typed, listed
+from lstm_lab import runtime, texts
+from lstm_lab.config import Config, ConfigError, Csv, listed
 from lstm_lab.paths import LONGEST_FILE_NAME, ROOT, locate, short_name, whole_file
 from lstm_lab.records import lookup, store
 from lstm_lab.records.store import StoreError
@@ -245,7 +245,7 @@ def find_input(config: Config, path: str | None, column: str | None) -> tuple[Pa
     from lstm_lab.science.samples import Wanted, wanted_of
     from lstm_lab.science.tables import Form
 
-    columns = listed(columns_typed(column)) if column else []
+    columns = listed(texts.read(column)) if column else []
     data = config.data if isinstance(config.data, Csv) else None
     if data:
         path, columns = path or str(ROOT / data.path), columns or listed(data.input)

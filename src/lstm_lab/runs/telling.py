@@ -25,8 +25,8 @@ MARKDOWN = re.compile(r"[\\`*\[\]<>!&~|]")  # what makes of a text anything but 
 CONTRADICTED = "from step {:,} on, the costs trained now are not those stored before: not the same bits"
 
 
-def describe(config: Config) -> Table:
-    """What is about to run, one line a group: its kind, then its settings."""
+def describe(config: Config, read: str = "") -> Table:
+    """What is about to run, one line a group: its kind, then its settings; and what its file was read as."""
     table = Table.grid(padding=(0, 2))
     table.add_column()
     table.add_column(overflow="fold")
@@ -36,6 +36,8 @@ def describe(config: Config) -> Table:
         values = printable(values, LONGEST_LINE)  # of a run in the store, perhaps
         told = Text.assemble((settings[kind], "cyan"), f": {values}") if kind else Text(values)
         table.add_row(Text(group, "bold"), told)
+        if group == "data" and read:
+            table.add_row("", Text.assemble(("file", "cyan"), f": {printable(read, LONGEST_LINE)}"))
     return table
 
 

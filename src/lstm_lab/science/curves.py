@@ -121,7 +121,7 @@ class Source(Protocol):
     The batches of a chunk lie in one array, `stride` rows apart; they are the windows of `batch_size` rows there.
     `carries_into_unseen` tells whether the last row's state after the last step stands at the first unseen sample.
     `units` are those of inputs and targets, if they are normalised.
-    `file_sha256` is the digest of the file that they come from, if they come from one.
+    `file_sha256` is the digest of the file that they come from, if they come from one, and `told` what it was read as.
     """
 
     batch_size: int
@@ -132,6 +132,7 @@ class Source(Protocol):
     carries_into_unseen: bool
     units: Units | None
     file_sha256: str | None
+    told: str
 
     @property
     def epoch(self) -> int | None:
@@ -162,6 +163,7 @@ class Batches:
     epoch = None
     units: Units | None = None
     file_sha256: str | None = None
+    told = ""
 
     def __init__(self, curve: str, batch_size: int, time_steps: int, sample_spacing: float, **parameters: Any) -> None:
         self.curve, self.parameters = CURVES[curve], parameters

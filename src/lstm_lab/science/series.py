@@ -54,7 +54,7 @@ class SeriesBatches:
         columns = list(dict.fromkeys([*inputs, *targets]))
         self.path, self.settings = path, settings
         self.samples = samples.load(path, samples.wanted_of(settings, columns), scratch)
-        self.file_sha256 = self.samples.sha256
+        self.file_sha256, self.told = self.samples.sha256, self.samples.understood
         self.inputs, self.targets = ([columns.index(name) for name in names] for names in (inputs, targets))
         self.indicators = settings.missing == "mask"
         self.input_size, self.output_size = len(inputs) * (2 if self.indicators else 1), len(targets)
