@@ -70,7 +70,7 @@ def forecast(name: str, path: str | None, column: str | None, steps: str | None,
 
 @dataclass(frozen=True)
 class Known:
-    """What a file tells of one series: its input columns and their `values` [samples, inputs], NaN where one is missing.
+    """What a file tells of one series: its input columns and their `values` [samples, inputs], NaN for a missing one.
 
     `targets` names the targets, `truth` [samples, targets] are their values, if the file has them. `times` are those of
     the samples, `parts` the stretches between gaps.
@@ -337,7 +337,7 @@ class Going:
         return cls(compile_prediction(model), zero_state(model, 1), means, indicators, horizon, order, reset_every)
 
     def through(self, known: Known) -> Iterator[tuple[int, np.ndarray, Sequence[np.ndarray]]]:
-        """Goes through a series piece by piece: first sample, predictions [samples of the piece, targets], final state.
+        """Goes through a series: first sample of a piece, predictions [samples of it, targets], final state.
 
         Behind a gap the state starts over. ConfigError if the model knows no number there.
         """
@@ -345,8 +345,8 @@ class Going:
         for begin, end in known.parts:
             state = self.zeros
             for first in range(begin, end, size):
-                values = known.values[first : min(first + size, end)]
-                prediction, state = self.predict(self.inputs_of(values)[None], self.zeros if self.reset_every else state)
+                inputs = self.inputs_of(known.values[first : min(first + size, end)])
+                prediction, state = self.predict(inputs[None], self.zeros if self.reset_every else state)
                 sound = np.isfinite(prediction[0]).all(axis=1)
                 if not sound.all():
                     far = first + int(np.argmin(sound))

@@ -1,6 +1,7 @@
 """From a file to complete samples: its series one after the other, gaps in their stamps and missing values seen to."""
 
 import functools
+import itertools
 import os
 import tempfile
 from collections.abc import Callable, Sequence
@@ -45,8 +46,8 @@ class Samples:
     """The samples of a file, those of each of its `series` together.
 
     `values` is float64 [samples, columns], NaN where one is missing. `times` is datetime64 [samples], `time_name` what
-    their column is called and `sampling` the interval between them, if the file has time stamps. `understood` says what
-    the file was taken for.
+    their column is called and `sampling` the interval between them, if the file has time stamps. `understood` says
+    what the file was taken for.
     """
 
     columns: tuple[str, ...]
@@ -64,7 +65,9 @@ def wanted_of(settings: Csv, columns: Sequence[str]) -> Wanted:
     missing = None if settings.missing_values is None else tuple(settings.missing_values)
     written = (settings.separator, settings.decimal, settings.thousands, settings.encoding, settings.comment)
     time = tuple(listed(settings.time))
-    return Wanted(tuple(columns), tables.Form(*written, missing), time, settings.series, settings.gaps, settings.missing)
+    return Wanted(
+        tuple(columns), tables.Form(*written, missing), time, settings.series, settings.gaps, settings.missing
+    )
 
 
 def load(path: str | os.PathLike, wanted: Wanted, scratch: Path | None = None) -> Samples:
@@ -109,7 +112,9 @@ def by_series(table: tables.Table, wanted: Wanted, scratch: Path | None) -> tupl
     count, name = len(table.values), " ".join(wanted.time)
     if table.series is None:
         whole = Series("", 0, count, ((0, count),))
-        return Samples(wanted.columns, table.values, table.times, name, None, (whole,), table.sha256, table.understood), None
+        return Samples(
+            wanted.columns, table.values, table.times, name, None, (whole,), table.sha256, table.understood
+        ), None
     ends = np.cumsum(np.bincount(table.series, minlength=len(table.names))).tolist()
     series = tuple(
         Series(name, first, stop, ((first, stop),))
@@ -153,7 +158,8 @@ def gaps_in(samples: Samples, sampling: Sampling, where: Callable[[int], str]) -
     assert samples.times is not None
     behind, left_out = [], []
     for one in samples.series:
-        found, missing = gaps_of(samples.times[one.first : one.stop], sampling, lambda i, s=one.first: where(s + i))
+        times = samples.times[one.first : one.stop]
+        found, missing = gaps_of(times, sampling, lambda i, first=one.first: where(first + i))  # type: ignore[misc]
         behind.append(one.first + found)
         left_out.append(missing)
     return np.concatenate(behind), np.concatenate(left_out)
@@ -165,7 +171,7 @@ def started_over(samples: Samples, behind: np.ndarray) -> Samples:
     def parted(one: Series) -> Series:
         inner = [int(i) + 1 for i in behind[np.searchsorted(behind, one.first) : np.searchsorted(behind, one.stop)]]
         ends = [one.first, *inner, one.stop]
-        return replace(one, stretches=tuple(zip(ends[:-1], ends[1:], strict=True)))
+        return replace(one, stretches=tuple(itertools.pairwise(ends)))
 
     return replace(samples, series=tuple(map(parted, samples.series)))
 
@@ -176,13 +182,13 @@ def filled(
     """The samples with missing values put in where stamps are left out: `left_out` [gaps] `behind` [gaps] samples."""
     count, more = len(samples.values), int(left_out.sum())
     if more > MOST_FILLED * count:
-        raise ConfigError(f"data.gaps=fill: would put {more:,} samples between {count:,}; are they every {sampling.name}?")
+        raise ConfigError(f"data.gaps=fill: {more:,} samples between {count:,}; are there some every {sampling.name}?")
     assert samples.times is not None
     values = array_on_disk((count + more, samples.values.shape[1]), scratch)
     times = np.empty(count + more, samples.times.dtype)
     starts = np.append(0, np.cumsum(left_out))  # how many were put in before each part
     ends = [0, *(behind + 1).tolist(), count]
-    for part, (first, stop) in enumerate(zip(ends[:-1], ends[1:], strict=True)):
+    for part, (first, stop) in enumerate(itertools.pairwise(ends)):
         begin = first + int(starts[part])
         for i in range(first, stop, BLOCK):
             block = slice(i, min(i + BLOCK, stop))

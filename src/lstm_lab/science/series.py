@@ -48,6 +48,7 @@ class SeriesBatches:
     """
 
     carries_into_unseen = False
+    file_sha256: str | None
 
     def __init__(self, path: str | os.PathLike, settings: Csv, scratch: Path | None = None) -> None:
         inputs, targets = listed(settings.input), listed(settings.target) or listed(settings.input)
@@ -92,7 +93,9 @@ class SeriesBatches:
         unseen, between = math.ceil(self.settings.held_out * count), math.ceil(self.settings.validation * count)
         alone = not others and len(first.stretches) == 1
         if self.streams is None:
-            left = sum(max(0, split.trained - one.first) for one, split in zip(self.samples.series, self.splits))
+            left = sum(
+                max(0, split.trained - one.first) for one, split in zip(self.samples.series, self.splits, strict=True)
+            )
             needs = f"{left:,} are left to train on, a batch of {rows} x {steps} needs {rows * steps if alone else 1:,}"
         elif alone and (unseen < steps or 0 < between < steps):
             needs = f"these make no window of {steps} to {'evaluate' if unseen < steps else 'validate'}"
@@ -232,10 +235,10 @@ class SeriesBatches:
 
     def digest(self, steps: int) -> str:
         """SHA-256 of the file, and of the first and the last batch of `steps`."""
-        sha = hashlib.sha256(self.file_sha256.encode())
+        sha = hashlib.sha256(self.samples.sha256.encode())
         for k in (0, steps - 1):
             rows = self.chunk(k, 1)
             sha.update(rows.inputs.tobytes() + rows.targets.tobytes())
-            if rows.weights is not None:
-                sha.update(rows.weights.tobytes() + self.streams.fresh[k % self.epoch].tobytes())
+            if rows.weights is not None and rows.starts_over is not None:
+                sha.update(rows.weights.tobytes() + rows.starts_over.tobytes())
         return sha.hexdigest()
