@@ -15,7 +15,7 @@ import numpy as np
 
 from lstm_lab import runtime, texts
 from lstm_lab.config import Config, ConfigError, Csv, listed
-from lstm_lab.paths import LONGEST_FILE_NAME, ROOT, locate, short_name, whole_file
+from lstm_lab.paths import LONGEST_FILE_NAME, ROOT, expanded, locate, short_name, whole_file
 from lstm_lab.records import lookup, store
 from lstm_lab.records.store import StoreError
 from lstm_lab.runs import keeping, setup
@@ -261,7 +261,7 @@ def find_input(config: Config, path: str | None, column: str | None) -> tuple[Pa
 def find_target(run: "Run", file: Path, out: str | None) -> Path:
     """Where the forecast goes; ConfigError if it cannot be written there, or would overwrite the series."""
     folder = ROOT / "mlruns/forecasts"
-    target = Path(out).expanduser().absolute() if out else folder / f"{short_name(file.stem, run.info.run_id[:8])}.csv"
+    target = expanded(out).absolute() if out else folder / f"{short_name(file.stem, run.info.run_id[:8])}.csv"
     if target.suffix != ".csv":
         raise ConfigError(f"out={out}: must end with .csv")
     if out is None:

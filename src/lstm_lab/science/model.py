@@ -35,7 +35,8 @@ def build_model(
     """Builds the model with fresh weights; `seed` alone decides them.
 
     Inputs: x [batch, time, input_size] and each tensor of the initial state [batch, cell_size]. Outputs: the
-    prediction [batch, time, output_size] and each tensor of the final state [batch, cell_size]; an LSTM's state is h and c, the others' h.
+    prediction [batch, time, output_size] and each tensor of the final state [batch, cell_size]; an LSTM's state is h
+    and c, the others' h.
 
     `hidden_stddev` and `hidden_bias` are the initial values of in_hidden and out_hidden; for those of the cell see
     `recurrent_layer`. `forget_bias` (LSTM only; Jozefowicz et al., 2015) is kept in the cell's bias.

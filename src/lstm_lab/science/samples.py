@@ -131,7 +131,7 @@ def by_series(table: tables.Table, wanted: Wanted, scratch: Path | None) -> tupl
 
 
 def between_gaps(samples: Samples, gaps: str, where: Callable[[int], str], scratch: Path | None) -> Samples:
-    """The samples with the interval of their stamps found and checked, and what the setting `gaps` says of gaps done."""
+    """The samples with the interval of their stamps found and checked, and gaps seen to as the setting says."""
     times = samples.times
     assert times is not None
     longest = max(samples.series, key=lambda one: one.stop - one.first)
@@ -147,7 +147,7 @@ def between_gaps(samples: Samples, gaps: str, where: Callable[[int], str], scrat
     if gaps == "refuse":
         raise ConfigError(
             f"{where(int(behind[0]) + 1)}: {int(left_out[0]):,} time stamps are left out before it (samples every "
-            f"{sampling.name}, {found} in all); data.gaps=fill puts samples in, data.gaps=reset starts over behind a gap"
+            f"{sampling.name}, {found} in all); data.gaps=fill puts samples in, data.gaps=reset starts over there"
         )
     samples = replace(samples, understood=f"{samples.understood}, {found} ({gaps})")
     return started_over(samples, behind) if gaps == "reset" else filled(samples, sampling, behind, left_out, scratch)
@@ -210,7 +210,7 @@ def filled(
 def interpolated(samples: Samples, scratch: Path | None) -> Samples:
     """The samples with missing values on a straight line between their neighbours; at an end, as the nearest one."""
     blocks = range(0, len(samples.values), BLOCK)
-    missing = [np.argwhere(np.isnan(samples.values[i : i + BLOCK])) + [i, 0] for i in blocks]
+    missing = [np.argwhere(np.isnan(samples.values[i : i + BLOCK])) + np.array([i, 0]) for i in blocks]
     holes = np.concatenate(missing) if missing else np.zeros((0, 2), int)
     if not len(holes):
         return samples

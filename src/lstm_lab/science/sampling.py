@@ -56,7 +56,7 @@ class Sampling:
 
 
 def sampling_of(times: np.ndarray) -> Sampling | None:
-    """The interval that lies most often between two stamps [samples] that follow one another; None for less than two."""
+    """The interval that lies most often from one of the stamps [samples] to the next; None for less than two."""
     times = times[:LOOKED_AT]
     apart = np.diff(times)
     apart = apart[apart > np.timedelta64(0)]
