@@ -96,7 +96,7 @@ class Continuation:
     trained on, the others never. With a `horizon` the targets lie so many samples later than the inputs. `units`
     [2, output_size] are the means and standard deviations that the targets were normalised with. `weights` [samples]
     tells which targets are known; all of them, if None. `same` tells of each of the first inputs which target is
-    the same signal, or None; of none, if that is not known. Those behind them are indicators of missing values.
+    the same signal, or None; of none, if that is not known. The future of those behind them is known.
     """
 
     x: np.ndarray

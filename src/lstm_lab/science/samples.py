@@ -21,9 +21,13 @@ MOST_FILLED = 10  # samples put in for each one that is there
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is wanted of a file: its columns, how it is written, and how gaps and missing values are seen to."""
+    """What is wanted of a file: its columns, how it is written, and how gaps and missing values are seen to.
+
+    Of the columns that are `known` the file may have the future, in lines where the others have no value.
+    """
 
     columns: tuple[str, ...]
+    known: tuple[str, ...]
     form: tables.Form
     time: tuple[str, ...]
     series: str | None
@@ -33,12 +37,16 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Series:
-    """One series of a file: its name, its samples from `first` to before `stop`, and the stretches between its gaps."""
+    """One series of a file: its name, its samples from `first` to before `stop`, and the stretches between its gaps.
+
+    From `stop` to before `end` the known columns alone have values.
+    """
 
     name: str
     first: int
     stop: int
     stretches: tuple[Stretch, ...]
+    end: int
 
 
 @dataclass(frozen=True)
@@ -61,13 +69,13 @@ class Samples:
 
 
 def wanted_of(settings: Csv, columns: Sequence[str]) -> Wanted:
-    """What the settings want of a file that has these columns."""
+    """What the settings want of a file that has these columns, beside those that are known."""
     missing = None if settings.missing_values is None else tuple(settings.missing_values)
     written = (settings.separator, settings.decimal, settings.thousands, settings.encoding, settings.comment)
     time = tuple(listed(settings.time))
-    return Wanted(
-        tuple(columns), tables.Form(*written, missing), time, settings.series, settings.gaps, settings.missing
-    )
+    known, form = tuple(listed(settings.known)), tables.Form(*written, missing)
+    names = tuple(dict.fromkeys([*columns, *known]))
+    return Wanted(names, known, form, time, settings.series, settings.gaps, settings.missing)
 
 
 def load(path: str | os.PathLike, wanted: Wanted, scratch: Path | None = None) -> Samples:
@@ -80,7 +88,8 @@ def load(path: str | os.PathLike, wanted: Wanted, scratch: Path | None = None) -
 
 def read(path: str | os.PathLike, wanted: Wanted, scratch: Path | None) -> tables.Table:
     """What the file itself has of that."""
-    form, time, series, missing = wanted.form, wanted.time, wanted.series, wanted.missing != "refuse"
+    form, time, series = wanted.form, wanted.time, wanted.series
+    missing = wanted.missing != "refuse" or bool(wanted.known)
     return tables.load(path, wanted.columns, form=form, time=time, series=series, missing=missing, scratch=scratch)
 
 
@@ -95,6 +104,8 @@ def complete(path: Path, wanted: Wanted, scratch: Path | None, sha256: str) -> S
 
     if samples.times is not None:
         samples = between_gaps(samples, wanted.gaps, where, scratch)
+    if wanted.known:
+        samples = parted_from_the_future(samples, wanted, where)
     if wanted.missing == "interpolate":
         samples = interpolated(samples, scratch)
     return samples
@@ -111,13 +122,13 @@ def by_series(table: tables.Table, wanted: Wanted, scratch: Path | None) -> tupl
     """The samples with each series' together, and which sample of the file each is; None: they were so already."""
     count, name = len(table.values), " ".join(wanted.time)
     if table.series is None:
-        whole = Series("", 0, count, ((0, count),))
+        whole = Series("", 0, count, ((0, count),), count)
         return Samples(
             wanted.columns, table.values, table.times, name, None, (whole,), table.sha256, table.understood
         ), None
     ends = np.cumsum(np.bincount(table.series, minlength=len(table.names))).tolist()
     series = tuple(
-        Series(name, first, stop, ((first, stop),))
+        Series(name, first, stop, ((first, stop),), stop)
         for name, first, stop in zip(table.names, [0, *ends[:-1]], ends, strict=True)
     )
     found = Samples(wanted.columns, table.values, table.times, name, None, series, table.sha256, table.understood)
@@ -202,9 +213,43 @@ def filled(
     def moved(one: Series) -> Series:
         first = one.first + int(starts[np.searchsorted(behind, one.first)])
         stop = one.stop + int(starts[np.searchsorted(behind, one.stop - 1)])
-        return replace(one, first=first, stop=stop, stretches=((first, stop),))
+        return Series(one.name, first, stop, ((first, stop),), stop)
 
     return replace(samples, values=values, times=times, series=tuple(map(moved, samples.series)))
+
+
+def parted_from_the_future(samples: Samples, wanted: Wanted, where: Callable[[int], str]) -> Samples:
+    """The samples with each series ending where all but the known columns end."""
+    known = [samples.columns.index(name) for name in wanted.known]
+    others = [i for i in range(len(samples.columns)) if i not in known]
+
+    def parted(one: Series) -> Series:
+        stop = one.stop
+        while stop > one.first and np.isnan(samples.values[stop - 1, others]).all():
+            stop -= 1
+        end = stop
+        while end < one.stop and not np.isnan(samples.values[end, known]).any():
+            end += 1
+        stretches = [(first, min(last, stop)) for first, last in one.stretches if first < stop]
+        return Series(one.name, one.first, stop, tuple(stretches), end)
+
+    parts = replace(samples, series=tuple(map(parted, samples.series)))
+    if wanted.missing == "refuse":
+        for one in parts.series:
+            check_complete(parts, one, where)
+    return parts
+
+
+def check_complete(samples: Samples, series: Series, where: Callable[[int], str]) -> None:
+    """Raises ConfigError for the first value that misses in the series."""
+    for i in range(series.first, series.stop, BLOCK):
+        holes = np.argwhere(np.isnan(samples.values[i : min(i + BLOCK, series.stop)]))
+        if len(holes):
+            row, column = holes[0].tolist()
+            raise ConfigError(
+                f"{where(i + row)}, column '{samples.columns[column]}': is missing; every sample needs a number; "
+                "data.missing=interpolate or data.missing=mask goes on without"
+            )
 
 
 def interpolated(samples: Samples, scratch: Path | None) -> Samples:
