@@ -207,7 +207,8 @@ def write_predictions(text: IO[str], found: Sequence[Known], going: "Going") -> 
     def rows() -> Iterator[tuple]:
         for known in found:
             tail, squares = np.zeros((0, len(known.targets))), []
-            for first, predictions, _ in going.through(known):
+            for first, normalised, _ in going.through(known):
+                predictions = going.in_units(known, normalised)
                 shown = slice(first, first + len(predictions))
                 if known.truth is not None:
                     squares.append(np.nansum((predictions - known.truth[shown]) ** 2))
@@ -242,8 +243,8 @@ def check_steps(steps: str | None, config: Config) -> int:
     if unknown and int(steps) > data.horizon:
         raise ConfigError(
             f"steps={steps}: must be at most data.horizon={data.horizon:,}: to go on, the run needs the input "
-            f"{' and '.join(unknown)}, whose future nobody knows; it can go on by itself if its inputs are its targets, or "
-            "data.known=[...] when their future is in the file"
+            f"{' and '.join(unknown)}, whose future nobody knows; it goes on by itself if its inputs are its targets, "
+            "or data.known=[...] where their future is in the file"
         )
     return int(steps)
 
@@ -284,10 +285,13 @@ def find_target(run: "Run", file: Path, out: str | None) -> Path:
     return target
 
 
-def units_of(client: "MlflowClient", run: "Run", config: Config) -> "Units | None":
-    """The units of the run's numbers, if it is one on a file; StoreError if the store does not tell them."""
+def units_of(client: "MlflowClient", run: "Run", config: Config) -> "dict[str, Units]":
+    """The units of the run's numbers by series, as they are if it is not one on a file.
+
+    StoreError if the store does not tell them.
+    """
     if not isinstance(config.data, Csv):
-        return None
+        return {"": (*(np.array([[0.0] * size, [1.0] * size]) for size in config.data.sizes),)}  # type: ignore[dict-item]
     units = lookup.units_of(client, run, config)
     if units is None:
         lacks = "it has no model, which would tell in which units its numbers are"
@@ -314,16 +318,15 @@ def trained_model(client: "MlflowClient", run: "Run", config: Config) -> "keras.
 
 @dataclass(frozen=True)
 class Going:
-    """A run's model on its way through series in their own units.
+    """A run's model on its way through series in their own units, which are `units`, by series.
 
-    `means` [columns] stand for missing values. `feedback` tells which target each input is, where the model goes on by
-    its own predictions; None, of one whose future is known. With `reset_every` the state starts over every so many
-    samples.
+    `feedback` tells which target each input is, where the model goes on by its own predictions; None, of one whose
+    future is known. With `reset_every` the state starts over every so many samples.
     """
 
     predict: "Predict"
     zeros: Sequence[np.ndarray]
-    means: np.ndarray
+    units: "dict[str, Units]"
     calendar: Sequence[str]
     indicators: bool
     horizon: int
@@ -336,21 +339,34 @@ class Going:
         units, data = units_of(client, run, config), config.data
         model = trained_model(client, run, config)
         from lstm_lab.science.evaluation import compile_prediction
-        from lstm_lab.science.model import with_units, zero_state
+        from lstm_lab.science.model import zero_state
 
+        predict, zeros = compile_prediction(model), zero_state(model, 1)
         reset_every = None if config.training.carry_state else data.time_steps
-        if units is None or not isinstance(data, Csv):
-            zeros, means = zero_state(model, 1), np.zeros(data.sizes[0])
-            return cls(compile_prediction(model), zeros, means, (), False, 0, (), reset_every)
-        model, indicators, own = with_units(model, *units), data.missing == "mask", data.inputs
-        feedback = [data.targets.index(name) if name in data.targets else None for name in own]
-        feedback += [None] * (data.sizes[0] - len(own))
-        means, zeros = units[0][0, : len(own) + len(listed(data.known))], zero_state(model, 1)
-        predict, horizon = compile_prediction(model), data.horizon or 0
-        return cls(predict, zeros, means, data.calendar, indicators, horizon, feedback, reset_every)
+        if not isinstance(data, Csv):
+            return cls(predict, zeros, units, (), False, 0, (), reset_every)
+        feedback = [data.targets.index(name) if name in data.targets else None for name in data.inputs]
+        feedback += [None] * (data.sizes[0] - len(feedback))
+        calendar, indicators, horizon = data.calendar, data.missing == "mask", data.horizon or 0
+        return cls(predict, zeros, units, calendar, indicators, horizon, feedback, reset_every)
+
+    def units_in(self, known: Known) -> "Units":
+        """The units of a series; ConfigError if the run was not trained on it, and each has its own."""
+        units = self.units.get("") or self.units.get(known.series)
+        if units is None:
+            raise ConfigError(
+                f"the series '{known.series}' is none of the {len(self.units):,} that the run was trained on, and each "
+                "is normalised by itself; a run with data.normalise=all takes others"
+            )
+        return units
+
+    def in_units(self, known: Known, predictions: np.ndarray) -> np.ndarray:
+        """Predictions [..., targets] as they were before they were normalised, in float64."""
+        mean, stddev = self.units_in(known)[1]
+        return mean + stddev * predictions.astype(np.float64)
 
     def through(self, known: Known) -> Iterator[tuple[int, np.ndarray, Sequence[np.ndarray]]]:
-        """Goes through a series: first sample of a piece, predictions [samples of it, targets], final state.
+        """Goes through a series: first sample of a piece, normalised predictions [samples, targets], final state.
 
         Behind a gap the state starts over; where the future of known inputs ends, it stops. ConfigError if the model
         knows no number there.
@@ -372,13 +388,15 @@ class Going:
         """The model's inputs for these values [samples, inputs], of the samples from `first` on: as in training."""
         then = first + self.horizon + np.arange(len(values))
         columns = np.hstack([values, known.foreknown[then]] if known.foreknown.shape[1] else [values])
-        missing = np.isnan(columns)
-        parts = [np.where(missing, self.means, columns)]
+        mean, stddev = self.units_in(known)[0][:, : columns.shape[1]]
+        with np.errstate(over="ignore"):  # what is too far is told where the model knows no number
+            normalised, missing = ((columns - mean) / stddev).astype(np.float32), np.isnan(columns)
+        parts = [np.where(missing, 0, normalised)]
         if self.calendar:
             times = known.times.at(then) if known.times else None
             if times is None:
                 raise ConfigError(
-                    "the calendar beyond the last time stamp is not known: samples are at no equal distances"
+                    "the calendar beyond the last time stamp is not known: they are at no equal distances"
                 )
             parts.append(calendar_of(times.astype("M8[us]"), self.calendar))
         return np.hstack([*parts, missing] if self.indicators else parts)
@@ -396,18 +414,19 @@ def beyond(going: Going, known: Known, steps: int) -> np.ndarray:
     ahead = len(known.foreknown) - count
     if known.foreknown.shape[1] and ahead < steps:
         raise ConfigError(
-            f"steps={steps}: the known inputs have values for {ahead:,} samples beyond the last one of the others; ask for "
-            "so many, or add lines to the file"
+            f"steps={steps}: the known inputs have values for {ahead:,} samples beyond the last one of the others; ask "
+            "for so many, or add lines to the file"
         )
     last, state = np.zeros((0, len(known.targets))), going.zeros
     for _, predictions, after in going.through(known):
         last, state = np.concatenate([last, predictions])[-horizon:], after
     if known.foreknown.shape[1]:
         last = last[-min(horizon, ahead) :]
-    if steps <= horizon:
-        return last[:steps]
-    fed = [target for target in going.feedback if target is not None]
-    filled = np.tile(going.means[: len(fed)], (max(0, steps - 2 * horizon), 1))  # roll_out puts predictions there
-    inputs = going.inputs_of(known, count, np.concatenate([last[:, fed], filled]))[None]
-    args = going.predict, inputs[:, :horizon], state, steps - horizon, going.feedback, inputs[:, horizon:]
-    return np.concatenate([last, roll_out(*args, reset_every=going.reset_every)[0]])
+    if steps > horizon:
+        fed = [target for target in going.feedback if target is not None]
+        unknown = np.zeros((max(0, steps - 2 * horizon), len(fed)))  # roll_out puts predictions there
+        values = going.in_units(known, last)[:, fed]
+        inputs = going.inputs_of(known, count, np.concatenate([values, unknown]))[None]
+        args = going.predict, inputs[:, :horizon], state, steps - horizon, going.feedback, inputs[:, horizon:]
+        last = np.concatenate([last, roll_out(*args, reset_every=going.reset_every)[0]])
+    return going.in_units(known, last[:steps])

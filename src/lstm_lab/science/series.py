@@ -148,6 +148,16 @@ class SeriesBatches:
         as_it_is = np.tile([[0.0], [1.0]], self.input_size - len(columns))
         return np.hstack([own[:, columns], as_it_is]), own[:, self.targets]
 
+    def unit_table(self) -> dict[str, np.ndarray]:
+        """The units by series: names `series` [series], `inputs` [series, 2, input_size] and `targets`, alike.
+
+        Where all series have the same, there is one, without a name.
+        """
+        count = len(self.column_units)
+        names = [one.name for one in self.samples.series] if count > 1 else [""]
+        inputs, targets = zip(*map(self.units_of, range(count)), strict=True)
+        return {"series": np.array(names), "inputs": np.array(inputs), "targets": np.array(targets)}
+
     @property
     def epoch(self) -> int:
         """Steps until all that there is to train on was trained on."""
@@ -184,7 +194,7 @@ class SeriesBatches:
         return inputs.astype(np.float32), targets.astype(np.float32), weights.astype(np.float32)
 
     def units_at(self, n: np.ndarray) -> np.ndarray:
-        """Means and standard deviations of the columns [2, columns], or of every sample numbered `n` [2, ..., columns]."""
+        """Means and standard deviations of the columns [2, columns], or of every sample numbered `n`, alike."""
         if len(self.column_units) == 1:
             return self.column_units[0]
         firsts = [one.first for one in self.samples.series]
