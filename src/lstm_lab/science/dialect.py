@@ -228,7 +228,7 @@ def decoded(path: Path, start: bytes, encoding: str, whole: bool) -> str:
 def not_decoded(path: Path, error: UnicodeError, data: bytes, encoding: str, line: int) -> ConfigError:
     """What is said of bytes that begin with that line and cannot be decoded."""
     if not isinstance(error, UnicodeDecodeError):
-        return ConfigError(f"{path}: is not {encoding} ({error})")
+        return ConfigError(f"{path}: is not {encoding} ({' '.join(str(error).split())})")
     before = data[: error.start].replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     place = len(before) - before.rfind(b"\n")
     name = "UTF-8" if encoding == "utf-8" else encoding
