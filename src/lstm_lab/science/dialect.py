@@ -247,8 +247,7 @@ def comment_of(lines: list[str]) -> str:
     """What comments begin with: of COMMENTS the one that the most lines do; "" if none."""
     counts = {mark: sum(line.startswith(mark) for line in lines) for mark in COMMENTS}
     mark = max(COMMENTS, key=counts.__getitem__)
-    filled = sum(map(bool, map(str.strip, lines)))
-    return mark if 0 < counts[mark] < filled else ""
+    return mark if counts[mark] else ""
 
 
 def rows_of(lines: list[str], separator: str) -> list[list[str]]:

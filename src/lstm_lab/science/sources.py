@@ -21,7 +21,7 @@ SAMPLES = 2**17  # of a Parquet file that are read at a time
 
 
 class FaultError(Exception):
-    """Something is wrong with a sample: `said`, with {} for the text of its fields in those columns, if there are any."""
+    """Something is wrong with a sample: `said`, with {} for the text of its fields in those columns."""
 
     def __init__(self, sample: int, columns: Sequence[str], said: str) -> None:
         super().__init__(said)
@@ -224,7 +224,7 @@ def parquet_names(path: Path) -> list[str]:
 
 
 def broken_parquet(path: Path, error: Exception) -> ConfigError:
-    """What is said of a Parquet file that cannot be read; an error of the system's, which PyArrow has none of, passes."""
+    """What is said of a Parquet file that cannot be read; an error of the system passes."""
     if isinstance(error, OSError) and error.errno:
         raise error
     return ConfigError(f"{path}: is a broken Parquet file ({' '.join(str(error).split())[:200].rstrip('.')})")

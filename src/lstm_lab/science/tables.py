@@ -121,9 +121,7 @@ def readable(path: str | os.PathLike) -> Iterator[tuple[int, int]]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):  # of the temporary file
             raise
-        raise ConfigError(
-            f"data.path={path}: cannot be read ({error.strerror or ' '.join(str(error).split())})"
-        ) from None
+        raise ConfigError(f"data.path={path}: cannot be read ({error.strerror})") from None
 
 
 @functools.lru_cache(maxsize=4)
@@ -236,10 +234,10 @@ class Gathered:
             try:
                 times = self.stamps.read(texts)
             except BadStampError as bad:
-                like = f"{self.stamps.form} above" if self.stamps.form else "2024-01-31 23:30"
-                raise FaultError(
-                    self.samples + bad.index, self.wanted.time, f"'{{}}' is no time, such as {like}"
-                ) from None
+                form = self.stamps.form
+                like = "2024-01-31 23:30" if form == texts[bad.index].as_py() else f"{form} above"
+                said = f"'{{}}' is no time, such as {like}"
+                raise FaultError(self.samples + bad.index, self.wanted.time, said) from None
         self.lack(np.isnat(times), self.wanted.time, "every sample needs a time")
         return times
 
