@@ -51,6 +51,7 @@ READ = {
     "Chinese": ("a,b,温度\n1.5,-2e-5,低\n.5,3,高\n".encode("gb18030"), PLAIN, "gb18030"),
     "quotes": ('"b" , "a","x, ""y"""\n -2e-5,"1.5" ,"x\ny"\n"3",\t.5,5" z\n', PLAIN, ""),
     "tabs": ("a\tb\tx y\n1.5\t-2e-5\t1 2\n.5\t3\t\n", PLAIN, "separated by tabs"),
+    "a spreadsheet's hint": ("sep=|\na|b;c\n1.5|-2e-5;1\n.5|3;4\n".replace(";", "|"), PLAIN, "separated by |"),
     "bars": ("a|b\n1.5|-2e-5\n.5|3\n", PLAIN, "separated by |"),
     "blanks": ("  a   b\n 1.5  -2e-5 \n  .5\t3\n", PLAIN, "separated by blanks"),
     "blanks and quotes": ('a b "x y"\n1.5  -2e-5 "1  2"\n  .5 3 "3\t4"\n', PLAIN, "separated by blanks"),
@@ -365,7 +366,7 @@ def test_a_parquet_file_gives_times_and_whole_numbers_and_names_the_row_of_a_fau
     assert table.names == ("7", "8")
     assert table.understood == "Parquet, 5 columns, 2 samples, 2 missing values, 2 series"
     assert refusal(path, "a").startswith("row 2, column 'a': stands for a missing value; every sample needs a number")
-    assert refusal(path, "l") == "column 'l': is of type list<element: int64>; it must be of numbers or texts"
+    assert refusal(path, "l") == "column 'l': is of type list<element: int64>; it must be of numbers"
     assert refusal(path, "t").startswith(
         "column 't': is of type timestamp[ns, tz=Europe/Berlin]; it must be of numbers"
     )

@@ -96,15 +96,18 @@ class CsvSource:
         """The rows with as many fields as there are columns; FaultError unless nameless empty ones tell them apart."""
         dialect = self.dialect
         separator = "\t" if dialect.separator == BLANKS else dialect.separator
-        refitted = io.StringIO()
+        refitted, rows = io.StringIO(), csv.reader(io.StringIO(text.decode(), newline=""), delimiter=separator)
         writer = csv.writer(refitted, delimiter=separator, lineterminator="\n")
-        named = len(dialect.names)
-        while named and not dialect.names[named - 1]:
-            named -= 1
-        for i, row in enumerate(csv.reader(io.StringIO(text.decode(), newline=""), delimiter=separator)):
-            if len(row) < named or any(field.strip() for field in row[dialect.width :]):
-                raise FaultError(samples + i, (), f"has {len(row)} fields, but the first line names {named} columns")
-            writer.writerow([*row[: dialect.width], *[""] * (dialect.width - len(row))])
+        named = len("".join(name[:1] or " " for name in dialect.names).rstrip())
+        try:
+            for i, row in enumerate(rows):
+                if len(row) < named or any(field.strip() for field in row[dialect.width :]):
+                    raise FaultError(
+                        samples + i, (), f"has {len(row)} fields, but the first line names {named} columns"
+                    )
+                writer.writerow([*row[: dialect.width], *[""] * (dialect.width - len(row))])
+        except csv.Error as error:
+            raise ConfigError(f"{self.path}: cannot be read as CSV ({error})") from None
         return refitted.getvalue().encode()
 
     def blame(self, fault: FaultError) -> ConfigError:
@@ -171,18 +174,20 @@ class ParquetSource:
         import pyarrow
         from pyarrow import compute, types
 
-        if types.is_dictionary(array.type):
-            array = array.dictionary_decode()
-        if types.is_nested(array.type) or types.is_binary(array.type):
-            raise ConfigError(f"{self.path}, column '{name}': is of type {array.type}; it must be of numbers or texts")
-        if types.is_string(array.type) or types.is_large_string(array.type) or types.is_string_view(array.type):
-            return compute.cast(array, pyarrow.string())
-        if types.is_temporal(array.type) and not number:
-            unit = pyarrow.timestamp("us", getattr(array.type, "tz", None))
-            return compute.cast(array, unit, safe=False)
-        if number and types.is_temporal(array.type):
-            raise ConfigError(f"{self.path}, column '{name}': is of type {array.type}; it must be of numbers")
-        return compute.cast(array, pyarrow.float64() if number else pyarrow.string(), safe=False)
+        kind = array.type.value_type if types.is_dictionary(array.type) else array.type
+        target = pyarrow.float64() if number else pyarrow.string()
+        if types.is_decimal(kind) or types.is_large_string(kind) or types.is_string(kind):
+            target = pyarrow.string()  # of a decimal too: it becomes the nearest double only when read as a text is
+        elif types.is_timestamp(kind) and not number:
+            target = pyarrow.timestamp("us", kind.tz)
+        refused = types.is_nested(kind) or types.is_binary(kind) or (number and types.is_temporal(kind))
+        try:
+            if not refused:
+                return compute.cast(array, target, safe=False)
+        except pyarrow.ArrowException:
+            pass
+        needs = "numbers" if number else "texts or times"
+        raise ConfigError(f"{self.path}, column '{name}': is of type {kind}; it must be of {needs}")
 
     def blame(self, fault: FaultError) -> ConfigError:
         """What is said of a fault; rows are counted from 1."""
@@ -256,8 +261,10 @@ def locate(path: Path, dialect: Dialect, sample: int) -> tuple[int, list[str]]:
     text = row.decode(errors="replace")
     if dialect.separator == BLANKS:
         text = text.strip(" \t\n").replace("\t", " ")
-    fields = next(csv.reader(io.StringIO(text, newline=""), delimiter=dialect.separator, skipinitialspace=True), [])
-    return line, fields
+    try:
+        return line, next(csv.reader([text], delimiter=dialect.separator, skipinitialspace=True), [])
+    except csv.Error:  # a field longer than Python's csv takes
+        return line, text.split(dialect.separator)
 
 
 def empty_rows(text: bytes, dialect: Dialect) -> int:
