@@ -45,11 +45,11 @@ def grammar(separator: str, comment: str) -> tuple[re.Pattern[bytes], re.Pattern
     As csv and PyArrow do, it takes a quote within a field for a character, and blanks before a quote for nothing.
     """
     if separator == BLANKS:
-        part, gap, others = "[ \t]++", "[ \t]", " \t\n"
+        part, gap, others = "[ \t]++", "", " \t\n"
     else:
-        part, gap, others = re.escape(separator), "[ \t]".replace(separator, ""), f"{re.escape(separator)}\n"
-    quoted = rf'"[^"]*+"(?:"[^"]*+")*+{gap}*+'
-    field = rf'(?:[^" \t{others}][^{others}]*+|{gap}*+(?:{quoted}|(?!")[^{others}]*+))'  # the most usual first
+        part, gap, others = re.escape(separator), "[ \t]*+".replace(separator, ""), f"{re.escape(separator)}\n"
+    quoted = rf'"[^"]*+"(?:"[^"]*+")*+{gap}'
+    field = rf'(?:[^" \t{others}][^{others}]*+|{gap}(?:{quoted}|(?!")[^{others}]*+))'  # the most usual first
     aside = rf"{re.escape(comment)}[^\n]*+\n|" if comment else ""
     row = rf"(?:{aside}(?:{field}{part})*+{field}\n)"
     return re.compile(f"{row}*+".encode()), re.compile(row.encode()), re.compile(f"(?:{field}{part})*+".encode())
@@ -115,9 +115,9 @@ def plain(text: bytes, dialect: Dialect) -> bytes:
     """The rows without blanks before a quote, and with a tab for blanks that separate two fields."""
     quoted = b'"' in text
     if dialect.separator != BLANKS:
-        mark = re.escape(dialect.separator.encode())
-        if quoted and (b' "' in text or b'\t"' in text):
-            return re.sub(rb"(^|" + mark + rb')[ \t]+(?=")', rb"\1", text, flags=re.M)
+        mark, gap = re.escape(dialect.separator.encode()), b" \t".replace(dialect.separator.encode(), b"")
+        if quoted and any(bytes([blank]) + b'"' in text for blank in gap):
+            return re.sub(rb"(^|" + mark + rb")[" + gap + rb']+(?=")', rb"\1", text, flags=re.M)
         return text
     if quoted:
         text = re.sub(rb'("[^"]*+"(?:"[^"]*+")*+)|[ \t]+', lambda match: match[1] or b"\t", text)
