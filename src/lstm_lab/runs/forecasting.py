@@ -15,10 +15,11 @@ import numpy as np
 
 from lstm_lab import runtime, texts
 from lstm_lab.config import Config, ConfigError, Csv, listed
-from lstm_lab.paths import LONGEST_FILE_NAME, ROOT, locate, short_name, whole_file
+from lstm_lab.paths import LONGEST_FILE_NAME, ROOT, expanded, locate, short_name, whole_file
 from lstm_lab.records import lookup, store
 from lstm_lab.records.store import StoreError
 from lstm_lab.runs import keeping, setup
+from lstm_lab.science.sampling import calendar_of
 
 if TYPE_CHECKING:
     import keras
@@ -70,15 +71,17 @@ def forecast(name: str, path: str | None, column: str | None, steps: str | None,
 
 @dataclass(frozen=True)
 class Known:
-    """What a file tells of one series: its input columns and their `values` [samples, inputs], NaN where one is missing.
+    """What a file tells of one series: its input columns and their `values` [samples, inputs], NaN for a missing one.
 
-    `targets` names the targets, `truth` [samples, targets] are their values, if the file has them. `times` are those of
-    the samples, `parts` the stretches between gaps.
+    `foreknown` [samples and more, columns] are the columns whose future is known. `targets` names the targets, `truth`
+    [samples, targets] are their values, if the file has them. `times` are those of the samples, `parts` the stretches
+    between gaps.
     """
 
     series: str
     columns: Sequence[str]
     values: np.ndarray
+    foreknown: np.ndarray
     targets: Sequence[str]
     truth: np.ndarray | None
     times: "Times | None"
@@ -100,11 +103,14 @@ def known_in(file: Path, wanted: "Wanted", config: Config) -> list[Known]:
 
     scratch, data = ROOT / "mlruns", config.data
     read = samples.load(file, wanted, scratch)
-    targets, truth, horizon = list(wanted.columns), None, 0
+    names = [name for name in wanted.columns if name not in wanted.known]
+    own, foreknown = ([wanted.columns.index(name) for name in part] for part in (names, wanted.known))
+    targets, truth, horizon = names, None, 0
     if isinstance(data, Csv):
-        targets, horizon = (list(wanted.columns) if data.target is None else data.targets), data.horizon or 0
+        targets, horizon = (names if data.target is None else data.targets), data.horizon or 0
         with contextlib.suppress(ConfigError):  # it need not have the targets, nor all of them
-            truth = samples.load(file, replace(wanted, columns=tuple(targets), missing="mask"), scratch).values
+            columns = tuple(dict.fromkeys([*targets, *wanted.known]))
+            truth = samples.load(file, replace(wanted, columns=columns, missing="mask"), scratch).values
     times = keeping.times_in(file, read, ["sample", "prediction", *wanted.columns, *targets])
     found = []
     for one in read.series:
@@ -113,11 +119,12 @@ def known_in(file: Path, wanted: "Wanted", config: Config) -> list[Known]:
             raise ConfigError(
                 f"{whose} has {one.stop - one.first:,} samples; a run with horizon {horizon:,} needs as many at least"
             )
-        own = slice(one.first, one.stop)
+        here = slice(one.first, one.stop)
         parts = [(first - one.first, stop - one.first) for first, stop in one.stretches]
-        when = times and replace(times, values=times.values[own])
-        true = None if truth is None else truth[own]
-        found.append(Known(one.name, wanted.columns, read.values[own], targets, true, when, parts))
+        when = times and replace(times, values=times.values[here])
+        true = None if truth is None else truth[here, : len(targets)]
+        later = read.values[one.first : one.end, foreknown]
+        found.append(Known(one.name, names, read.values[here][:, own], later, targets, true, when, parts))
     return found
 
 
@@ -200,7 +207,8 @@ def write_predictions(text: IO[str], found: Sequence[Known], going: "Going") -> 
     def rows() -> Iterator[tuple]:
         for known in found:
             tail, squares = np.zeros((0, len(known.targets))), []
-            for first, predictions, _ in going.through(known):
+            for first, normalised, _ in going.through(known):
+                predictions = going.in_units(known, normalised)
                 shown = slice(first, first + len(predictions))
                 if known.truth is not None:
                     squares.append(np.nansum((predictions - known.truth[shown]) ** 2))
@@ -231,11 +239,12 @@ def check_steps(steps: str | None, config: Config) -> int:
         raise ConfigError("steps is missing: how many samples to forecast, as in steps=100?")
     if not steps.isdecimal() or not 1 <= int(steps) <= 10**6:
         raise ConfigError(f"steps={steps}: must be a whole number from 1 to 1,000,000")
-    unknown = [name for name in listed(data.input) if name not in data.targets]
+    unknown = [name for name in data.inputs if name not in data.targets]
     if unknown and int(steps) > data.horizon:
         raise ConfigError(
             f"steps={steps}: must be at most data.horizon={data.horizon:,}: to go on, the run needs the input "
-            f"{' and '.join(unknown)}, whose future nobody knows; it can go on by itself if its inputs are its targets"
+            f"{' and '.join(unknown)}, whose future nobody knows; it goes on by itself if its inputs are its targets, "
+            "or data.known=[...] where their future is in the file"
         )
     return int(steps)
 
@@ -248,20 +257,20 @@ def find_input(config: Config, path: str | None, column: str | None) -> tuple[Pa
     columns = listed(texts.read(column)) if column else []
     data = config.data if isinstance(config.data, Csv) else None
     if data:
-        path, columns = path or str(ROOT / data.path), columns or listed(data.input)
+        path, columns = path or str(ROOT / data.path), columns or data.inputs
     if path is None or not columns:
         raise ConfigError("data.path=FILE and data.input=COLUMN are needed: that run was not trained on a file")
-    own = listed(data.input) if data else [""] * config.data.sizes[0]
+    own = data.inputs if data else [""] * config.data.sizes[0]
     if len(columns) != len(own):
         raise ConfigError(f"data.input={column}: names {len(columns)} columns, and the run has {len(own)} inputs")
-    wanted = wanted_of(data, columns) if data else Wanted(tuple(columns), Form(), (), None, "refuse", "refuse")
+    wanted = wanted_of(data, columns) if data else Wanted(tuple(columns), (), Form(), (), None, "refuse", "refuse")
     return ROOT / locate({"data": {"path": path}})["data"]["path"], wanted
 
 
 def find_target(run: "Run", file: Path, out: str | None) -> Path:
     """Where the forecast goes; ConfigError if it cannot be written there, or would overwrite the series."""
     folder = ROOT / "mlruns/forecasts"
-    target = Path(out).expanduser().absolute() if out else folder / f"{short_name(file.stem, run.info.run_id[:8])}.csv"
+    target = expanded(out).absolute() if out else folder / f"{short_name(file.stem, run.info.run_id[:8])}.csv"
     if target.suffix != ".csv":
         raise ConfigError(f"out={out}: must end with .csv")
     if out is None:
@@ -276,10 +285,13 @@ def find_target(run: "Run", file: Path, out: str | None) -> Path:
     return target
 
 
-def units_of(client: "MlflowClient", run: "Run", config: Config) -> "Units | None":
-    """The units of the run's numbers, if it is one on a file; StoreError if the store does not tell them."""
+def units_of(client: "MlflowClient", run: "Run", config: Config) -> "dict[str, Units]":
+    """The units of the run's numbers by series, as they are if it is not one on a file.
+
+    StoreError if the store does not tell them.
+    """
     if not isinstance(config.data, Csv):
-        return None
+        return {"": (*(np.array([[0.0] * size, [1.0] * size]) for size in config.data.sizes),)}  # type: ignore[dict-item]
     units = lookup.units_of(client, run, config)
     if units is None:
         lacks = "it has no model, which would tell in which units its numbers are"
@@ -306,47 +318,65 @@ def trained_model(client: "MlflowClient", run: "Run", config: Config) -> "keras.
 
 @dataclass(frozen=True)
 class Going:
-    """A run's model on its way through series in their own units.
+    """A run's model on its way through series in their own units, which are `units`, by series.
 
-    `means` [inputs] stand for missing values; `order` tells which target each input is, where the model goes on by its
-    own predictions. With `reset_every` the state starts over every so many samples.
+    `feedback` tells which target each input is, where the model goes on by its own predictions; None, of one whose
+    future is known. With `reset_every` the state starts over every so many samples.
     """
 
     predict: "Predict"
     zeros: Sequence[np.ndarray]
-    means: np.ndarray
+    units: "dict[str, Units]"
+    calendar: Sequence[str]
     indicators: bool
     horizon: int
-    order: Sequence[int]
+    feedback: Sequence[int | None]
     reset_every: int | None
 
     @classmethod
     def of(cls, client: "MlflowClient", run: "Run", config: Config) -> Self:
         """That of a run in the store; StoreError if the store does not have all of it."""
         units, data = units_of(client, run, config), config.data
-        model, means, indicators, order = trained_model(client, run, config), np.zeros(data.sizes[0]), False, [0]
+        model = trained_model(client, run, config)
         from lstm_lab.science.evaluation import compile_prediction
-        from lstm_lab.science.model import with_units, zero_state
+        from lstm_lab.science.model import zero_state
 
-        horizon = 0
-        if units is not None and isinstance(data, Csv):
-            model, indicators, horizon = with_units(model, *units), data.missing == "mask", data.horizon or 0
-            means = units[0][0, : len(listed(data.input))]
-            order = [data.targets.index(name) for name in listed(data.input) if name in data.targets]
+        predict, zeros = compile_prediction(model), zero_state(model, 1)
         reset_every = None if config.training.carry_state else data.time_steps
-        return cls(compile_prediction(model), zero_state(model, 1), means, indicators, horizon, order, reset_every)
+        if not isinstance(data, Csv):
+            return cls(predict, zeros, units, (), False, 0, (), reset_every)
+        feedback = [data.targets.index(name) if name in data.targets else None for name in data.inputs]
+        feedback += [None] * (data.sizes[0] - len(feedback))
+        calendar, indicators, horizon = data.calendar, data.missing == "mask", data.horizon or 0
+        return cls(predict, zeros, units, calendar, indicators, horizon, feedback, reset_every)
+
+    def units_in(self, known: Known) -> "Units":
+        """The units of a series; ConfigError if the run was not trained on it, and each has its own."""
+        units = self.units.get("") or self.units.get(known.series)
+        if units is None:
+            raise ConfigError(
+                f"the series '{known.series}' is none of the {len(self.units):,} that the run was trained on, and each "
+                "is normalised by itself; a run with data.normalise=all takes others"
+            )
+        return units
+
+    def in_units(self, known: Known, predictions: np.ndarray) -> np.ndarray:
+        """Predictions [..., targets] as they were before they were normalised, in float64."""
+        mean, stddev = self.units_in(known)[1]
+        return mean + stddev * predictions.astype(np.float64)
 
     def through(self, known: Known) -> Iterator[tuple[int, np.ndarray, Sequence[np.ndarray]]]:
-        """Goes through a series piece by piece: first sample, predictions [samples of the piece, targets], final state.
+        """Goes through a series: first sample of a piece, normalised predictions [samples, targets], final state.
 
-        Behind a gap the state starts over. ConfigError if the model knows no number there.
+        Behind a gap the state starts over; where the future of known inputs ends, it stops. ConfigError if the model
+        knows no number there.
         """
-        size = self.reset_every or AT_ONCE
+        size, last = self.reset_every or AT_ONCE, len(known.foreknown) - self.horizon
         for begin, end in known.parts:
-            state = self.zeros
+            state, end = self.zeros, min(end, last) if known.foreknown.shape[1] else end
             for first in range(begin, end, size):
-                values = known.values[first : min(first + size, end)]
-                prediction, state = self.predict(self.inputs_of(values)[None], self.zeros if self.reset_every else state)
+                inputs = self.inputs_of(known, first, known.values[first : min(first + size, end)])
+                prediction, state = self.predict(inputs[None], self.zeros if self.reset_every else state)
                 sound = np.isfinite(prediction[0]).all(axis=1)
                 if not sound.all():
                     far = first + int(np.argmin(sound))
@@ -354,27 +384,49 @@ class Going:
                     raise ConfigError(f"sample {far:,} is {shown}, too far from what the run was trained on")
                 yield first, prediction[0], state
 
-    def inputs_of(self, values: np.ndarray) -> np.ndarray:
-        """The model's inputs for these values [samples, inputs]: a mean, and perhaps an indicator, for a missing one."""
-        missing = np.isnan(values)
-        there = np.where(missing, self.means, values)
-        return np.hstack([there, missing]) if self.indicators else there
+    def inputs_of(self, known: Known, first: int, values: np.ndarray) -> np.ndarray:
+        """The model's inputs for these values [samples, inputs], of the samples from `first` on: as in training."""
+        then = first + self.horizon + np.arange(len(values))
+        columns = np.hstack([values, known.foreknown[then]] if known.foreknown.shape[1] else [values])
+        mean, stddev = self.units_in(known)[0][:, : columns.shape[1]]
+        with np.errstate(over="ignore"):  # what is too far is told where the model knows no number
+            normalised, missing = ((columns - mean) / stddev).astype(np.float32), np.isnan(columns)
+        parts = [np.where(missing, 0, normalised)]
+        if self.calendar:
+            times = known.times.at(then) if known.times else None
+            if times is None:
+                raise ConfigError(
+                    "the calendar beyond the last time stamp is not known: they are at no equal distances"
+                )
+            parts.append(calendar_of(times.astype("M8[us]"), self.calendar))
+        return np.hstack([*parts, missing] if self.indicators else parts)
 
 
 def beyond(going: Going, known: Known, steps: int) -> np.ndarray:
     """The forecast [steps, targets] of the samples that follow the series.
 
     The last predictions, as many as the horizon, are forecasts of the first samples beyond the end; fed back in their
-    order, they give those after them.
+    order, they give those after them. ConfigError if inputs are needed that the file does not know.
     """
-    from lstm_lab.science.evaluation import roll_out
+    from lstm_lab.science.backtest import roll_out
 
-    horizon = going.horizon
+    horizon, count = going.horizon, len(known.values)
+    ahead = len(known.foreknown) - count
+    if known.foreknown.shape[1] and ahead < steps:
+        raise ConfigError(
+            f"steps={steps}: the known inputs have values for {ahead:,} samples beyond the last one of the others; ask "
+            "for so many, or add lines to the file"
+        )
     last, state = np.zeros((0, len(known.targets))), going.zeros
     for _, predictions, after in going.through(known):
         last, state = np.concatenate([last, predictions])[-horizon:], after
-    if steps <= horizon:
-        return last[:steps]
-    fed_back = going.inputs_of(last[:, going.order])
-    more = roll_out(going.predict, fed_back, state, steps - horizon, going.order, going.reset_every)
-    return np.concatenate([last, more])
+    if known.foreknown.shape[1]:
+        last = last[-min(horizon, ahead) :]
+    if steps > horizon:
+        fed = [target for target in going.feedback if target is not None]
+        unknown = np.zeros((max(0, steps - 2 * horizon), len(fed)))  # roll_out puts predictions there
+        values = going.in_units(known, last)[:, fed]
+        inputs = going.inputs_of(known, count, np.concatenate([values, unknown]))[None]
+        args = going.predict, inputs[:, :horizon], state, steps - horizon, going.feedback, inputs[:, horizon:]
+        last = np.concatenate([last, roll_out(*args, reset_every=going.reset_every)[0]])
+    return going.in_units(known, last[:steps])

@@ -103,15 +103,16 @@ def find_dialect(path: Path, start: bytes, whole: bool, form: Form) -> Dialect:
         raise ConfigError(f"{path}: is empty, or its first line is: that line must name the columns")
     lines = text.split("\n")[:LOOKED_AT]
     comment = comment_of(lines) if form.comment is None else form.comment
-    kept = [i for i, line in enumerate(lines) if line.strip() and not is_comment(line, comment)]
+    hint = re.fullmatch(r"sep=([ -~\t])", lines[0].strip("\n "), re.IGNORECASE)  # as a spreadsheet program has it
+    kept = [i for i, line in enumerate(lines) if line.strip() and not is_comment(line, comment)][bool(hint) :]
     if not kept:
         raise ConfigError(f"{path}: has comments alone; a line must name the columns")
     rows_in = [lines[i] + "\n" for i in kept]
-    separator = SPELT.get(form.separator or "", form.separator) or separator_of(rows_in)
+    separator = SPELT.get(form.separator or "", form.separator) or (hint[1] if hint else separator_of(rows_in))
     rows = rows_of(rows_in, separator)
     if not rows:
         raise ConfigError(f"{path}, line {kept[0] + 1}: cannot be read as CSV; is a quote opened there and not closed?")
-    comments = [line for line in lines[: kept[0]] if line.strip()]
+    comments = [line for line in lines[: kept[0]] if is_comment(line, comment)]
     return with_numbers(path, Draft(separator, encoding, comment, rows, lines[kept[0] :], comments), form, kept[0])
 
 
@@ -221,20 +222,20 @@ def decoded(path: Path, start: bytes, encoding: str, whole: bool) -> str:
     try:
         text = codecs.getincrementaldecoder(encoding)().decode(start, whole)
     except UnicodeError as error:
-        raise not_decoded(path, error, start, encoding, 1) from None
+        raise not_decoded(path, error, encoding, 1) from None
     return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
 
 
-def not_decoded(path: Path, error: UnicodeError, data: bytes, encoding: str, line: int) -> ConfigError:
+def not_decoded(path: Path, error: UnicodeError, encoding: str, line: int) -> ConfigError:
     """What is said of bytes that begin with that line and cannot be decoded."""
     if not isinstance(error, UnicodeDecodeError):
-        return ConfigError(f"{path}: is not {encoding} ({error})")
-    before = data[: error.start].replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    place = len(before) - before.rfind(b"\n")
+        return ConfigError(f"{path}: is not {encoding} ({' '.join(str(error).split())})")
+    before = error.object[: error.start].replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    place, line = len(before) - before.rfind(b"\n"), line + before.count(b"\n")
     name = "UTF-8" if encoding == "utf-8" else encoding
     return ConfigError(
-        f"{path}, line {line + before.count(10)}: byte {place} (0x{data[error.start]:02x}) is not {name}; save the "
-        "file in that encoding, or give data.encoding, such as cp1252 or gb18030"
+        f"{path}, line {line}: byte {place} (0x{error.object[error.start]:02x}) is not {name}; save the file in that "
+        "encoding, or give data.encoding, such as cp1252 or gb18030"
     )
 
 
@@ -247,8 +248,7 @@ def comment_of(lines: list[str]) -> str:
     """What comments begin with: of COMMENTS the one that the most lines do; "" if none."""
     counts = {mark: sum(line.startswith(mark) for line in lines) for mark in COMMENTS}
     mark = max(COMMENTS, key=counts.__getitem__)
-    filled = sum(map(bool, map(str.strip, lines)))
-    return mark if 0 < counts[mark] < filled else ""
+    return mark if counts[mark] else ""
 
 
 def rows_of(lines: list[str], separator: str) -> list[list[str]]:

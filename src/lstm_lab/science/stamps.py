@@ -76,6 +76,8 @@ class Stamps:
         chars = np.frombuffer(texts.buffers()[2] or b"", np.uint8)
         lengths = np.diff(ends)
         times = np.full(len(texts), "NaT", "M8[us]")
+        if not self.form and lengths.any():
+            self.form = texts[int(np.argmax(lengths > 0))].as_py()
         if (lengths > LONGEST).any():
             raise BadStampError(int(np.argmax(lengths > LONGEST)))
         for length in np.unique(lengths[lengths > 0]).tolist():
@@ -109,8 +111,6 @@ class Stamps:
         if "f" in parts:
             parts["f"] = fraction(parts["f"], int(np.diff(places["f"])[0]))
         times, valid = moments(parts)
-        if valid.any():
-            self.form = self.form or stamps[np.argmax(valid)].tobytes().decode()
         if not valid.all():
             raise BadStampError(rows[np.argmin(valid)])
         return times
