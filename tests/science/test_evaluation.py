@@ -44,7 +44,8 @@ def last_state(model, batches, carry_state=True):
 @pytest.mark.parametrize("cell", CELLS)
 def test_the_last_rows_state_stands_exactly_at_the_first_sample_never_trained_on(cell, curve):
     model, batches = small_model(cell), curve_batches(curve)
-    evaluated = evaluate(model, batches.unseen(STEPS, windows=6), last_state(model, batches), time_steps=TIME, carry_state=True)
+    unseen = batches.unseen(STEPS, windows=6)
+    evaluated = evaluate(model, unseen, last_state(model, batches), time_steps=TIME, carry_state=True)
     # Row ROWS - 1 began at window ROWS - 1: from there to the end of what is evaluated, in one go
     whole = batches.rows(ROWS - 1, STEPS + 6).inputs.reshape(1, -1, 1)
     expected = np.asarray(model([whole, *zero_state(model, 1)])[0]).ravel()[STEPS * TIME :]

@@ -68,20 +68,20 @@ def test_stamps_may_be_a_quarter_of_an_interval_off():
     assert sampling_of(times).name == "hour"
     assert len(gaps_of(times, sampling_of(times), str)[0]) == 0
     times[3] += np.timedelta64(1, "s")
-    with pytest.raises(ConfigError, match="^3: the time stamp 2024-01-01 03:15:01 comes after .* one every hour; "):
+    with pytest.raises(ConfigError, match=r"^3: the time stamp 2024-01-01 03:15:01 comes after .* one every hour; "):
         gaps_of(times, sampling_of(times), str)
 
 
 @pytest.mark.parametrize(
     ("times", "said"),
     [
-        (("2024-01-01", "2024-01-02", "2024-01-02", "2024-01-03"), "2: the time stamp 2024-01-02 00:00:00 stands there tw"),
-        (("2024-01-01", "2024-01-01"), "1: the time stamp 2024-01-01 00:00:00 stands there twice; data.series=COLUMN"),
-        (("2024-01-01", "2024-01-03", "2024-01-02", "2024-01-04"), "2: the time stamp 2024-01-02 00:00:00 comes after 2"),
-        (("2024-01-03", "2024-01-02", "2024-01-01"), "1: the time stamp 2024-01-02 00:00:00 comes after 2024-01-03 00:00"),
+        (("2024-01-01", "2024-01-02", "2024-01-02", "2024-01-03"), "2: the time stamp 2024-01-02 stands there"),
+        (("2024-01-01", "2024-01-01"), "1: the time stamp 2024-01-01 stands there twice; data.series=COLUMN"),
+        (("2024-01-01", "2024-01-03", "2024-01-02", "2024-01-04"), "2: the time stamp 2024-01-02 comes after 2024"),
+        (("2024-01-03", "2024-01-02", "2024-01-01"), "1: the time stamp 2024-01-02 comes after 2024-01-03; sort"),
         (("2024-03-01", "2024-02-01", "2024-01-01"), "sort the file by time"),
-        (("2024-01-01T00", "2024-01-01T01", "2024-01-01T02", "2024-01-01T03:30"), "and there is one every hour; without "),
-        (("2024-01-01", "2024-02-01", "2024-02-01", "2024-03-01"), "2: the time stamp 2024-02-01 00:00:00 stands there tw"),
+        (("2024-01-01T00", "2024-01-01T01", "2024-01-01T02", "2024-01-01T03:30"), "there is one every hour"),
+        (("2024-01-01", "2024-02-01", "2024-02-01", "2024-03-01"), "2: the time stamp 2024-02-01 stands there"),
     ],
 )  # fmt: skip
 def test_doubled_unsorted_and_odd_stamps_are_refused(times, said):
@@ -93,7 +93,7 @@ def test_doubled_unsorted_and_odd_stamps_are_refused(times, said):
 def test_a_day_at_a_weekend_is_none_of_the_working_days():
     found = sampling_of(WORKING)
     saturday = np.append(WORKING, stamps("2024-03-02", "2024-03-04"))
-    with pytest.raises(ConfigError, match="2024-03-04 00:00:00 comes after .* there is one every working day"):
+    with pytest.raises(ConfigError, match=r"2024-03-04 comes after .* there is one every working day"):
         gaps_of(saturday, found, str)
     assert found.after(np.datetime64("2024-03-02"), np.array([1])) == np.datetime64("2024-03-04")
 

@@ -118,7 +118,8 @@ def gaps_of(times: np.ndarray, sampling: Sampling, where: Callable[[int], str]) 
     wrong = (times[1:] <= times[:-1]) | (np.rint(steps) < 1) | (np.abs(steps - np.rint(steps)) > TOLERANCE)
     if wrong.any():
         i = int(np.argmax(wrong))
-        before, now = (str(time).replace("T", " ").removesuffix(".000000") for time in times[i : i + 2])
+        written = [str(time).replace("T", " ").removesuffix(".000000") for time in times[i : i + 2]]
+        before, now = (text.removesuffix(" 00:00:00") for text in written)
         if now == before:
             said = f"the time stamp {now} stands there twice; data.series=COLUMN tells several series of one file apart"
         elif times[i + 1] < times[i]:
