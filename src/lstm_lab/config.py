@@ -167,6 +167,32 @@ class DelayedRecall(Curve):
     noise_seed: Seed
 
 
+class TumblingBody(Curve):
+    curve: Literal["tumbling_body"]
+    moments: Annotated[list[Positive], Field(min_length=3, max_length=3)]
+    spin: Positive
+    nudge: Positive
+    lead: NonNegative
+
+    @model_validator(mode="after")
+    def moments_are_those_of_a_body(self) -> typing.Self:
+        """With a first, a middle and a last axis."""
+        first, middle, last = self.moments
+        if not first < middle < last <= first + middle:
+            raise ValueError(
+                f"moments={self.moments}: each must be larger than the one before, the last at most the sum of the others, "
+                "as of every body"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def nudge_is_no_trifle(self) -> typing.Self:
+        """Else the body turns over too rarely for the solution to be exact."""
+        if self.nudge < self.spin / 1000:
+            raise ValueError(f"nudge={self.nudge}: must be at least a thousandth of spin={self.spin}")
+        return self
+
+
 def without_nul(path: str) -> str:
     """Refuses what no file can be called."""
     if "\0" in path:
@@ -381,7 +407,7 @@ class Config(Group):
     """Everything that decides what one run does."""
 
     model: Annotated[LSTM | GRU | SimpleRNN, Field(discriminator="cell")]
-    data: Annotated[SineToCosine | NoisySinesToDerivative | DelayedRecall | Csv, Field(discriminator="curve")]
+    data: Annotated[SineToCosine | NoisySinesToDerivative | DelayedRecall | TumblingBody | Csv, Field(discriminator="curve")]
     optimizer: Annotated[Adam | Nadam | SGD | RMSprop, Field(discriminator="name")]
     training: Training
     evaluation: Evaluation
