@@ -200,17 +200,53 @@ def without_nul(path: str) -> str:
     return path
 
 
+def texts_of(given: Any) -> list[str]:
+    """One text or several, as a list."""
+    found = given if isinstance(given, list) else [given]
+    if not all(isinstance(text, str) for text in found):
+        raise ValueError("must be text, or several as in [a,b]; in a YAML file quotes make a number text")
+    return found
+
+
 def columns_of(given: Any) -> str | list[str]:
     """The names of one column or of several, as configs have them; a list of one is that one."""
-    names = given if isinstance(given, list) else [given]
-    if not names or not all(isinstance(name, str) for name in names):
-        raise ValueError("must be the name of a column, or several as in [a,b]; in a YAML file quotes make a number text")
-    if len(set(names)) < len(names):
+    names = texts_of(given)
+    bare = [name.strip() for name in names]
+    if not all(bare) or not bare:
+        raise ValueError("must be the name of a column, or several as in [a,b]")
+    if len(set(bare)) < len(bare):
         raise ValueError("must name each column once")
     return names[0] if len(names) == 1 else names
 
 
+def separator_of(text: str) -> str:
+    """What stands between two fields, as configs have it."""
+    if text in ("\t", r"\t"):
+        return "tab"
+    if text not in ("tab", "space") and (len(text) != 1 or text in '"\r\n'):
+        raise ValueError("must be one character, or tab, or space")
+    return text
+
+
+def in_no_number(text: str) -> str:
+    """Refuses what cannot part the digits of a number."""
+    if len(text) != 1 or text.isalnum() or text in "+-\r\n":
+        raise ValueError("must be one character that parts digits, such as , or . or '")
+    return text
+
+
+def known_encoding(name: str) -> str:
+    """Refuses what Python has no encoding for."""
+    try:
+        "".encode(name)
+    except (LookupError, ValueError):
+        raise ValueError("must be an encoding that Python knows, such as utf-8, utf-16, cp1252 or gb18030") from None
+    return name
+
+
+Texts = Annotated[list[str], PlainValidator(texts_of, json_schema_input_type=str | list[str])]
 Columns = Annotated[str | list[str], PlainValidator(columns_of, json_schema_input_type=str | list[str])]
+Filled = Annotated[str, Field(min_length=1)]
 
 
 def listed(columns: str | list[str] | None) -> list[str]:
@@ -220,22 +256,22 @@ def listed(columns: str | list[str] | None) -> list[str]:
 
 class Csv(Data):
     curve: Literal["csv"]
-    path: Annotated[str, Field(min_length=1), AfterValidator(without_nul)]
+    path: Annotated[Filled, AfterValidator(without_nul)]
     input: Columns
     target: Columns | None
     horizon: Count | None
     held_out: Annotated[float, Field(gt=0, lt=1)]
     validation: Fraction
-    separator: str | None
+    separator: Annotated[str, AfterValidator(separator_of)] | None
     decimal: Literal[".", ","] | None
-    thousands: str | None
-    encoding: str | None
-    comment: str | None
-    missing_values: list[str] | None
+    thousands: Annotated[str, AfterValidator(in_no_number)] | None
+    encoding: Annotated[str, AfterValidator(known_encoding)] | None
+    comment: Filled | None
+    missing_values: Texts | None
     time: Columns | None
     gaps: Literal["refuse", "fill", "reset"]
     missing: Literal["refuse", "interpolate", "mask"]
-    series: str | None
+    series: Filled | None
     normalise: Literal["all", "series"]
 
     @model_validator(mode="after")
@@ -256,6 +292,13 @@ class Csv(Data):
                 "needs data.target=COLUMN, data.horizon=SAMPLES (then the target is the input so many samples later), "
                 f"or both, got target={self.target!r} and horizon={self.horizon!r}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def digits_and_decimals_are_parted_apart(self) -> typing.Self:
+        """Else no number could be read."""
+        if self.thousands is not None and self.thousands == self.decimal:
+            raise ValueError(f"thousands={self.thousands!r} and decimal={self.decimal!r}: must be different characters")
         return self
 
     @model_validator(mode="after")
@@ -524,7 +567,7 @@ def describe_fault(fault: Any, model: type[Group], prefix: str = "") -> str:
         return f"{key}.{tag} is missing: must be one of {', '.join(map(repr, kinds_of(key, model)))}"
     if fault["type"] == "missing":
         return f"{key} is missing: every setting needs a value"
-    if fault["type"] == "string_type" and given is None:
+    if fault["type"] in ("string_type", "value_error") and given is None:
         return f"{key} is missing: it has no default, so name one, as in {key}=..."
     allowed = re.sub(r"^(Input|String|List) should", "must", fault["msg"].removeprefix("Value error, "))
     if fault["type"] == "string_type":
@@ -603,11 +646,13 @@ def all_keys(model: type[Group] = Config) -> set[str]:
 
 
 def keys_taking(kind: type) -> set[str]:
-    """The dotted keys whose value may be of that type, such as `str` or `list`."""
+    """The dotted keys whose value may be of that type, such as `str` or `list`, or is one of certain texts."""
 
     def takes(annotation: Any) -> bool:
-        parts = typing.get_args(annotation)
-        return annotation is kind or typing.get_origin(annotation) is kind or any(map(takes, parts))
+        origin, parts = typing.get_origin(annotation), typing.get_args(annotation)
+        if origin is Literal:
+            return isinstance(parts[0], kind)
+        return kind in (annotation, origin) or any(map(takes, parts))
 
     return {key for key, found in annotations().items() if any(map(takes, found))}
 

@@ -14,12 +14,12 @@ from typing import Any, NoReturn
 
 from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, Quote, QuotedString
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf.errors import GrammarParseError
 from omegaconf.grammar_parser import parse as parse_interpolations
 
-from lstm_lab import config
+from lstm_lab import config, texts
 from lstm_lab.commandline import check_letters, typed
 from lstm_lab.config import ConfigError
 from lstm_lab.paths import ROOT
@@ -27,9 +27,11 @@ from lstm_lab.paths import ROOT
 HYDRAS_TEXTS = {"hydra.sweeper.study_name", "hydra.sweeper.storage.url", "hydra.sweep.dir", "hydra.run.dir"}
 OWN_BOOLEANS = {"take_over"}
 TEXTS = {"resume", *config.keys_taking(str), *HYDRAS_TEXTS}
+LISTS = TEXTS & config.keys_taking(list)  # keys that take one text or several
 GROUPS = (*config.Config.model_fields, "experiment")
 FLAGS = ("--help", "-m", "--cfg job", "--resolve", "--package KEY", "--info", "--config-dir FOLDER", "--hydra-help")
-QUOTED = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"", re.S)
+UNESCAPED = r"(?<!\\)((?:\\\\)*)\$\{"
+INTERPOLATION = re.compile(rf"\s*(?:\.|[\w.]+:|(?:{'|'.join((*config.Config.model_fields, 'hydra', 'resume'))})\b)")
 TARGET = re.compile(r"(^|[.+{,\s'\"])_target_['\"]?\s*[=:]")
 
 
@@ -157,7 +159,8 @@ def for_hydra_one(word: str, read: argparse.Namespace) -> str:
     if key in OWN_BOOLEANS and value.lower() not in ("true", "false"):
         raise ConfigError(f"{word}: must be true or false")
     if key in TEXTS:
-        return f"{start}={as_choices(value) if multirun and key not in HYDRAS_TEXTS else as_text(value)}"
+        check_lists(word, key, value, read)
+        return f"{start}={as_choices(key, value) if multirun and key not in HYDRAS_TEXTS else as_typed(key, value)}"
     if key in ("hydra.sweeper", "hydra.launcher") and not value.startswith("{"):
         raise ConfigError(f"{word}: takes a setting at a time, as in {key}.KEY=VALUE")
     if TARGET.search(word):
@@ -272,42 +275,44 @@ def choices(folder: Path) -> list[str]:
     return sorted(file.stem for file in folder.glob("*.yaml"))
 
 
-def as_choices(text: str) -> str:
-    """Texts with commas between, each as Hydra reads it, also where choice(...) is around them: it forgets quotes."""
+def check_lists(word: str, key: str, value: str, read: argparse.Namespace) -> None:
+    """Raises ConfigError for lists with commas between them, which are choices, of a run that takes one."""
+    pieces = texts.choices(value)
+    if key in LISTS and not read.multirun and len(pieces) > 1 and any(map(texts.is_list, pieces)):
+        raise ConfigError(f"{word}: several lists need -m, as in `{with_m(read)}`; quotes make one text of it")
+
+
+def as_choices(key: str, text: str) -> str:
+    """Values with commas between, each as Hydra reads it, also where choice(...) is around them: it forgets quotes."""
     inner = re.fullmatch(r"\s*choice\((.*)\)\s*", text, re.S)
-    return ",".join(map(as_text, split(inner[1] if inner else text)))
+    return ",".join(as_typed(key, choice) for choice in texts.choices(inner[1] if inner else text))
 
 
-def split(text: str) -> list[str]:
-    """The texts between the commas that stand outside of quotes and brackets; all of it if there is none."""
-    pieces, depth, quote = [""], 0, ""
-    for char in text:
-        if quote:
-            quote = "" if char == quote else quote
-        elif char in "'\"" and not pieces[-1].strip():
-            quote = char
-        elif char == "," and not depth:
-            pieces.append("")
-            continue
-        else:
-            depth += (char in "([{") - (char in ")]}")
-        pieces[-1] += char
-    if depth or quote:  # they are no quotes or brackets, but letters of a name
-        pieces = text.split(",")
-    return [text] if len(pieces) == 1 else [piece.strip() for piece in pieces]
+def as_typed(key: str, text: str) -> str:
+    """What was typed for a key that takes text, as Hydra reads it: a text, a list if it takes lists, or null."""
+    if text.lower() == "null":
+        return text
+    value = texts.read(text) if key in LISTS else texts.unquoted(text)
+    return f"[{','.join(map(as_text, value))}]" if isinstance(value, list) else as_text(value)
 
 
 def as_text(text: str) -> str:
-    """A text in Hydra's quotes, unless it needs none, has them, or is null."""
-    override = parse(f"key={text}")
-    value: Any = None if override is None or override.is_sweep_override() else override.value()
-    if text.lower() == "null" or (isinstance(value, str) and (value == text or QUOTED.fullmatch(text))):
-        return text
+    """A text as Hydra reads it: in quotes unless it needs none, with the interpolations that are meant."""
+    text = without_strange_interpolations(text)
+    override = parse(f"key=[{text}]")  # what is read as itself in a list is so outside of one
+    return text if override is not None and override.value() == [text] else texts.quoted(text)
+
+
+def without_strange_interpolations(text: str) -> str:
+    r"""A text in which ${ is text, as \${ always is, unless keys or resolvers are named by what follows."""
+    starts = re.finditer(UNESCAPED, text)
     try:
         parse_interpolations(text)
-    except GrammarParseError:  # it is no interpolation that is meant
-        text = text.replace("${", r"\${")
-    return QuotedString(text, Quote.single).with_quotes()
+        if all(INTERPOLATION.match(text, start.end()) for start in starts):
+            return text
+    except GrammarParseError:
+        pass
+    return re.sub(UNESCAPED, r"\1\1\\${", text)
 
 
 def parse(word: str) -> Override | None:

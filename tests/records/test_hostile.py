@@ -21,7 +21,7 @@ from lstm_lab.science.model import CELLS, build_model, with_units
 from stores import make_run
 from test_config import composed
 
-UNITS = (50.0, 20.0), (3.0, 0.5)
+UNITS = np.array([[[50.0], [20.0]], [[3.0], [0.5]]])
 STEPS, SIZE = 200, 3
 
 
@@ -287,14 +287,14 @@ def test_a_kept_model_without_sound_units_is_refused(case, sound, run):
 
 def test_units_are_those_that_keras_describes(sound, run):
     (sound.place / "model/data/model.keras").write_bytes(described(**SCALES))
-    np.testing.assert_allclose(read(sound, run, "model/data/model.keras"), [(50, 20), (3, 0.5)])
+    np.testing.assert_allclose(read(sound, run, "model/data/model.keras"), UNITS)
     once = [
         {"class_name": "Normalization", "config": {"name": "n", "mean": [50.0], "variance": 400.0, "invert": invert}}
         for invert in (False, True)
     ]
     content = archive({"config.json": json.dumps({"config": {"layers": once}})})
     (sound.place / "model/data/model.keras").write_bytes(content)
-    np.testing.assert_allclose(read(sound, run, "model/data/model.keras"), [(50, 20), (50, 20)])
+    np.testing.assert_allclose(read(sound, run, "model/data/model.keras"), UNITS[[0, 0]])
 
 
 def test_files_and_units_come_from_a_server_too(sound, server, tmp_path):

@@ -82,7 +82,7 @@ def test_numbers_in_their_own_units_keep_their_digits(unit, tmp_path):
     """A request as `mlflow models serve` answers it, without the server around it."""
     mean, stddev = unit
     plain = build_model("gru", 4, hidden_stddev=1.0, hidden_bias=0.1, seed=0)
-    model = with_units(plain, unit, unit)
+    model = with_units(plain, *[np.array([[mean], [stddev]])] * 2)
     options = {"mlflow_model": Model(), "signature": serving.signature_of(model), "pip_requirements": ["keras"]}
     serving.save_model(str(tmp_path / "model"), model=model, **options)
     served = mlflow.pyfunc.load_model(str(tmp_path / "model"))

@@ -7,12 +7,20 @@ import tensorflow as tf
 from lstm_lab.science import bptt
 from lstm_lab.science.model import build_model
 
-SHAPES = {"recipe": (10, 50, 20), "one row": (3, 1, 7), "one time step": (5, 4, 1), "wide": (64, 3, 11)}
+SHAPES = {  # cell size, batch, time, inputs, outputs
+    "recipe": (10, 50, 20, 1, 1),
+    "one row": (3, 1, 7, 3, 1),
+    "one time step": (5, 4, 1, 1, 4),
+    "three in": (6, 4, 5, 3, 4),
+    "fifty in": (6, 4, 5, 50, 1),
+    "wide": (64, 3, 11, 50, 4),
+}
 
 
-def random_model(cell_size):
+def random_model(cell_size, input_size, output_size):
     """Every weight random, biases too: a fresh model's are constant, and would hide a gate taken for another."""
-    model = build_model("lstm", cell_size, hidden_stddev=1.0, hidden_bias=0.1, seed=0, forget_bias=1.0)
+    sizes = {"input_size": input_size, "output_size": output_size}
+    model = build_model("lstm", cell_size, **sizes, hidden_stddev=1.0, hidden_bias=0.1, seed=0, forget_bias=1.0)
     random = np.random.default_rng(cell_size)
     model.set_weights(
         [random.normal(0, 1.2 / cell_size**0.5, weight.shape).astype(np.float32) for weight in model.get_weights()]
@@ -24,16 +32,16 @@ def random_model(cell_size):
     ("shape", "jit_compile"), [*((name, False) for name in SHAPES), ("recipe", True), ("wide", True)]
 )
 def test_gives_what_keras_gives_and_every_gradient(shape, jit_compile):
-    cell_size, batch_size, time_steps = SHAPES[shape]
-    model = random_model(cell_size)
+    cell_size, batch_size, time_steps, *sizes = SHAPES[shape]
+    model = random_model(cell_size, *sizes)
     random = np.random.default_rng(1)
 
     def draw(*shape):
         return tf.constant(random.normal(size=shape), tf.float32)
 
-    inputs = [draw(batch_size, time_steps, 1), draw(batch_size, cell_size), draw(batch_size, cell_size)]
+    inputs = [draw(batch_size, time_steps, sizes[0]), draw(batch_size, cell_size), draw(batch_size, cell_size)]
     # A cost in which every output has a part, the final state too
-    shares = [draw(batch_size, time_steps, 1), draw(batch_size, cell_size), draw(batch_size, cell_size)]
+    shares = [draw(batch_size, time_steps, sizes[1]), draw(batch_size, cell_size), draw(batch_size, cell_size)]
 
     @tf.function(jit_compile=jit_compile, autograph=False, reduce_retracing=False)
     def outputs_and_gradients(forward, *inputs):

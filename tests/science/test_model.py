@@ -138,7 +138,7 @@ def floatx():
 def test_each_way_of_calling_passes_the_state_on(way, unit, floatx):
     """As the page says of them; `predict` alone must be told that float64 is to stay."""
     plain, (mean, stddev) = build(seed=2), unit or (0.0, 1.0)
-    model = with_units(plain, unit, unit) if unit else plain
+    model = with_units(plain, *[np.array([[mean], [stddev]])] * 2) if unit else plain
     if way == "predict":
         floatx("float64")
     x = np.sin(np.arange(30) / 5).reshape(1, 30, 1)
@@ -151,7 +151,7 @@ def test_each_way_of_calling_passes_the_state_on(way, unit, floatx):
 
 def test_units_are_exact_where_float32_ends_and_differ_between_input_and_target(tmp_path):
     plain = build(seed=2)
-    with_units(plain, (-4e15, 900.0), (2e-99, 1e-100)).save(tmp_path / "model.keras")
+    with_units(plain, np.array([[-4e15], [900.0]]), np.array([[2e-99], [1e-100]])).save(tmp_path / "model.keras")
     model = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
     x = np.round(900 * np.sin(np.arange(20) / 5)).reshape(1, 20, 1)
     expected, *state = plain([x / 900, *zero_state(plain, 1)])

@@ -8,13 +8,14 @@ from lstm_lab.science.training import cost_of
 from lstm_lab.science.truncation import truncated
 
 ROWS, TIME, SIZE = 3, 8, 4
+SIZES = {"input_size": 2, "output_size": 3}
 
 
 def model_and_batch(cell):
     forget_bias = {"forget_bias": 1.0} if cell == "lstm" else {}
-    model = build_model(cell, SIZE, hidden_stddev=1.0, hidden_bias=0.1, seed=0, **forget_bias)
+    model = build_model(cell, SIZE, **SIZES, hidden_stddev=1.0, hidden_bias=0.1, seed=0, **forget_bias)
     draw = np.random.default_rng(0).standard_normal
-    x, target = (tf.constant(draw((ROWS, TIME, 1)), tf.float32) for _ in range(2))
+    x, target = (tf.constant(draw((ROWS, TIME, size)), tf.float32) for size in SIZES.values())
     return model, x, target, [tf.constant(draw((ROWS, SIZE)), tf.float32) for _ in model.inputs[1:]]
 
 

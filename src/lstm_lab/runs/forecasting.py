@@ -3,21 +3,22 @@
 import contextlib
 import csv
 import functools
+import itertools
+import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from lstm_lab import runtime
-from lstm_lab.config import Config, ConfigError, Csv
+from lstm_lab.config import Config, ConfigError, Csv, columns_typed, listed
 from lstm_lab.paths import LONGEST_FILE_NAME, ROOT, locate, short_name, whole_file
 from lstm_lab.records import lookup, store
 from lstm_lab.records.store import StoreError
-from lstm_lab.runs import keeping
-from lstm_lab.science import series
+from lstm_lab.runs import keeping, setup
 
 if TYPE_CHECKING:
     import keras
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
+    from lstm_lab.science.curves import Units
     from lstm_lab.science.evaluation import Predict
+    from lstm_lab.science.samples import Wanted
     from lstm_lab.science.times import Times
 
 AT_ONCE = 1000  # samples that the model goes through in one call
@@ -46,30 +49,20 @@ def forecast(name: str, path: str | None, column: str | None, steps: str | None,
     client = store.open_store()
     run = lookup.find_run(client, "run", name)
     config = lookup.config_of(client, run)
-    horizon = config.data.horizon if isinstance(config.data, Csv) else None
-    length = check_steps(steps, horizon)
-    file, column = find_input(config, path, column)
-    table = series.load(file, [column], ROOT / "mlruns")
-    values = table.values[:, 0]
-    if horizon and len(values) < horizon:
-        raise ConfigError(f"{file}: has {len(values):,} samples; a run with horizon {horizon:,} needs as many at least")
+    length = check_steps(steps, config)
+    file, wanted = find_input(config, path, column)
+    found = known_in(file, wanted, config)
     target = find_target(run, file, out)
-    model = load_model(client, run, config)
+    going = Going.of(client, run, config)
 
-    from lstm_lab.science.evaluation import compile_prediction
-    from lstm_lab.science.model import zero_state
-
-    predict, state = compile_prediction(model), zero_state(model, 1)
-    reset_every = None if config.training.carry_state else config.data.time_steps
-    known = known_of(file, column, table, config)
     with whole_file(target) as whole, open(whole, "w", encoding="utf-8", newline="") as text:
-        if horizon:
-            made = beyond(predict, values, state, horizon, length, reset_every)
-            write_forecast(text, known, made)
-            figure = functools.partial(draw_forecast, known, made)
+        if length:
+            made = [beyond(going, known, length) for known in found]
+            write_forecasts(text, found, made)
+            figure = functools.partial(draw_forecast, *longest(found, made))
         else:
-            made, mse = write_predictions(text, known, through(predict, values, state, reset_every))
-            figure = functools.partial(draw_predictions, known, made, mse)
+            tails = write_predictions(text, found, going)
+            figure = functools.partial(draw_predictions, *longest(found, tails))
     picture = target.with_suffix(".png")
     drawn = keeping.draw(picture, str(picture), lambda whole: figure().savefig(whole, format="png", dpi=120))
     return [target, picture] if drawn else [target]
@@ -77,31 +70,60 @@ def forecast(name: str, path: str | None, column: str | None, steps: str | None,
 
 @dataclass(frozen=True)
 class Known:
-    """What a file tells: input column and values [samples], those of the target, if it has them, and the times."""
+    """What a file tells of one series: its input columns and their `values` [samples, inputs], NaN where one is missing.
 
-    column: str
+    `targets` names the targets, `truth` [samples, targets] are their values, if the file has them. `times` are those of
+    the samples, `parts` the stretches between gaps.
+    """
+
+    series: str
+    columns: Sequence[str]
     values: np.ndarray
-    target: str | None
+    targets: Sequence[str]
     truth: np.ndarray | None
     times: "Times | None"
+    parts: Sequence[tuple[int, int]]
 
     def numbered(self, first: int, count: int) -> list[tuple[str, list]]:
-        """The columns that tell which samples these are: their numbers and, if they are known, their times."""
-        samples = np.arange(first, first + count)
-        columns = [("sample", samples.tolist())]
-        if self.times and (when := self.times.at(samples)) is not None:
+        """The columns that tell which samples these are: series, number and, if they are known, times."""
+        numbers = np.arange(first, first + count)
+        columns: list[tuple[str, list]] = [("series", [self.series] * count)] if self.series else []
+        columns.append(("sample", numbers.tolist()))
+        if self.times and (when := self.times.at(numbers)) is not None:
             columns.append((self.times.name, when.astype(str).tolist()))
         return columns
 
 
-def known_of(file: Path, column: str, table: series.Table, config: Config) -> Known:
-    """What the file tells, whose `column` is in the table."""
-    target = config.data.target if isinstance(config.data, Csv) else None
-    truth = None
-    with contextlib.suppress(ConfigError):  # it need not have the target, nor all of it
-        truth = series.load(file, [target], ROOT / "mlruns").values[:, 0] if target else None
-    times = keeping.times_of(file, ["sample", "prediction", column, target], table.sha256)
-    return Known(column, table.values[:, 0], target, truth, times)
+def known_in(file: Path, wanted: "Wanted", config: Config) -> list[Known]:
+    """What the file tells of each of its series; ConfigError if it does not serve."""
+    from lstm_lab.science import samples
+
+    scratch, data = ROOT / "mlruns", config.data
+    read = samples.load(file, wanted, scratch)
+    targets, truth, horizon = list(wanted.columns), None, 0
+    if isinstance(data, Csv):
+        targets, horizon = (list(wanted.columns) if data.target is None else data.targets), data.horizon or 0
+        with contextlib.suppress(ConfigError):  # it need not have the targets, nor all of them
+            truth = samples.load(file, replace(wanted, columns=tuple(targets), missing="mask"), scratch).values
+    times = keeping.times_in(file, read, ["sample", "prediction", *wanted.columns, *targets])
+    found = []
+    for one in read.series:
+        if one.stop - one.first < max(1, horizon):
+            whose = f"{file}: the series '{one.name}'" if one.name else str(file)
+            raise ConfigError(
+                f"{whose} has {one.stop - one.first:,} samples; a run with horizon {horizon:,} needs as many at least"
+            )
+        own = slice(one.first, one.stop)
+        parts = [(first - one.first, stop - one.first) for first, stop in one.stretches]
+        when = times and replace(times, values=times.values[own])
+        true = None if truth is None else truth[own]
+        found.append(Known(one.name, wanted.columns, read.values[own], targets, true, when, parts))
+    return found
+
+
+def longest(found: Sequence[Known], made: Sequence[Any]) -> tuple[Known, Any]:
+    """The series with the most samples, and what was made of it."""
+    return max(zip(found, made, strict=True), key=lambda pair: len(pair[0].values))
 
 
 def draw_forecast(known: Known, made: np.ndarray) -> "Figure":
@@ -114,26 +136,32 @@ def draw_forecast(known: Known, made: np.ndarray) -> "Figure":
     x = np.arange(first, count + len(made))
     times = known.times if known.times and known.times.at(x) is not None else None
     after = known.numbered(count - 1, 1)[-1][1][0] if times else f"sample {count - 1:,}"
-    title = f"{cut(known.column)}: forecast of {figures.counted(len(made))} after {after}"
+    what = ", ".join(filter(None, [known.series, known.targets[0] if len(known.targets) == 1 else ""]))
+    title = f"{cut(what)}: forecast" if what else "Forecast"
+    title = f"{title} of {figures.counted(len(made))} after {after}"
     x_label = times.name if times else figures.SAMPLE
-    labels = figures.Labels(x_label, known.column, "known", "forecast on its own predictions", times)
-    return figures.forecast_figure(x, known.values[first:], made, labels, title)
+    names = tuple(known.targets)
+    labels = figures.Labels(x_label, names, ("known",), ("forecast on its own predictions",), times)
+    past = np.full((count, len(names)), np.nan) if known.truth is None else known.truth
+    return figures.forecast_figure(x, past[first:], made, labels, title)
 
 
-def draw_predictions(known: Known, made: np.ndarray, mse: float) -> "Figure":
-    """The last predictions, with the target if it is known, else with the input."""
+def draw_predictions(known: Known, tail: tuple[np.ndarray, float]) -> "Figure":
+    """The last predictions, with the targets if they are known, else with the inputs."""
     from lstm_lab.runs import figures
     from lstm_lab.runs.lettering import cut
 
-    count, target, times = len(known.values), known.target or "prediction", known.times
+    made, mse = tail
+    count, times = len(known.values), known.times
     x = np.arange(count - len(made), count)
-    y, input = cut(target), cut(known.column)
-    title, x_label = f"{y} from {input}", times.name if times else figures.SAMPLE
+    names, inputs = [cut(name) for name in known.targets], ", ".join(map(cut, known.columns))
+    title, x_label = f"{', '.join(names)} from {inputs}", times.name if times else figures.SAMPLE
     if known.truth is None:
-        labels = figures.Labels(x_label, y, input, "prediction", times)
+        labels = figures.Labels(x_label, tuple(names), tuple(known.columns), ("prediction",), times)
         return figures.prediction_figure(x, known.values[x[0] :], made, labels, title, of_input=True)
-    labels = figures.Labels(x_label, y, f"target: {y}", f"prediction from {input}", times)
-    title = f"{title}: mean squared error {mse:.3g}"
+    targets = tuple(f"target: {name}" for name in names)
+    labels = figures.Labels(x_label, tuple(names), targets, (f"prediction from {cut(inputs)}",), times)
+    title = f"{title}: mean squared error {mse:.3g}" if len(names) == 1 else title
     return figures.prediction_figure(x, known.truth[x[0] :], made, labels, title, of_input=False)
 
 
@@ -149,38 +177,50 @@ def in_a_cell(text: str) -> str:
     return f"'{text}" if text.lstrip(" ").startswith(FORMULA) else text
 
 
-def write_forecast(text: IO[str], known: Known, made: np.ndarray) -> None:
-    """Writes the forecast of the samples that follow the known ones."""
-    columns = [*known.numbered(len(known.values), len(made)), (known.column, made.tolist())]
-    write_rows(text, [name for name, _ in columns], zip(*(values for _, values in columns), strict=True))
+def write_forecasts(text: IO[str], found: Sequence[Known], made: Sequence[np.ndarray]) -> None:
+    """Writes, series by series, the forecast of the samples that follow the known ones."""
+
+    def rows(known: Known, forecast: np.ndarray) -> Iterator[tuple]:
+        numbers = [values for _, values in known.numbered(len(known.values), len(forecast))]
+        return zip(*numbers, *forecast.T.tolist(), strict=True)
+
+    header = [name for name, _ in found[0].numbered(len(found[0].values), 1)]
+    lines = itertools.chain.from_iterable(map(rows, found, made))
+    write_rows(text, [*header, *found[0].targets], lines)
 
 
-def write_predictions(
-    text: IO[str], known: Known, pieces: Iterable[tuple[int, np.ndarray, Any]]
-) -> tuple[np.ndarray, float]:
-    """Writes the prediction beside every sample, piece by piece.
+def write_predictions(text: IO[str], found: Sequence[Known], going: "Going") -> list[tuple[np.ndarray, float]]:
+    """Writes the predictions beside every sample, series by series and piece by piece.
 
-    Returns the last SHOWN predictions at most, and the mean squared error of all; 0 if the target is not known.
+    Returns of each series the last SHOWN predictions at most, and the mean squared error of all, not a number if the
+    targets are not known.
     """
-    tail, squares, count = np.zeros(0), 0.0, len(known.values)
+    tails = []
 
     def rows() -> Iterator[tuple]:
-        nonlocal tail, squares
-        for first, predictions, _ in pieces:
-            shown = slice(first, first + len(predictions))
-            if known.truth is not None:
-                squares += float(np.sum((predictions - known.truth[shown]) ** 2))
-            numbers = [values for _, values in known.numbered(first, len(predictions))]
-            yield from zip(*numbers, known.values[shown].tolist(), predictions.tolist(), strict=True)
-            tail = np.append(tail, predictions)[-SHOWN:]
+        for known in found:
+            tail, squares = np.zeros((0, len(known.targets))), []
+            for first, predictions, _ in going.through(known):
+                shown = slice(first, first + len(predictions))
+                if known.truth is not None:
+                    squares.append(np.nansum((predictions - known.truth[shown]) ** 2))
+                numbers = [values for _, values in known.numbered(first, len(predictions))]
+                inputs = known.values[shown].T.tolist()
+                yield from zip(*numbers, *inputs, *predictions.T.tolist(), strict=True)
+                tail = np.concatenate([tail, predictions])[-SHOWN:]
+            count = math.nan if known.truth is None else int((~np.isnan(known.truth)).sum())
+            tails.append((tail, float(np.sum(squares)) / count if count else math.nan))
 
-    write_rows(text, [*(name for name, _ in known.numbered(0, 1)), known.column, "prediction"], rows())
-    return tail, squares / count
+    names = found[0].targets
+    made = ["prediction"] if len(names) == 1 else [f"prediction of {name}" for name in names]
+    write_rows(text, [*(name for name, _ in found[0].numbered(0, 1)), *found[0].columns, *made], rows())
+    return tails
 
 
-def check_steps(steps: str | None, horizon: int | None) -> int:
+def check_steps(steps: str | None, config: Config) -> int:
     """How many samples to forecast; ConfigError unless it is a number where there is something to go on."""
-    if horizon is None:
+    data = config.data if isinstance(config.data, Csv) else None
+    if data is None or data.horizon is None:
         if steps is not None:
             raise ConfigError(
                 f"steps={steps}: this run tells a target from an input, and does not know how the input goes on; "
@@ -191,16 +231,31 @@ def check_steps(steps: str | None, horizon: int | None) -> int:
         raise ConfigError("steps is missing: how many samples to forecast, as in steps=100?")
     if not steps.isdecimal() or not 1 <= int(steps) <= 10**6:
         raise ConfigError(f"steps={steps}: must be a whole number from 1 to 1,000,000")
+    unknown = [name for name in listed(data.input) if name not in data.targets]
+    if unknown and int(steps) > data.horizon:
+        raise ConfigError(
+            f"steps={steps}: must be at most data.horizon={data.horizon:,}: to go on, the run needs the input "
+            f"{' and '.join(unknown)}, whose future nobody knows; it can go on by itself if its inputs are its targets"
+        )
     return int(steps)
 
 
-def find_input(config: Config, path: str | None, column: str | None) -> tuple[Path, str]:
-    """The file and the column that the model goes through: those named, or those of the run."""
-    if isinstance(config.data, Csv):
-        path, column = path or str(ROOT / config.data.path), column or config.data.input
-    if path is None or column is None:
+def find_input(config: Config, path: str | None, column: str | None) -> tuple[Path, "Wanted"]:
+    """The file and the columns that the model goes through: those named, or those of the run."""
+    from lstm_lab.science.samples import Wanted, wanted_of
+    from lstm_lab.science.tables import Form
+
+    columns = listed(columns_typed(column)) if column else []
+    data = config.data if isinstance(config.data, Csv) else None
+    if data:
+        path, columns = path or str(ROOT / data.path), columns or listed(data.input)
+    if path is None or not columns:
         raise ConfigError("data.path=FILE and data.input=COLUMN are needed: that run was not trained on a file")
-    return ROOT / locate({"data": {"path": path}})["data"]["path"], column
+    own = listed(data.input) if data else [""] * config.data.sizes[0]
+    if len(columns) != len(own):
+        raise ConfigError(f"data.input={column}: names {len(columns)} columns, and the run has {len(own)} inputs")
+    wanted = wanted_of(data, columns) if data else Wanted(tuple(columns), Form(), (), None, "refuse", "refuse")
+    return ROOT / locate({"data": {"path": path}})["data"]["path"], wanted
 
 
 def find_target(run: "Run", file: Path, out: str | None) -> Path:
@@ -221,74 +276,105 @@ def find_target(run: "Run", file: Path, out: str | None) -> Path:
     return target
 
 
-def load_model(client: "MlflowClient", run: "Run", config: Config) -> "keras.Model":
-    """The run's model for numbers in their own units; StoreError if the store does not have all of it.
-
-    It is built from the config, as training builds it; the store adds numbers alone, its final weights and units. The
-    model that the store keeps is for programs that know the store: loading one does whatever it says.
-    """
+def units_of(client: "MlflowClient", run: "Run", config: Config) -> "Units | None":
+    """The units of the run's numbers, if it is one on a file; StoreError if the store does not tell them."""
     if not isinstance(config.data, Csv):
-        return trained_model(client, run, config)
+        return None
     units = lookup.units_of(client, run, config)
     if units is None:
         lacks = "it has no model, which would tell in which units its numbers are"
         raise StoreError(f"{NOT_LOADED.format(run.info.run_id)} ({lacks}){KEPT}")
-    model = trained_model(client, run, config)
-    from lstm_lab.science.model import with_units
-
-    return with_units(model, *units)
+    return units
 
 
 def trained_model(client: "MlflowClient", run: "Run", config: Config) -> "keras.Model":
-    """The run's model for normalised numbers, as it was trained; StoreError if the store does not have its weights."""
+    """The run's model for normalised numbers, as it was trained; StoreError if the store does not have its weights.
+
+    It is built from the config, as training builds it; the store adds numbers alone. The model that the store keeps is
+    for programs that know the store: loading one does whatever it says.
+    """
     weights = lookup.weights_of(client, run, config)
     if weights is None:
         raise StoreError(f"{NOT_LOADED.format(run.info.run_id)} (it has no final weights){KEPT}")
     if not all(np.isfinite(array).all() for array in weights):
         raise StoreError(f"{NOT_LOADED.format(run.info.run_id)} (it diverged: its weights are no numbers)")
     runtime.start_tensorflow(*(runtime.started or [(config.training.level, config.training.threads)])[0])
-    from lstm_lab.science.model import build_model
-
-    model = build_model(**config.model.model_dump(), seed=config.training.seed)
+    model = setup.new_model(config)
     model.set_weights(weights)
     return model
 
 
-def through(
-    predict: "Predict", values: np.ndarray, state: Sequence[np.ndarray], reset_every: int | None
-) -> Iterator[tuple[int, np.ndarray, Sequence[np.ndarray]]]:
-    """Goes through the series [samples] piece by piece: first sample, predictions [samples of the piece], final state.
+@dataclass(frozen=True)
+class Going:
+    """A run's model on its way through series in their own units.
 
-    With `reset_every` the state starts over every so many samples. ConfigError if the model knows no number there.
+    `means` [inputs] stand for missing values; `order` tells which target each input is, where the model goes on by its
+    own predictions. With `reset_every` the state starts over every so many samples.
     """
-    zeros, size = state, reset_every or AT_ONCE
-    for first in range(0, len(values), size):
-        piece = values[first : first + size].reshape(1, -1, 1)
-        prediction, state = predict(piece, zeros if reset_every else state)
-        if not np.isfinite(prediction).all():
-            far = first + int(np.argmin(np.isfinite(prediction)))
-            raise ConfigError(f"sample {far:,} is {values[far]:g}, too far from what the run was trained on")
-        yield first, prediction.ravel(), state
+
+    predict: "Predict"
+    zeros: Sequence[np.ndarray]
+    means: np.ndarray
+    indicators: bool
+    horizon: int
+    order: Sequence[int]
+    reset_every: int | None
+
+    @classmethod
+    def of(cls, client: "MlflowClient", run: "Run", config: Config) -> Self:
+        """That of a run in the store; StoreError if the store does not have all of it."""
+        units, data = units_of(client, run, config), config.data
+        model, means, indicators, order = trained_model(client, run, config), np.zeros(data.sizes[0]), False, [0]
+        from lstm_lab.science.evaluation import compile_prediction
+        from lstm_lab.science.model import with_units, zero_state
+
+        horizon = 0
+        if units is not None and isinstance(data, Csv):
+            model, indicators, horizon = with_units(model, *units), data.missing == "mask", data.horizon or 0
+            means = units[0][0, : len(listed(data.input))]
+            order = [data.targets.index(name) for name in listed(data.input) if name in data.targets]
+        reset_every = None if config.training.carry_state else data.time_steps
+        return cls(compile_prediction(model), zero_state(model, 1), means, indicators, horizon, order, reset_every)
+
+    def through(self, known: Known) -> Iterator[tuple[int, np.ndarray, Sequence[np.ndarray]]]:
+        """Goes through a series piece by piece: first sample, predictions [samples of the piece, targets], final state.
+
+        Behind a gap the state starts over. ConfigError if the model knows no number there.
+        """
+        size = self.reset_every or AT_ONCE
+        for begin, end in known.parts:
+            state = self.zeros
+            for first in range(begin, end, size):
+                values = known.values[first : min(first + size, end)]
+                prediction, state = self.predict(self.inputs_of(values)[None], self.zeros if self.reset_every else state)
+                sound = np.isfinite(prediction[0]).all(axis=1)
+                if not sound.all():
+                    far = first + int(np.argmin(sound))
+                    shown = ", ".join(f"{value:g}" for value in known.values[far, :3])
+                    raise ConfigError(f"sample {far:,} is {shown}, too far from what the run was trained on")
+                yield first, prediction[0], state
+
+    def inputs_of(self, values: np.ndarray) -> np.ndarray:
+        """The model's inputs for these values [samples, inputs]: a mean, and perhaps an indicator, for a missing one."""
+        missing = np.isnan(values)
+        there = np.where(missing, self.means, values)
+        return np.hstack([there, missing]) if self.indicators else there
 
 
-def beyond(
-    predict: "Predict",
-    values: np.ndarray,
-    state: Sequence[np.ndarray],
-    horizon: int,
-    steps: int,
-    reset_every: int | None = None,
-) -> np.ndarray:
-    """The forecast [steps] of the samples that follow the series [samples].
+def beyond(going: Going, known: Known, steps: int) -> np.ndarray:
+    """The forecast [steps, targets] of the samples that follow the series.
 
-    The last `horizon` predictions are forecasts of the first samples beyond the end; fed back in their order, they give
-    those after them.
+    The last predictions, as many as the horizon, are forecasts of the first samples beyond the end; fed back in their
+    order, they give those after them.
     """
     from lstm_lab.science.evaluation import roll_out
 
-    last = np.zeros(0)
-    for _, predictions, after in through(predict, values, state, reset_every):
-        last, state = np.append(last, predictions)[-horizon:], after
+    horizon = going.horizon
+    last, state = np.zeros((0, len(known.targets))), going.zeros
+    for _, predictions, after in going.through(known):
+        last, state = np.concatenate([last, predictions])[-horizon:], after
     if steps <= horizon:
         return last[:steps]
-    return np.append(last, roll_out(predict, last, state, steps - horizon, reset_every))
+    fed_back = going.inputs_of(last[:, going.order])
+    more = roll_out(going.predict, fed_back, state, steps - horizon, going.order, going.reset_every)
+    return np.concatenate([last, more])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lstm_lab.commandline import complain
-from lstm_lab.config import Config, Csv
+from lstm_lab.config import Config, Csv, listed
 from lstm_lab.paths import ROOT, whole_file
 from lstm_lab.records import lookup, provenance, store
 from lstm_lab.records.tracking import config_text
@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # these import TensorFlow or MLflow, and a refused config mus
     from lstm_lab.records.tracking import TrackedRun
     from lstm_lab.runs.observers import Record
     from lstm_lab.science.evaluation import Evaluation
+    from lstm_lab.science.samples import Samples
     from lstm_lab.science.times import Times
 
 
@@ -157,12 +158,17 @@ def draw(picture: Path, name: str, save: "Callable[[Path], None]") -> bool:
     return True
 
 
-def times_of(path: Path, columns: Sequence[str | None], sha256: str) -> "Times | None":
-    """The times of the samples in a file with that SHA-256, if another of its columns than these is plainly one."""
+def times_in(path: Path, samples: "Samples", columns: Sequence[str | None]) -> "Times | None":
+    """The times of the samples from the file at `path`: its time stamps or, where it is known by no setting that it has
+    some, another of its columns than these that is plainly one."""
     from lstm_lab.science import times
 
+    if samples.times is not None:
+        return times.times_of(samples.time_name, samples.times, samples.sampling)
+    if len(samples.series) > 1:
+        return None
     with contextlib.suppress(Exception):  # the file is gone by now
-        if datafile.sha256_of(str(path)) == sha256:
+        if datafile.sha256_of(str(path)) == samples.sha256:
             return times.find_times(path, columns, ROOT / "mlruns")
     return None
 
@@ -171,13 +177,14 @@ def draw_figures(folder: Path, setup: Setup, trained: Trained, evaluated: "Evalu
     """Draws cost curve, fitted curve and, if there is what they show, the animation of the fit and the curve's end."""
     from lstm_lab.runs import animation, figures
     from lstm_lab.runs.observers import in_units, shown_curve
+    from lstm_lab.science.series import SeriesBatches
 
     config, epoch, data = setup.config, setup.source.epoch, setup.config.data
     costs, last, frames = trained.watchers.record.costs, trained.watchers.record.last, trained.watchers.frames
     assert last is not None
     times = None
-    if isinstance(data, Csv) and (sha256 := setup.source.file_sha256):
-        times = times_of(ROOT / data.path, [data.input, data.target], sha256)
+    if isinstance(data, Csv) and isinstance(setup.source, SeriesBatches):
+        times = times_in(ROOT / data.path, setup.source.samples, [*listed(data.input), *listed(data.target)])
     labels = figures.labels_of(config, times)
     title = f"{config.model.cell}, cell size {config.model.cell_size}: cost {costs[-1]:.3g} after {last.step:,} steps"
     folder.mkdir(exist_ok=True)

@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lstm_lab import texts
 from lstm_lab.config import WATCHED, WATCHING, plain_text
 from lstm_lab.hiding import hide_in_word
 
-LONGEST = 100  # characters
+LONGEST, LONGEST_VALUE = 100, 40  # characters of a name, and of a value in it
 SHORT = {"learning_rate": "lr"}  # as everybody calls it
 NOTHING_TYPED = "default"
 CHOICES = ("experiment", "data", "model", "optimizer")  # a choice tells by itself what it is one of
@@ -33,7 +34,7 @@ def name_of(words: Sequence[str]) -> str:
     Presets and choices come first, as their names alone. What only watches a run is left out.
     """
     typed = [hide_in_word(word).lstrip("+~").partition("=")[::2] for word in words]
-    typed = [(key, value.strip("'\"")) for key, value in typed]
+    typed = [(key, texts.shown(value)) for key, value in typed]
     keys = {key for key, _ in typed}
     choices, values = [], []
     for key, value in typed:
@@ -42,6 +43,10 @@ def name_of(words: Sequence[str]) -> str:
         elif key in CHOICES and not (key == "data" and "data.path" in keys):
             choices.append(value)
         elif key not in (*CHOICES, *WATCHED) and key.partition(".")[0].partition("/")[0] not in (*WATCHING, "hydra"):
-            values.append(f"{short_key(key)}={value}")
-    name = plain_text(" ".join([*choices, *values])) or NOTHING_TYPED
-    return name if len(name) <= LONGEST else f"{name[: LONGEST - 3]}..."
+            values.append(f"{short_key(key)}={cut(value, LONGEST_VALUE)}")
+    return cut(plain_text(" ".join([*choices, *values])) or NOTHING_TYPED, LONGEST)
+
+
+def cut(text: str, most: int) -> str:
+    """The text, without its end if it is longer."""
+    return text if len(text) <= most else f"{text[: most - 3]}..."

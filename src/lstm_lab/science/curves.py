@@ -122,8 +122,8 @@ class Continuation:
     `x` is [samples], `inputs` [samples, input_size], `targets` [samples, output_size]. The first `trained` of them were
     trained on, the others never. With a `horizon` the targets lie so many samples later than the inputs. `units`
     [2, output_size] are the means and standard deviations that the targets were normalised with. `weights` [samples]
-    tells which targets are known; all of them, if None. `same` [input_size] tells which target is the same signal as an
-    input; None, of an input that is no target's or of all, if that is not known.
+    tells which targets are known; all of them, if None. `same` tells of each of the first inputs which target is
+    the same signal, or None; of none, if that is not known. Those behind them are indicators of missing values.
     """
 
     x: np.ndarray

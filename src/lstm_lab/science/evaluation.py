@@ -172,7 +172,7 @@ def rolls_out(curve: Continuation) -> bool:
 
 
 def order_of(curve: Continuation) -> list[int]:
-    """Which target each input [input_size] is fed by, where the curve goes on by its own predictions."""
+    """Which target each input is fed by, where the curve goes on by its own predictions."""
     return [target for target in curve.same or () if target is not None]
 
 
@@ -187,8 +187,8 @@ def roll_out(
     """The forecast [steps, output_size] of a model whose targets are its inputs some samples later.
 
     `known` [horizon, input_size] are as many inputs as the horizon is long. They are fed first, then the predictions,
-    each in its turn the input of another: the target `order[i]` is the input i. With `reset_every` the state starts over
-    every so many samples.
+    each in its turn the input of another: the target `order[i]` is the input i, and inputs beyond these are 0. With
+    `reset_every` the state starts over every so many samples.
     """
     inputs, made = list(known), []
     for i in range(steps):
@@ -196,7 +196,8 @@ def roll_out(
             state = [np.zeros_like(tensor) for tensor in state]
         prediction, state = predict(inputs[i][None, None], state)
         made.append(prediction[0, 0])
-        inputs.append(prediction[0, 0, list(order)])
+        inputs.append(np.zeros_like(known[0], prediction.dtype))
+        inputs[-1][: len(order)] = prediction[0, 0, list(order)]
     return np.array(made)
 
 
@@ -240,7 +241,7 @@ def baselines(curve: Continuation, time_steps: int) -> dict[str, np.ndarray]:
 
 def repeated(curve: Continuation, inputs: np.ndarray) -> np.ndarray:
     """Of the inputs [samples, input_size] for every target the same signal or, if none is, the one in its place."""
-    same = list(curve.same or range(inputs.shape[-1]))
+    same = list(range(inputs.shape[-1]) if curve.same is None else curve.same)
     places = [same.index(j) if j in same else min(j, len(same) - 1) for j in range(curve.targets.shape[-1])]
     return inputs[:, places]
 

@@ -44,13 +44,15 @@ class Series:
 class Samples:
     """The samples of a file, those of each of its `series` together.
 
-    `values` is float64 [samples, columns], NaN where one is missing. `times` is datetime64 [samples] and `sampling` the
-    interval between them, if the file has time stamps. `understood` says what the file was taken for.
+    `values` is float64 [samples, columns], NaN where one is missing. `times` is datetime64 [samples], `time_name` what
+    their column is called and `sampling` the interval between them, if the file has time stamps. `understood` says what
+    the file was taken for.
     """
 
     columns: tuple[str, ...]
     values: np.ndarray
     times: np.ndarray | None
+    time_name: str
     sampling: Sampling | None
     series: tuple[Series, ...]
     sha256: str
@@ -104,16 +106,16 @@ def array_on_disk(shape: tuple[int, ...], scratch: Path | None) -> np.ndarray:
 
 def by_series(table: tables.Table, wanted: Wanted, scratch: Path | None) -> tuple[Samples, np.ndarray | None]:
     """The samples with each series' together, and which sample of the file each is; None: they were so already."""
-    count = len(table.values)
+    count, name = len(table.values), " ".join(wanted.time)
     if table.series is None:
         whole = Series("", 0, count, ((0, count),))
-        return Samples(wanted.columns, table.values, table.times, None, (whole,), table.sha256, table.understood), None
+        return Samples(wanted.columns, table.values, table.times, name, None, (whole,), table.sha256, table.understood), None
     ends = np.cumsum(np.bincount(table.series, minlength=len(table.names))).tolist()
     series = tuple(
         Series(name, first, stop, ((first, stop),))
         for name, first, stop in zip(table.names, [0, *ends[:-1]], ends, strict=True)
     )
-    found = Samples(wanted.columns, table.values, table.times, None, series, table.sha256, table.understood)
+    found = Samples(wanted.columns, table.values, table.times, name, None, series, table.sha256, table.understood)
     if (np.diff(table.series) >= 0).all():
         return found, None
     order = np.argsort(table.series, kind="stable")

@@ -226,9 +226,9 @@ class SeriesBatches:
 
     @property
     def same(self) -> tuple[int | None, ...]:
-        """Of every input, which target is the same column; None for one that is no target's."""
+        """Of every input column, which target is the same; None for one that is no target's."""
         where = {column: i for i, column in enumerate(self.targets)}
-        return (*(where.get(column) for column in self.inputs), *[None] * (self.input_size - len(self.inputs)))
+        return tuple(where.get(column) for column in self.inputs)
 
     def digest(self, steps: int) -> str:
         """SHA-256 of the file, and of the first and the last batch of `steps`."""

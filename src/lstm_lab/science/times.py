@@ -12,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from lstm_lab.science.sampling import Sampling
+
 # A year, a month, a date, or a date and a time of day, as ISO 8601 writes them
 WRITTEN = re.compile(rb"\d{4}(-\d\d(-\d\d([T ]\d\d(:\d\d(:\d\d(\.\d{1,6})?)?)?)?)?)?Z?")
 UNITS = ("Y", "M", "D", "m", "s", "us")  # NumPy's, from the coarsest on
@@ -28,13 +30,14 @@ class Times:
     """A column of times: its name, and datetime64 [samples], each later than the one before.
 
     `unit` is the coarsest of UNITS that tells all of them, as the year does of every first of January; `written` is the
-    one that the file has them in.
+    one that they are shown in. With a `sampling` they go on by it.
     """
 
     name: str
     values: np.ndarray
     unit: str
     written: str
+    sampling: Sampling | None = None
 
     def at(self, samples: np.ndarray) -> np.ndarray | None:
         """The times of the samples with these numbers; None if one is beyond the end and the last are not even.
@@ -43,14 +46,24 @@ class Times:
         """
         last = len(self.values) - 1
         found = self.values[np.minimum(samples, last)].astype(f"M8[{self.unit}]")
-        if (beyond := np.maximum(samples - last, 0)).any():
+        beyond = np.maximum(samples - last, 0)
+        if beyond.any() and self.sampling:
+            later = self.sampling.after(self.values[last], beyond)
+            found = np.where(beyond > 0, later, self.values[np.minimum(samples, last)])
+        elif beyond.any():
             steps = np.unique(np.diff(self.values[-SPACED:].astype(found.dtype)))
             if len(steps) != 1:
                 return None
             found = found + beyond * steps
-            if found.max() >= LAST:
-                return None
+        if beyond.any() and found.max() >= LAST:
+            return None
         return found.astype(f"M8[{self.written}]")
+
+
+def times_of(name: str, values: np.ndarray, sampling: Sampling | None) -> Times:
+    """The time stamps [samples] of that column, in the coarsest unit that tells all of them, but none beyond a day."""
+    coarse = next(unit for unit in ("D", "m", "s", "us") if (values == values.astype(f"M8[{unit}]")).all())
+    return Times(name, values, coarse, coarse, sampling)
 
 
 def find_times(path: Path, besides: Collection[str | None], scratch: Path | None = None) -> Times | None:

@@ -10,10 +10,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException
 
-from lstm_lab import commandline, config
+from lstm_lab import commandline, config, texts
 from lstm_lab.paths import ROOT, locate
 from lstm_lab.runs.resume import MAY_CHANGE
-from lstm_lab.words import TEXTS, as_text
+from lstm_lab.words import TEXTS, as_typed
 
 
 def parse(words: Sequence[str]) -> list[Override]:
@@ -47,18 +47,31 @@ def in_words(value: Any) -> str:
     return json.dumps(value) if value is None or isinstance(value, bool) else str(value)
 
 
-def choice(value: Any) -> Any:
-    """A choice as Optuna keeps it: a plain value, or a list in Hydra's words."""
-    if isinstance(value, list | dict):
-        return in_words(value)
+def choice(key: str, value: Any) -> Any:
+    """A choice as Optuna keeps it: a plain value, texts as one types them for the key, or else a list in words."""
+    bare = without_quotes(value)
+    if key in TEXTS and isinstance(bare, str | list):
+        return texts.write(bare)
+    return in_words(bare) if isinstance(bare, list | dict) else bare
+
+
+def without_quotes(value: Any) -> Any:
+    """A value that Hydra has read, or the values of a list, as plain ones."""
+    if isinstance(value, list):
+        return list(map(without_quotes, value))
     return value.text if isinstance(value, QuotedString) else value
 
 
 def words_of(params: Mapping[str, Any]) -> list[str]:
-    """The overrides that give these values; what `choice` made of a list becomes one again."""
-    texts = {key: value for key, value in params.items() if isinstance(value, str) and key not in TEXTS}
-    lists = {key for key, text in texts.items() if text[:1] in ("[", "{")}
-    return [f"{key}={value if key in lists else in_words(value)}" for key, value in params.items()]
+    """The overrides that give these values, which `choice` made."""
+    return [f"{key}={in_words_again(key, value)}" for key, value in params.items()]
+
+
+def in_words_again(key: str, value: Any) -> str:
+    """What `choice` made of a value, as Hydra's grammar reads it back."""
+    if isinstance(value, str) and key in TEXTS:
+        return as_typed(key, value)
+    return value if isinstance(value, str) and value[:1] in ("[", "{") else in_words(value)
 
 
 def training_command(composed: dict[str, Any], compose: Callable[[list[str]], dict[str, Any]]) -> str:
@@ -83,12 +96,6 @@ def training_command(composed: dict[str, Any], compose: Callable[[list[str]], di
 
 def typed_word(key: str, value: Any) -> str:
     """The word that one types to give a key that value: a text as it is, unless it would be read as something else."""
-    if key in TEXTS and isinstance(value, str) and text_of(as_text(value)) == value:
-        return f"{key}={value}"
-    return words_of({key: value})[0]
-
-
-def text_of(word: str) -> Any:
-    """What Hydra reads a word as, without quotes."""
-    read = parse([f"key={word}"])[0].value()
-    return read.text if isinstance(read, QuotedString) else read
+    if key in TEXTS and isinstance(value, str | list):
+        return f"{key}={texts.write(value)}"
+    return f"{key}={in_words(value)}"

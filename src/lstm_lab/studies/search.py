@@ -22,7 +22,8 @@ def to_distribution(override: Override) -> BaseDistribution:
     """
     text, sweep = override.input_line, override.value()
     if isinstance(sweep, ChoiceSweep):
-        return CategoricalDistribution([overrides.choice(value) for value in sweep.list])
+        key = override.get_key_element().lstrip("+")
+        return CategoricalDistribution([overrides.choice(key, value) for value in sweep.list])
     if isinstance(sweep, RangeSweep):
         return range_distribution(str(text), sweep)
     if not isinstance(sweep, IntervalSweep):
