@@ -52,16 +52,16 @@ def delayed_recall(n: np.ndarray, x: np.ndarray, *, delay: int, noise_seed: int)
 def tumbling_body(
     n: np.ndarray, x: np.ndarray, *, moments: Sequence[float], spin: float, nudge: float, lead: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The angular velocities [samples, 3] of a free rigid body about its own axes in, the same ones `lead` later out."""
+    """The angular velocities [samples, 3] of a free body about its own axes in, the same ones `lead` later out."""
     return angular_velocity(x, moments, spin, nudge), angular_velocity(x + lead, moments, spin, nudge)
 
 
 def angular_velocity(t: np.ndarray, moments: Sequence[float], spin: float, nudge: float) -> np.ndarray:
     """How a body turns [samples, 3] at times t that was thrown at time 0, with (0, spin, nudge), and is left alone.
 
-    It solves Euler's equations I1 w1' = (I2 - I3) w2 w3 and so on around, for principal moments of inertia I1 < I2 < I3,
-    in Jacobi's elliptic functions (Landau and Lifshitz, Mechanics, section 37). However small the nudge is, the body
-    does not go on turning about its middle axis: it turns over and over (Ashbaugh, Chicone and Cushman, 1991).
+    It solves Euler's equations I1 w1' = (I2 - I3) w2 w3 and so on around, for moments of inertia I1 < I2 < I3, in
+    Jacobi's elliptic functions (Landau and Lifshitz, Mechanics, section 37). However small the nudge is, the body does
+    not go on turning about its middle axis: it turns over and over (Ashbaugh, Chicone and Cushman, 1991).
     """
     from scipy.special import ellipj, ellipk
 
