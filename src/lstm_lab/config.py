@@ -60,12 +60,13 @@ WATCHING = {"evaluation", "tracking"}
 WATCHED = {f"training.{key}" for key in ("report_every", "frames", "chunk_steps", "live")}  # and of training, these
 
 # Settings of a file that are newer than runs in the store, and as what these were trained
-NEWER = {
+NEWER: dict[str, Any] = {
     "data.validation": 0.0,
     **dict.fromkeys(
         [f"data.{key}" for key in ("separator", "decimal", "thousands", "encoding", "comment", "missing_values")]
     ),
-    **dict.fromkeys(("data.time", "data.series")),
+    **dict.fromkeys(("data.time", "data.series", "data.known")),
+    "data.calendar": [],
     "data.gaps": "refuse",
     "data.missing": "refuse",
     "data.normalise": "all",
@@ -279,6 +280,8 @@ class Csv(Data):
     missing: Literal["refuse", "interpolate", "mask"]
     series: Filled | None
     normalise: Literal["all", "series"]
+    calendar: list[Literal["hour", "weekday", "month"]]
+    known: Columns | None
 
     @model_validator(mode="after")
     def something_is_left(self) -> typing.Self:
@@ -317,11 +320,32 @@ class Csv(Data):
         return self
 
     @model_validator(mode="after")
+    def calendar_needs_dates(self) -> typing.Self:
+        """Each of its inputs once."""
+        if self.calendar and self.time is None:
+            raise ValueError("calendar needs data.time=COLUMN, the time stamps that tell it")
+        if len(set(self.calendar)) < len(self.calendar):
+            raise ValueError(f"calendar=[{','.join(self.calendar)}]: must name each input once")
+        return self
+
+    @model_validator(mode="after")
+    def nothing_is_known_that_is_told(self) -> typing.Self:
+        """A target's future is what is to be found."""
+        if both := set(listed(self.known)) & set(self.targets):
+            raise ValueError(f"known={min(both)}: is a target, and its future is nothing that is known")
+        return self
+
+    @model_validator(mode="after")
     def series_are_told_apart(self) -> typing.Self:
         """Normalisation needs to know them."""
         if self.normalise == "series" and self.series is None:
             raise ValueError("normalise=series needs data.series=COLUMN, which tells the series apart")
         return self
+
+    @property
+    def inputs(self) -> list[str]:
+        """The names of the input columns whose future is not known."""
+        return [name for name in listed(self.input) if name not in listed(self.known)]
 
     @property
     def targets(self) -> list[str]:
@@ -330,8 +354,12 @@ class Csv(Data):
 
     @property
     def sizes(self) -> tuple[int, int]:
-        """How many numbers go into the model at a time step, and how many come out: a masked input has an indicator."""
-        return len(listed(self.input)) * (2 if self.missing == "mask" else 1), len(self.targets)
+        """How many numbers go into the model at a time step, and how many come out.
+
+        A masked input has an indicator beside it, and each of the calendar's a sine and a cosine.
+        """
+        columns = len(self.inputs) + len(listed(self.known))
+        return columns * (2 if self.missing == "mask" else 1) + 2 * len(self.calendar), len(self.targets)
 
     @property
     def name(self) -> str:

@@ -34,7 +34,6 @@ DAY = 86_400_000  # milliseconds; no clock is further ahead, and a run from late
 KERNELS = {"lstm": 4, "gru": 3, "simple_rnn": 1}  # matrices that a cell's kernel stacks side by side
 
 
-
 def find_run(client: "MlflowClient", word: str, name: str) -> "Run":
     """The run that a user means by `word=name`; ConfigError if there is none, or more than one.
 

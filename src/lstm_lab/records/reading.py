@@ -273,7 +273,8 @@ def units_described(layers: list[Any], sizes: tuple[int, int]) -> list[np.ndarra
             (before, 1 / numbers(scaled["normalize"]["scale"])),
             (numbers(behind["offset"]), numbers(behind["scale"])),
         ]
-    return [np.stack([np.broadcast_to(of_unit, size) for of_unit in pair]) for pair, size in zip(pairs, sizes, strict=True)]
+    both = zip(pairs, sizes, strict=True)
+    return [np.stack([np.broadcast_to(part, size) for part in pair]) for pair, size in both]
 
 
 def numbers(described: Any) -> np.ndarray:

@@ -13,12 +13,13 @@ from typing import IO, TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from lstm_lab import runtime
-from lstm_lab.config import Config, ConfigError, Csv, columns_typed, listed
-from lstm_lab.paths import LONGEST_FILE_NAME, ROOT, locate, short_name, whole_file
+from lstm_lab import runtime, texts
+from lstm_lab.config import Config, ConfigError, Csv, listed
+from lstm_lab.paths import LONGEST_FILE_NAME, ROOT, expanded, locate, short_name, whole_file
 from lstm_lab.records import lookup, store
 from lstm_lab.records.store import StoreError
 from lstm_lab.runs import keeping, setup
+from lstm_lab.science.sampling import calendar_of
 
 if TYPE_CHECKING:
     import keras
@@ -70,15 +71,17 @@ def forecast(name: str, path: str | None, column: str | None, steps: str | None,
 
 @dataclass(frozen=True)
 class Known:
-    """What a file tells of one series: its input columns and their `values` [samples, inputs], NaN where one is missing.
+    """What a file tells of one series: its input columns and their `values` [samples, inputs], NaN for a missing one.
 
-    `targets` names the targets, `truth` [samples, targets] are their values, if the file has them. `times` are those of
-    the samples, `parts` the stretches between gaps.
+    `foreknown` [samples and more, columns] are the columns whose future is known. `targets` names the targets, `truth`
+    [samples, targets] are their values, if the file has them. `times` are those of the samples, `parts` the stretches
+    between gaps.
     """
 
     series: str
     columns: Sequence[str]
     values: np.ndarray
+    foreknown: np.ndarray
     targets: Sequence[str]
     truth: np.ndarray | None
     times: "Times | None"
@@ -100,11 +103,14 @@ def known_in(file: Path, wanted: "Wanted", config: Config) -> list[Known]:
 
     scratch, data = ROOT / "mlruns", config.data
     read = samples.load(file, wanted, scratch)
-    targets, truth, horizon = list(wanted.columns), None, 0
+    names = [name for name in wanted.columns if name not in wanted.known]
+    own, foreknown = ([wanted.columns.index(name) for name in part] for part in (names, wanted.known))
+    targets, truth, horizon = names, None, 0
     if isinstance(data, Csv):
-        targets, horizon = (list(wanted.columns) if data.target is None else data.targets), data.horizon or 0
+        targets, horizon = (names if data.target is None else data.targets), data.horizon or 0
         with contextlib.suppress(ConfigError):  # it need not have the targets, nor all of them
-            truth = samples.load(file, replace(wanted, columns=tuple(targets), missing="mask"), scratch).values
+            columns = tuple(dict.fromkeys([*targets, *wanted.known]))
+            truth = samples.load(file, replace(wanted, columns=columns, missing="mask"), scratch).values
     times = keeping.times_in(file, read, ["sample", "prediction", *wanted.columns, *targets])
     found = []
     for one in read.series:
@@ -113,11 +119,12 @@ def known_in(file: Path, wanted: "Wanted", config: Config) -> list[Known]:
             raise ConfigError(
                 f"{whose} has {one.stop - one.first:,} samples; a run with horizon {horizon:,} needs as many at least"
             )
-        own = slice(one.first, one.stop)
+        here = slice(one.first, one.stop)
         parts = [(first - one.first, stop - one.first) for first, stop in one.stretches]
-        when = times and replace(times, values=times.values[own])
-        true = None if truth is None else truth[own]
-        found.append(Known(one.name, wanted.columns, read.values[own], targets, true, when, parts))
+        when = times and replace(times, values=times.values[here])
+        true = None if truth is None else truth[here, : len(targets)]
+        later = read.values[one.first : one.end, foreknown]
+        found.append(Known(one.name, names, read.values[here][:, own], later, targets, true, when, parts))
     return found
 
 
@@ -231,11 +238,12 @@ def check_steps(steps: str | None, config: Config) -> int:
         raise ConfigError("steps is missing: how many samples to forecast, as in steps=100?")
     if not steps.isdecimal() or not 1 <= int(steps) <= 10**6:
         raise ConfigError(f"steps={steps}: must be a whole number from 1 to 1,000,000")
-    unknown = [name for name in listed(data.input) if name not in data.targets]
+    unknown = [name for name in data.inputs if name not in data.targets]
     if unknown and int(steps) > data.horizon:
         raise ConfigError(
             f"steps={steps}: must be at most data.horizon={data.horizon:,}: to go on, the run needs the input "
-            f"{' and '.join(unknown)}, whose future nobody knows; it can go on by itself if its inputs are its targets"
+            f"{' and '.join(unknown)}, whose future nobody knows; it can go on by itself if its inputs are its targets, or "
+            "data.known=[...] when their future is in the file"
         )
     return int(steps)
 
@@ -245,23 +253,23 @@ def find_input(config: Config, path: str | None, column: str | None) -> tuple[Pa
     from lstm_lab.science.samples import Wanted, wanted_of
     from lstm_lab.science.tables import Form
 
-    columns = listed(columns_typed(column)) if column else []
+    columns = listed(texts.read(column)) if column else []
     data = config.data if isinstance(config.data, Csv) else None
     if data:
-        path, columns = path or str(ROOT / data.path), columns or listed(data.input)
+        path, columns = path or str(ROOT / data.path), columns or data.inputs
     if path is None or not columns:
         raise ConfigError("data.path=FILE and data.input=COLUMN are needed: that run was not trained on a file")
-    own = listed(data.input) if data else [""] * config.data.sizes[0]
+    own = data.inputs if data else [""] * config.data.sizes[0]
     if len(columns) != len(own):
         raise ConfigError(f"data.input={column}: names {len(columns)} columns, and the run has {len(own)} inputs")
-    wanted = wanted_of(data, columns) if data else Wanted(tuple(columns), Form(), (), None, "refuse", "refuse")
+    wanted = wanted_of(data, columns) if data else Wanted(tuple(columns), (), Form(), (), None, "refuse", "refuse")
     return ROOT / locate({"data": {"path": path}})["data"]["path"], wanted
 
 
 def find_target(run: "Run", file: Path, out: str | None) -> Path:
     """Where the forecast goes; ConfigError if it cannot be written there, or would overwrite the series."""
     folder = ROOT / "mlruns/forecasts"
-    target = Path(out).expanduser().absolute() if out else folder / f"{short_name(file.stem, run.info.run_id[:8])}.csv"
+    target = expanded(out).absolute() if out else folder / f"{short_name(file.stem, run.info.run_id[:8])}.csv"
     if target.suffix != ".csv":
         raise ConfigError(f"out={out}: must end with .csv")
     if out is None:
@@ -308,45 +316,51 @@ def trained_model(client: "MlflowClient", run: "Run", config: Config) -> "keras.
 class Going:
     """A run's model on its way through series in their own units.
 
-    `means` [inputs] stand for missing values; `order` tells which target each input is, where the model goes on by its
-    own predictions. With `reset_every` the state starts over every so many samples.
+    `means` [columns] stand for missing values. `feedback` tells which target each input is, where the model goes on by
+    its own predictions; None, of one whose future is known. With `reset_every` the state starts over every so many
+    samples.
     """
 
     predict: "Predict"
     zeros: Sequence[np.ndarray]
     means: np.ndarray
+    calendar: Sequence[str]
     indicators: bool
     horizon: int
-    order: Sequence[int]
+    feedback: Sequence[int | None]
     reset_every: int | None
 
     @classmethod
     def of(cls, client: "MlflowClient", run: "Run", config: Config) -> Self:
         """That of a run in the store; StoreError if the store does not have all of it."""
         units, data = units_of(client, run, config), config.data
-        model, means, indicators, order = trained_model(client, run, config), np.zeros(data.sizes[0]), False, [0]
+        model = trained_model(client, run, config)
         from lstm_lab.science.evaluation import compile_prediction
         from lstm_lab.science.model import with_units, zero_state
 
-        horizon = 0
-        if units is not None and isinstance(data, Csv):
-            model, indicators, horizon = with_units(model, *units), data.missing == "mask", data.horizon or 0
-            means = units[0][0, : len(listed(data.input))]
-            order = [data.targets.index(name) for name in listed(data.input) if name in data.targets]
         reset_every = None if config.training.carry_state else data.time_steps
-        return cls(compile_prediction(model), zero_state(model, 1), means, indicators, horizon, order, reset_every)
+        if units is None or not isinstance(data, Csv):
+            zeros, means = zero_state(model, 1), np.zeros(data.sizes[0])
+            return cls(compile_prediction(model), zeros, means, (), False, 0, (), reset_every)
+        model, indicators, own = with_units(model, *units), data.missing == "mask", data.inputs
+        feedback = [data.targets.index(name) if name in data.targets else None for name in own]
+        feedback += [None] * (data.sizes[0] - len(own))
+        means, zeros = units[0][0, : len(own) + len(listed(data.known))], zero_state(model, 1)
+        predict, horizon = compile_prediction(model), data.horizon or 0
+        return cls(predict, zeros, means, data.calendar, indicators, horizon, feedback, reset_every)
 
     def through(self, known: Known) -> Iterator[tuple[int, np.ndarray, Sequence[np.ndarray]]]:
-        """Goes through a series piece by piece: first sample, predictions [samples of the piece, targets], final state.
+        """Goes through a series: first sample of a piece, predictions [samples of it, targets], final state.
 
-        Behind a gap the state starts over. ConfigError if the model knows no number there.
+        Behind a gap the state starts over; where the future of known inputs ends, it stops. ConfigError if the model
+        knows no number there.
         """
-        size = self.reset_every or AT_ONCE
+        size, last = self.reset_every or AT_ONCE, len(known.foreknown) - self.horizon
         for begin, end in known.parts:
-            state = self.zeros
+            state, end = self.zeros, min(end, last) if known.foreknown.shape[1] else end
             for first in range(begin, end, size):
-                values = known.values[first : min(first + size, end)]
-                prediction, state = self.predict(self.inputs_of(values)[None], self.zeros if self.reset_every else state)
+                inputs = self.inputs_of(known, first, known.values[first : min(first + size, end)])
+                prediction, state = self.predict(inputs[None], self.zeros if self.reset_every else state)
                 sound = np.isfinite(prediction[0]).all(axis=1)
                 if not sound.all():
                     far = first + int(np.argmin(sound))
@@ -354,27 +368,46 @@ class Going:
                     raise ConfigError(f"sample {far:,} is {shown}, too far from what the run was trained on")
                 yield first, prediction[0], state
 
-    def inputs_of(self, values: np.ndarray) -> np.ndarray:
-        """The model's inputs for these values [samples, inputs]: a mean, and perhaps an indicator, for a missing one."""
-        missing = np.isnan(values)
-        there = np.where(missing, self.means, values)
-        return np.hstack([there, missing]) if self.indicators else there
+    def inputs_of(self, known: Known, first: int, values: np.ndarray) -> np.ndarray:
+        """The model's inputs for these values [samples, inputs], of the samples from `first` on: as in training."""
+        then = first + self.horizon + np.arange(len(values))
+        columns = np.hstack([values, known.foreknown[then]] if known.foreknown.shape[1] else [values])
+        missing = np.isnan(columns)
+        parts = [np.where(missing, self.means, columns)]
+        if self.calendar:
+            times = known.times.at(then) if known.times else None
+            if times is None:
+                raise ConfigError(
+                    "the calendar beyond the last time stamp is not known: samples are at no equal distances"
+                )
+            parts.append(calendar_of(times.astype("M8[us]"), self.calendar))
+        return np.hstack([*parts, missing] if self.indicators else parts)
 
 
 def beyond(going: Going, known: Known, steps: int) -> np.ndarray:
     """The forecast [steps, targets] of the samples that follow the series.
 
     The last predictions, as many as the horizon, are forecasts of the first samples beyond the end; fed back in their
-    order, they give those after them.
+    order, they give those after them. ConfigError if inputs are needed that the file does not know.
     """
-    from lstm_lab.science.evaluation import roll_out
+    from lstm_lab.science.backtest import roll_out
 
-    horizon = going.horizon
+    horizon, count = going.horizon, len(known.values)
+    ahead = len(known.foreknown) - count
+    if known.foreknown.shape[1] and ahead < steps:
+        raise ConfigError(
+            f"steps={steps}: the known inputs have values for {ahead:,} samples beyond the last one of the others; ask for "
+            "so many, or add lines to the file"
+        )
     last, state = np.zeros((0, len(known.targets))), going.zeros
     for _, predictions, after in going.through(known):
         last, state = np.concatenate([last, predictions])[-horizon:], after
+    if known.foreknown.shape[1]:
+        last = last[-min(horizon, ahead) :]
     if steps <= horizon:
         return last[:steps]
-    fed_back = going.inputs_of(last[:, going.order])
-    more = roll_out(going.predict, fed_back, state, steps - horizon, going.order, going.reset_every)
-    return np.concatenate([last, more])
+    fed = [target for target in going.feedback if target is not None]
+    filled = np.tile(going.means[: len(fed)], (max(0, steps - 2 * horizon), 1))  # roll_out puts predictions there
+    inputs = going.inputs_of(known, count, np.concatenate([last[:, fed], filled]))[None]
+    args = going.predict, inputs[:, :horizon], state, steps - horizon, going.feedback, inputs[:, horizon:]
+    return np.concatenate([last, roll_out(*args, reset_every=going.reset_every)[0]])

@@ -60,7 +60,7 @@ def prepare(config: Config, console: Console) -> "Source":
     store.check_store()
     if config.training.live:
         setup.check_display()
-    console.print(telling.describe(config))
+    console.print(telling.describe(config, source.told))
     return source
 
 

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lstm_lab.commandline import make, say, typed
-from lstm_lab.config import WATCHING, Config, Csv
+from lstm_lab.config import NEWER, WATCHING, Config, Csv
 from lstm_lab.records import store
 from lstm_lab.records.reading import printable
 from lstm_lab.runs import resume
@@ -25,18 +25,27 @@ MARKDOWN = re.compile(r"[\\`*\[\]<>!&~|]")  # what makes of a text anything but 
 CONTRADICTED = "from step {:,} on, the costs trained now are not those stored before: not the same bits"
 
 
-def describe(config: Config) -> Table:
-    """What is about to run, one line a group: its kind, then its settings."""
+def describe(config: Config, read: str = "") -> Table:
+    """What is about to run, one line a group: its kind, then its settings; and what its file was read as."""
     table = Table.grid(padding=(0, 2))
     table.add_column()
     table.add_column(overflow="fold")
     for group, settings in config.model_dump(exclude=WATCHING).items():
         kind = Config.model_fields[group].discriminator
-        values = ", ".join(f"{key} {value}" for key, value in settings.items() if key != kind and value is not None)
+        said = {key: value for key, value in settings.items() if key != kind and not is_usual(group, key, value)}
+        values = ", ".join(f"{key} {value}" for key, value in said.items())
         values = printable(values, LONGEST_LINE)  # of a run in the store, perhaps
         told = Text.assemble((settings[kind], "cyan"), f": {values}") if kind else Text(values)
         table.add_row(Text(group, "bold"), told)
+        if group == "data" and read:
+            table.add_row("", Text.assemble(("file", "cyan"), f": {printable(read, LONGEST_LINE)}"))
     return table
+
+
+def is_usual(group: str, key: str, value: object) -> bool:
+    """Whether nothing need be said of a setting: it is off, or as it was before there was such a setting."""
+    key = f"{group}.{key}"
+    return value is None or (key in NEWER and value == NEWER[key])
 
 
 def in_markdown(text: str) -> str:

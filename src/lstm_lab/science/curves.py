@@ -123,7 +123,7 @@ class Continuation:
     trained on, the others never. With a `horizon` the targets lie so many samples later than the inputs. `units`
     [2, output_size] are the means and standard deviations that the targets were normalised with. `weights` [samples]
     tells which targets are known; all of them, if None. `same` tells of each of the first inputs which target is
-    the same signal, or None; of none, if that is not known. Those behind them are indicators of missing values.
+    the same signal, or None; of none, if that is not known. The future of those behind them is known.
     """
 
     x: np.ndarray
@@ -147,8 +147,7 @@ class Source(Protocol):
 
     The batches of a chunk lie in one array, `stride` rows apart; they are the windows of `batch_size` rows there.
     `carries_into_unseen` tells whether the last row's state after the last step stands at the first unseen sample.
-    `units` are those of inputs and targets, if they are normalised.
-    `file_sha256` is the digest of the file that they come from, if they come from one.
+    `file_sha256` is the digest of the file that they come from, if they come from one, and `told` what it was read as.
     """
 
     batch_size: int
@@ -157,8 +156,12 @@ class Source(Protocol):
     input_size: int
     output_size: int
     carries_into_unseen: bool
-    units: Units | None
     file_sha256: str | None
+    told: str
+
+    @property
+    def units(self) -> Units | None:
+        """Those of inputs and targets, if they are normalised and all series alike."""
 
     @property
     def epoch(self) -> int | None:
@@ -189,6 +192,7 @@ class Batches:
     epoch = None
     units: Units | None = None
     file_sha256: str | None = None
+    told = ""
 
     def __init__(self, curve: str, batch_size: int, time_steps: int, sample_spacing: float, **parameters: Any) -> None:
         self.curve, self.parameters = CURVES[curve], parameters
@@ -205,8 +209,8 @@ class Batches:
         x = n * self.sample_spacing
         inputs, targets = self.curve(n, x, **self.parameters)
         shape = (count, self.time_steps)
-        first, second = (values.astype(np.float32).reshape(*shape, -1) for values in (inputs, targets))
-        return Rows(x.reshape(shape), first, second)
+        rounded = [values.astype(np.float32).reshape(*shape, -1) for values in (inputs, targets)]
+        return Rows(x.reshape(shape), *rounded)
 
     def chunk(self, first: int, steps: int) -> Rows:
         """The rows of the batches `first` to `first + steps - 1`: neighbouring batches share all rows but one."""

@@ -23,8 +23,8 @@ class Evaluation:
     """Metrics by name, and the curve that they are of, in the targets' own units.
 
     `x` [samples] and `target` [samples, output_size], NaN where it is not known, are the whole stretch, whose first
-    `trained` were trained on; `prediction` and, with a horizon, `rolled_out` begin at `first`. Of several stretches it is
-    the longest. `target_mses` [output_size] are the mean squared errors of every target in its own units.
+    `trained` were trained on; `prediction` and, with a horizon, `rolled_out` begin at `first`. Of several stretches it
+    is the longest. `target_mses` [output_size] are the mean squared errors of every target in its own units.
     """
 
     metrics: dict[str, float]
@@ -77,7 +77,7 @@ def evaluate(
     guesses: list[dict[str, np.ndarray]] = []
     for curve in stretches:
         made, reached = predicted(model, curve, state, time_steps=time_steps, carry_state=carry_state)
-        guess = {"": made} | baselines(curve, time_steps)
+        guess: dict[str, np.ndarray] = {"": made} | baselines(curve, time_steps)
         if rolls_out(curve):
             first, length = curve.inputs[curve.first :], len(curve.inputs) - curve.first
             reset_every = None if carry_state else time_steps
@@ -90,10 +90,10 @@ def evaluate(
     for name in [name for name in errors if name]:
         metrics[f"{name}_mse"] = mean_square(errors[name].values)
     longest = max(range(len(stretches)), key=lambda i: len(stretches[i].x) - stretches[i].first)
-    curve, made = stretches[longest], guesses[longest]
+    curve, guess = stretches[longest], guesses[longest]
     target = np.where(known_in(curve)[:, None], curve.in_units(curve.targets), np.nan)
-    rolled_out = curve.in_units(made["rollout"]) if "rollout" in made else None
-    shown = curve.x, target, curve.first, curve.trained, curve.in_units(made[""]), rolled_out
+    rolled_out = curve.in_units(guess["rollout"]) if "rollout" in guess else None
+    shown = curve.x, target, curve.first, curve.trained, curve.in_units(guess[""]), rolled_out
     return Evaluation(metrics, errors[""].target_mses, *shown)
 
 
@@ -158,9 +158,7 @@ def predicted(
     return predict(unseen[None], state)[0][0], state
 
 
-def validate(
-    model: keras.Model, stretches: Sequence[Continuation], *, time_steps: int, carry_state: bool
-) -> float:
+def validate(model: keras.Model, stretches: Sequence[Continuation], *, time_steps: int, carry_state: bool) -> float:
     """The mean squared error from `first` on, as `evaluate` measures it, after the samples before it."""
     made = [predicted(model, one, None, time_steps=time_steps, carry_state=carry_state)[0] for one in stretches]
     return mean_square(errors_of(stretches, made, time_steps).values)

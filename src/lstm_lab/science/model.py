@@ -34,8 +34,9 @@ def build_model(
 ) -> keras.Model:
     """Builds the model with fresh weights; `seed` alone decides them.
 
-    Inputs: x [batch, time, input_size] and each tensor of the initial state [batch, cell_size]. Outputs: the prediction
-    [batch, time, output_size] and each tensor of the final state [batch, cell_size]; an LSTM's state is h and c, the others' h.
+    Inputs: x [batch, time, input_size] and each tensor of the initial state [batch, cell_size]. Outputs: the
+    prediction [batch, time, output_size] and each tensor of the final state [batch, cell_size]; an LSTM's state is h
+    and c, the others' h.
 
     `hidden_stddev` and `hidden_bias` are the initial values of in_hidden and out_hidden; for those of the cell see
     `recurrent_layer`. `forget_bias` (LSTM only; Jozefowicz et al., 2015) is kept in the cell's bias.
@@ -95,8 +96,9 @@ def with_units(model: keras.Model, inputs: np.ndarray, targets: np.ndarray) -> k
     """
     x = keras.Input(model.inputs[0].shape[1:], name="x", dtype="float64")
     state = [keras.Input(tensor.shape[1:], name=tensor.name) for tensor in model.inputs[1:]]
-    deviation = rescaling(np.ones_like(inputs[0]), -inputs[0], "subtract_mean")(x)  # first and by itself, so that no digit is lost
-    prediction, *final_state = model([rescaling(1 / inputs[1], np.zeros_like(inputs[0]), "normalize")(deviation), *state])
+    one, zero = np.ones_like(inputs[0]), np.zeros_like(inputs[0])
+    deviation = rescaling(one, -inputs[0], "subtract_mean")(x)  # first and by itself, so that no digit is lost
+    prediction, *final_state = model([rescaling(1 / inputs[1], zero, "normalize")(deviation), *state])
     outputs = [rescaling(targets[1], targets[0], "to_units")(prediction), *final_state]
     return keras.Model([x, *state], outputs, name=model.name)
 

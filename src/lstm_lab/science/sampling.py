@@ -1,6 +1,6 @@
 """The time stamps of a series: at what interval they lie, which are left out, and how they go on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,8 +55,23 @@ class Sampling:
         return last.astype("M8[us]") + (time - day)
 
 
+def calendar_of(times: np.ndarray, kinds: Sequence[str]) -> np.ndarray:
+    """Where in a day ('hour'), a week ('weekday') or a year ('month') the stamps [...] lie: [..., 2 kinds].
+
+    Each as the sine and the cosine of an angle, so that midnight is as near to 23:00 as to 1:00.
+    """
+    days = times.astype("M8[D]")
+    shares = {
+        "hour": (times - days) / DAY,
+        "weekday": (days.astype(np.int64) + 3) % 7 / 7,  # the first of January 1970 was a Thursday
+        "month": times.astype("M8[M]").astype(np.int64) % 12 / 12,
+    }
+    angles = [2 * np.pi * shares[kind] for kind in kinds]
+    return np.stack([wave(angle) for angle in angles for wave in (np.sin, np.cos)], axis=-1)
+
+
 def sampling_of(times: np.ndarray) -> Sampling | None:
-    """The interval that lies most often between two stamps [samples] that follow one another; None for less than two."""
+    """The interval that lies most often from one of the stamps [samples] to the next; None for less than two."""
     times = times[:LOOKED_AT]
     apart = np.diff(times)
     apart = apart[apart > np.timedelta64(0)]

@@ -22,6 +22,7 @@ from lstm_lab.science import normal, samples, streams
 from lstm_lab.science.curves import Continuation, Rows, Units
 from lstm_lab.science.normal import Column
 from lstm_lab.science.samples import Series
+from lstm_lab.science.sampling import calendar_of
 from lstm_lab.science.streams import Stretch
 
 LEAD_IN = 50  # windows that the model goes through before those it is validated on
@@ -42,22 +43,25 @@ class SeriesBatches:
 
     `held_out` is the share of a series' samples at the end whose targets are kept for the evaluation, `validation` that
     of the samples before them, by which runs are ranked: neither is trained on. Inputs and targets are normalised: mean
-    and standard deviation of the other samples become 0 and 1. Where a missing value is masked, it is 0, a second input
-    beside it is 1 instead of 0, and a target that misses does not count. `scratch` is as in `samples.load`. ConfigError
-    if the file does not serve.
+    and standard deviation of the other samples become 0 and 1. `scratch` is as in `samples.load`. ConfigError if the
+    file does not serve.
+
+    The inputs of a sample are, in this order: its columns; those that are known and the calendar, as they are at the
+    target's time; and where missing values are masked, which of all these columns miss: there the value is 0.
     """
 
     carries_into_unseen = False
+    file_sha256: str | None
 
     def __init__(self, path: str | os.PathLike, settings: Csv, scratch: Path | None = None) -> None:
-        inputs, targets = listed(settings.input), listed(settings.target) or listed(settings.input)
-        columns = list(dict.fromkeys([*inputs, *targets]))
         self.path, self.settings = path, settings
-        self.samples = samples.load(path, samples.wanted_of(settings, columns), scratch)
-        self.file_sha256 = self.samples.sha256
-        self.inputs, self.targets = ([columns.index(name) for name in names] for names in (inputs, targets))
-        self.indicators = settings.missing == "mask"
-        self.input_size, self.output_size = len(inputs) * (2 if self.indicators else 1), len(targets)
+        self.samples = samples.load(path, samples.wanted_of(settings, [*settings.inputs, *settings.targets]), scratch)
+        self.file_sha256, self.told = self.samples.sha256, self.samples.understood
+        self.inputs, self.known, self.targets = (
+            [self.samples.columns.index(name) for name in names]
+            for names in (settings.inputs, listed(settings.known), settings.targets)
+        )
+        self.input_size, self.output_size = settings.sizes
         self.batch_size, self.time_steps, self.horizon = settings.batch_size, settings.time_steps, settings.horizon or 0
         self.stride = settings.batch_size  # no row of a batch is a row of the next
         self.splits = [self.split(one) for one in self.samples.series]
@@ -92,7 +96,9 @@ class SeriesBatches:
         unseen, between = math.ceil(self.settings.held_out * count), math.ceil(self.settings.validation * count)
         alone = not others and len(first.stretches) == 1
         if self.streams is None:
-            left = sum(max(0, split.trained - one.first) for one, split in zip(self.samples.series, self.splits))
+            left = sum(
+                max(0, split.trained - one.first) for one, split in zip(self.samples.series, self.splits, strict=True)
+            )
             needs = f"{left:,} are left to train on, a batch of {rows} x {steps} needs {rows * steps if alone else 1:,}"
         elif alone and (unseen < steps or 0 < between < steps):
             needs = f"these make no window of {steps} to {'evaluate' if unseen < steps else 'validate'}"
@@ -138,8 +144,9 @@ class SeriesBatches:
     def units_of(self, series: int) -> Units:
         """Those of the model's inputs and targets in one series; indicators are as they are."""
         own = self.column_units[series if len(self.column_units) > 1 else 0]
-        as_it_is = np.tile([[0.0], [1.0]], self.input_size - len(self.inputs))
-        return np.hstack([own[:, self.inputs], as_it_is]), own[:, self.targets]
+        columns = [*self.inputs, *self.known]
+        as_it_is = np.tile([[0.0], [1.0]], self.input_size - len(columns))
+        return np.hstack([own[:, columns], as_it_is]), own[:, self.targets]
 
     @property
     def epoch(self) -> int:
@@ -159,22 +166,29 @@ class SeriesBatches:
         They are normalised in float64 and rounded to float32 once. Where they are not `there`, all is zero.
         """
         last = len(self.samples.values) - 1
-        now, later = (self.samples.values[np.minimum(i, last)] for i in (n, n + self.horizon))
-        units = self.column_units[0]
-        if len(self.column_units) > 1:
-            firsts = [one.first for one in self.samples.series]
-            units = np.moveaxis(self.column_units[np.searchsorted(firsts, n, "right") - 1], -2, 0)
-        mean, stddev = units
-        inputs, targets = (
-            ((values - mean) / stddev)[..., columns] for values, columns in ((now, self.inputs), (later, self.targets))
-        )
-        missing = np.isnan(inputs)
+        now, then = np.minimum(n, last), np.minimum(n + self.horizon, last)
+        mean, stddev = self.units_at(n)
+        values = (self.samples.values[now] - mean) / stddev
+        later = (self.samples.values[then] - mean) / stddev if self.horizon else values
+        columns = np.concatenate([values[..., self.inputs], later[..., self.known]], axis=-1)
+        targets, missing = later[..., self.targets], np.isnan(columns)
+        parts = [np.where(missing, 0, columns)]
+        if self.settings.calendar:
+            assert self.samples.times is not None
+            parts.append(calendar_of(self.samples.times[then], self.settings.calendar))
+        if self.settings.missing == "mask":
+            parts.append(missing)
         weights = there & ~np.isnan(targets).any(axis=-1)
-        inputs = np.where(missing | ~there[..., None], 0, inputs)
-        if self.indicators:
-            inputs = np.concatenate([inputs, missing & there[..., None]], axis=-1)
+        inputs = np.where(there[..., None], np.concatenate(parts, axis=-1), 0)
         targets = np.where(weights[..., None], targets, 0)
         return inputs.astype(np.float32), targets.astype(np.float32), weights.astype(np.float32)
+
+    def units_at(self, n: np.ndarray) -> np.ndarray:
+        """Means and standard deviations of the columns [2, columns], or of every sample numbered `n` [2, ..., columns]."""
+        if len(self.column_units) == 1:
+            return self.column_units[0]
+        firsts = [one.first for one in self.samples.series]
+        return np.moveaxis(self.column_units[np.searchsorted(firsts, n, "right") - 1], -2, 0)
 
     def chunk(self, first: int, steps: int) -> Rows:
         """The batches `first` to `first + steps - 1`, one below the other; x is the number of the target's sample."""
@@ -226,16 +240,16 @@ class SeriesBatches:
 
     @property
     def same(self) -> tuple[int | None, ...]:
-        """Of every input column, which target is the same; None for one that is no target's."""
+        """Of every input column that is not known beforehand, which target is the same; None for one that is none's."""
         where = {column: i for i, column in enumerate(self.targets)}
         return tuple(where.get(column) for column in self.inputs)
 
     def digest(self, steps: int) -> str:
         """SHA-256 of the file, and of the first and the last batch of `steps`."""
-        sha = hashlib.sha256(self.file_sha256.encode())
+        sha = hashlib.sha256(self.samples.sha256.encode())
         for k in (0, steps - 1):
             rows = self.chunk(k, 1)
             sha.update(rows.inputs.tobytes() + rows.targets.tobytes())
-            if rows.weights is not None:
-                sha.update(rows.weights.tobytes() + self.streams.fresh[k % self.epoch].tobytes())
+            if rows.weights is not None and rows.starts_over is not None:
+                sha.update(rows.weights.tobytes() + rows.starts_over.tobytes())
         return sha.hexdigest()

@@ -263,10 +263,10 @@ def locate(path: Path, dialect: Dialect, sample: int) -> tuple[int, list[str]]:
 def empty_rows(text: bytes, dialect: Dialect) -> int:
     """How many rows at the end have no field that is not empty."""
     nothing = (b"\t" if dialect.separator == BLANKS else dialect.separator.encode()) + b' \t\n"'
+    if text[text.rfind(b"\n", 0, -1) + 1 :].strip(nothing):
+        return 0
     end = len(text.rstrip(nothing))
-    if not end:
-        return text.count(b"\n")
-    return text.count(b"\n", end) - 1
+    return text.count(b"\n", end) - (end > 0)
 
 
 def shown(text: str) -> str:

@@ -84,7 +84,7 @@ def cost_of(prediction: tf.Tensor, target: tf.Tensor, weights: tf.Tensor | None 
 
 
 class Batch(NamedTuple):
-    """x [batch, time, input_size], target [batch, time, output_size]; weights [batch, time], or None: all steps count."""
+    """x [batch, time, input_size], target [batch, time, output_size], weights [batch, time] or None: all count."""
 
     x: tf.Tensor
     target: tf.Tensor
@@ -144,7 +144,7 @@ def compile_chunk(
 ) -> Callable[..., tuple[tf.Tensor, tf.Tensor, State]]:
     """Compiles `chunk(inputs, targets, count, state, weights, starts_over)`: `count` training steps in one call.
 
-    The arrays are those of `Rows`, with rows for (rows - batch_size) / stride + 1 batches; `count` is at most that many.
+    The arrays are those of `Rows`, of (rows - batch_size) / stride + 1 batches; `count` is at most that many.
     Returns the costs [batches] (zero from `count` on), the last prediction and the final state.
     Weights, optimizer slots and learning rate are variables: assigning to them needs no new compilation.
     """

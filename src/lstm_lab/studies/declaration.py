@@ -99,8 +99,9 @@ def search_space(params: dict[str, Any], words: Sequence[str]) -> dict[str, Base
 
 def searched(key: str, text: Any) -> Override:
     """What a file of sweeps/ searches a parameter over; ConfigError if Hydra cannot read it."""
+    words = as_choices(key, text) if key in TEXTS and isinstance(text, str) else text
     try:
-        return overrides.parse([f"{key}={as_choices(key, text) if key in TEXTS and isinstance(text, str) else text}"])[0]
+        return overrides.parse([f"{key}={words}"])[0]
     except HydraException:
         raise ConfigError(
             f"hydra.sweeper.params: {key}: {text}: cannot be read; it must be a choice, range or interval, as in "
