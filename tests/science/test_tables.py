@@ -57,6 +57,8 @@ READ = {
     "blanks and quotes": ('"a" b "x y" \n "1.5" "-2e-5" "1  2"\n  .5 3 "3\t4"\n', PLAIN, "separated by blanks"),
     "comments": ("# station, 5\"\n\n# m\na,b\n1.5,-2e-5\n# dry\n.5,3\n#\n", PLAIN, "4 comment lines"),
     "a table of NumPy's": ("# run 5\n# a b\n1.5 -2e-5\n.5 3\n", PLAIN, "separated by blanks, 1 comment line"),
+    "names in a comment": ("#c,a,b\n2020-01-31,1.5,-2e-5\n2020-02-29,.5,3\n", PLAIN, ""),
+    "no comments": ("c,a,b\n#1,1.5,-2e-5\n#2,.5,3\n", PLAIN, ""),
     "empty columns": ("a,b,,\n1.5,-2e-5,,\n.5,3,,\n,,,\n,,,\n", PLAIN, ""),
     "empty columns without names": ("a,b\n1.5,-2e-5,\n.5,3,\n,,\n", PLAIN, ""),
     "empty columns left out": ("a,b,,\n1.5,-2e-5\n.5,3,,\n", PLAIN, ""),
