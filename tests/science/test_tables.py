@@ -259,8 +259,8 @@ def test_a_fault_in_a_line_is_named_with_line_and_column(fault, tmp_path):
 def test_a_near_name_is_proposed_and_a_duplicate_is_no_fault_of_others(tmp_path):
     path = write(tmp_path, "temperature,b,b\n1,2,3\n")
     assert load(path, ["temperature"]).values == 1
-    assert refusal(path, "temprature") == (
-        "line 1: there is no column 'temprature'; there is temperature, b, b; did you mean temperature?"
+    assert refusal(path, "Temprature") == (
+        "line 1: there is no column 'Temprature'; there is temperature, b, b; did you mean temperature?"
     )
 
 

@@ -241,7 +241,8 @@ def place_of(where: str, names: Sequence[str], column: str) -> int:
         raise ConfigError(f"{where}: the column '{shown(column)}' stands there {names.count(column)} times")
     if column not in names:
         there = [name for name in names if name]
-        [*near] = difflib.get_close_matches(column, there, 1)
+        cased = {name.casefold(): name for name in there}
+        near = [cased[name] for name in difflib.get_close_matches(column.casefold(), cased, 1)]
         hint = f"; did you mean {listed(near)}?" if near else ""
         raise ConfigError(f"{where}: there is no column '{shown(column)}'; there is {listed(there)}{hint}")
     return names.index(column)

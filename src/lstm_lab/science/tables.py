@@ -106,7 +106,6 @@ def line_of(path: str | os.PathLike, form: Form, sample: int) -> int:
         if kind_of(Path(path)) == "parquet":
             return sample + 1
         return locate(Path(path), dialect_of(Path(path), form), sample)[0]
-    raise AssertionError
 
 
 @contextlib.contextmanager
