@@ -57,6 +57,8 @@ READ = {
     "blanks and quotes": ('"a" b "x y" \n "1.5" "-2e-5" "1  2"\n  .5 3 "3\t4"\n', PLAIN, "separated by blanks"),
     "comments": ("# station, 5\"\n\n# m\na,b\n1.5,-2e-5\n# dry\n.5,3\n#\n", PLAIN, "4 comment lines"),
     "a table of NumPy's": ("# run 5\n# a b\n1.5 -2e-5\n.5 3\n", PLAIN, "separated by blanks, 1 comment line"),
+    "names in a comment": ("#c,a,b\n2020-01-31,1.5,-2e-5\n2020-02-29,.5,3\n", PLAIN, ""),
+    "no comments": ("c,a,b\n#1,1.5,-2e-5\n#2,.5,3\n", PLAIN, ""),
     "empty columns": ("a,b,,\n1.5,-2e-5,,\n.5,3,,\n,,,\n,,,\n", PLAIN, ""),
     "empty columns without names": ("a,b\n1.5,-2e-5,\n.5,3,\n,,\n", PLAIN, ""),
     "empty columns left out": ("a,b,,\n1.5,-2e-5\n.5,3,,\n", PLAIN, ""),
@@ -257,8 +259,8 @@ def test_a_fault_in_a_line_is_named_with_line_and_column(fault, tmp_path):
 def test_a_near_name_is_proposed_and_a_duplicate_is_no_fault_of_others(tmp_path):
     path = write(tmp_path, "temperature,b,b\n1,2,3\n")
     assert load(path, ["temperature"]).values == 1
-    assert refusal(path, "temprature") == (
-        "line 1: there is no column 'temprature'; there is temperature, b, b; did you mean temperature?"
+    assert refusal(path, "Temprature") == (
+        "line 1: there is no column 'Temprature'; there is temperature, b, b; did you mean temperature?"
     )
 
 

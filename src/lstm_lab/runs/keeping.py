@@ -21,7 +21,6 @@ from lstm_lab.runs.metrics import VALIDATION, summarize
 from lstm_lab.runs.setup import Part, Setup, arrays_digest
 from lstm_lab.runs.telling import CONTRADICTED, baselines_in_words, tell
 from lstm_lab.runs.watching import Result, Trained
-from lstm_lab.science.series import SeriesBatches
 
 if TYPE_CHECKING:  # these import TensorFlow or MLflow, and a refused config must not wait for them
     import keras
@@ -73,8 +72,8 @@ def keep(setup: Setup, tracked: "TrackedRun", folder: Path, trained: Trained) ->
         evaluated = evaluate(setup, record, metrics)
     tracked.log_summary(len(result.costs), metrics, tags_of(result, tracked), tell(setup.config, result))
     write_end(folder, result, trained.checkpoint)
-    if isinstance(setup.source, SeriesBatches):
-        np.savez(folder / "units.npz", **setup.source.unit_table())  # type: ignore[arg-type]
+    if units := setup.source.unit_table():
+        np.savez(folder / "units.npz", **units)  # type: ignore[arg-type]
     if wanted.figures or best:
         draw_figures(folder / "figures", setup, trained, evaluated)
     tracked.log_files(folder)
@@ -180,6 +179,7 @@ def draw_figures(folder: Path, setup: Setup, trained: Trained, evaluated: "Evalu
     """Draws cost curve, fitted curve and, if there is what they show, the animation of the fit and the curve's end."""
     from lstm_lab.runs import animation, figures
     from lstm_lab.runs.observers import in_units, shown_curve
+    from lstm_lab.science.series import SeriesBatches
 
     config, epoch, data = setup.config, setup.source.epoch, setup.config.data
     costs, last, frames = trained.watchers.record.costs, trained.watchers.record.last, trained.watchers.frames

@@ -132,8 +132,10 @@ def with_numbers(path: Path, draft: Draft, form: Form, before: int) -> Dialect:
     """The dialect: the columns' names, and how numbers are written in the rows below; `before` is how many lines."""
     names, body, comments = draft.rows[0], draft.rows[1:], len(draft.above)
     lines = before + spanned(draft.lines, draft.separator)
-    if is_numbers(names):
-        names, body, lines, comments = names_above(path, draft, before), draft.rows, before, comments - 1
+    if any(map(is_number, names)) and (above := names_above(draft)):
+        names, body, lines, comments = above, draft.rows, before, comments - 1
+    elif any(names) and all(is_number(name) or not name for name in names):
+        raise ConfigError(f"{path}, line {before + 1}: has numbers alone; the first line must name the columns")
     fields = [field for row in body for field in row]
     missing = MISSING if form.missing_values is None else ("", *form.missing_values)
     decimal, thousands, assumed = numbers_of(fields, draft.separator, form)
@@ -154,14 +156,13 @@ def with_numbers(path: Path, draft: Draft, form: Form, before: int) -> Dialect:
     )
 
 
-def names_above(path: Path, draft: Draft, before: int) -> list[str]:
-    """The names that the last comment has for the columns, as NumPy writes them; ConfigError if it has none."""
-    fields = len(draft.rows[0])
+def names_above(draft: Draft) -> list[str]:
+    """The names that the last comment has for the columns, as NumPy writes them; [] if it has none."""
     for line in draft.above[-1:]:
         for names in rows_of([line.removeprefix(draft.comment) + "\n"], draft.separator):
-            if len(names) == fields and not is_numbers(names):
+            if len(names) == len(draft.rows[0]) and not any(map(is_number, names)):
                 return names
-    raise ConfigError(f"{path}, line {before + 1}: has numbers alone; the first line must name the columns")
+    return []
 
 
 def check(form: Form) -> None:
@@ -245,10 +246,15 @@ def is_comment(line: str, comment: str) -> bool:
 
 
 def comment_of(lines: list[str]) -> str:
-    """What comments begin with: of COMMENTS the one that the most lines do; "" if none."""
+    """What comments begin with: of COMMENTS the one that the most lines do; "" if none.
+
+    Where most lines below the first that does not begin so do, they are no comments.
+    """
     counts = {mark: sum(line.startswith(mark) for line in lines) for mark in COMMENTS}
     mark = max(COMMENTS, key=counts.__getitem__)
-    return mark if counts[mark] else ""
+    first = next((i for i, line in enumerate(lines) if line.strip() and not line.startswith(mark)), len(lines))
+    below = [line.startswith(mark) for line in lines[first + 1 :] if line.strip()]
+    return mark if counts[mark] and 2 * sum(below) <= len(below) else ""
 
 
 def rows_of(lines: list[str], separator: str) -> list[list[str]]:
@@ -301,9 +307,9 @@ def spanned(lines: list[str], separator: str) -> int:
     return reader.line_num
 
 
-def is_numbers(names: list[str]) -> bool:
-    """No name of a column among them."""
-    return any(names) and all(NUMBER.fullmatch(name) or WITH_COMMA.fullmatch(name) or not name for name in names)
+def is_number(text: str) -> bool:
+    """It is no name of a column."""
+    return bool(NUMBER.fullmatch(text) or WITH_COMMA.fullmatch(text))
 
 
 def numbers_of(fields: list[str], separator: str, form: Form) -> tuple[str, str, str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from lstm_lab.config import ConfigError
 from lstm_lab.science.archives import Hashed, kind_of, unpack
-from lstm_lab.science.blocks import Block, fill, is_comment, numbered, read_blocks
+from lstm_lab.science.blocks import fill, is_comment, numbered, read_blocks
 from lstm_lab.science.dialect import BLANKS, LONGEST_LINE, Dialect, Form, find_dialect, listed
 
 if TYPE_CHECKING:
@@ -49,24 +49,22 @@ class CsvSource:
             for block in read_blocks(self.path, stream, self.dialect):
                 self.comments += block.comments
                 if block.text:
-                    arrays = self.parse(block, samples)
+                    arrays = self.parse(block.text, samples)
                     samples += len(arrays[0])
                     yield arrays, empty_rows(block.text, self.dialect)
             self.sha256 = hashed.hexdigest()
 
-    def parse(self, block: Block, samples: int) -> "list[pyarrow.Array]":
-        """The columns of the block; those of numbers are doubles unless one is not plainly a number."""
+    def parse(self, text: bytes, samples: int) -> "list[pyarrow.Array]":
+        """The columns of the rows; those of numbers are doubles unless one of them is not plainly a number."""
         import pyarrow
 
-        with_thousands = bool(self.dialect.thousands)
-        text = block.text
-        for as_texts in (False, True) if not with_thousands else (True,):
-            try:
-                return self.parsed(text, as_texts)
-            except pyarrow.ArrowInvalid as error:
-                if "columns, got" in str(error):
-                    text = self.refitted(text, samples)
-        return self.parsed(text, True)
+        as_texts = bool(self.dialect.thousands)
+        try:
+            return self.parsed(text, as_texts)
+        except pyarrow.ArrowInvalid as error:
+            if "columns, got" in str(error):
+                text = self.refitted(text, samples)
+        return self.parsed(text, as_texts=True)
 
     def parsed(self, text: bytes, as_texts: bool) -> "list[pyarrow.Array]":
         """The columns of those rows."""
@@ -74,12 +72,12 @@ class CsvSource:
         from pyarrow import csv as parser
 
         dialect = self.dialect
-        places = [str(place) for place in dict.fromkeys(self.places)]
+        places, fields = [str(place) for place in dict.fromkeys(self.places)], map(str, range(dialect.width))
         double = pyarrow.string() if as_texts else pyarrow.float64()
         types = dict.fromkeys(places, double) | {str(place): pyarrow.string() for place in self.places[self.numbers :]}
         table = parser.read_csv(
             pyarrow.BufferReader(text),
-            parser.ReadOptions(column_names=[str(i) for i in range(dialect.width)], block_size=len(text) + 1),
+            parser.ReadOptions(use_threads=False, column_names=list(fields), block_size=len(text) + 1),
             parser.ParseOptions(
                 delimiter="\t" if dialect.separator == BLANKS else dialect.separator,
                 newlines_in_values=b'"' in text,
@@ -121,7 +119,7 @@ class CsvSource:
         said = fault.said.replace("{}", shown(text)) if text else "is empty; " + fault.said.partition("; ")[2]
         if "; " not in said:
             said += f"; the file was read as {self.told()}"
-        return ConfigError(f"{where}, column '{' '.join(fault.columns)}': {said}")
+        return ConfigError(f"{where}, column '{' '.join(map(shown, fault.columns))}': {said}")
 
     def told(self) -> str:
         """How the file was read, also what is the plain default."""
@@ -192,7 +190,9 @@ class ParquetSource:
     def blame(self, fault: FaultError) -> ConfigError:
         """What is said of a fault; rows are counted from 1."""
         said = fault.said.replace("{}", "that").removeprefix("'that' ")
-        return ConfigError(f"{self.path}, row {fault.sample + 1}, column '{' '.join(fault.columns)}': {said}")
+        return ConfigError(
+            f"{self.path}, row {fault.sample + 1}, column '{' '.join(map(shown, fault.columns))}': {said}"
+        )
 
     def understood(self) -> list[str]:
         """How the file was read."""
@@ -238,12 +238,13 @@ def broken_parquet(path: Path, error: Exception) -> ConfigError:
 def place_of(where: str, names: Sequence[str], column: str) -> int:
     """Where in a row the column stands."""
     if names.count(column) > 1:
-        raise ConfigError(f"{where}: the column '{column}' stands there {names.count(column)} times")
+        raise ConfigError(f"{where}: the column '{shown(column)}' stands there {names.count(column)} times")
     if column not in names:
         there = [name for name in names if name]
-        [*near] = difflib.get_close_matches(column, there, 1)
+        cased = {name.casefold(): name for name in there}
+        near = [cased[name] for name in difflib.get_close_matches(column.casefold(), cased, 1)]
         hint = f"; did you mean {listed(near)}?" if near else ""
-        raise ConfigError(f"{where}: there is no column '{column}'; there is {listed(there)}{hint}")
+        raise ConfigError(f"{where}: there is no column '{shown(column)}'; there is {listed(there)}{hint}")
     return names.index(column)
 
 

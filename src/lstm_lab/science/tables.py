@@ -28,6 +28,7 @@ from lstm_lab.science.sources import (
     locate,
     open_source,
     parquet_names,
+    shown,
 )
 from lstm_lab.science.stamps import BadStampError, OtherOrderError, Stamps
 
@@ -105,7 +106,6 @@ def line_of(path: str | os.PathLike, form: Form, sample: int) -> int:
         if kind_of(Path(path)) == "parquet":
             return sample + 1
         return locate(Path(path), dialect_of(Path(path), form), sample)[0]
-    raise AssertionError
 
 
 @contextlib.contextmanager
@@ -235,7 +235,7 @@ class Gathered:
                 times = self.stamps.read(texts)
             except BadStampError as bad:
                 form = self.stamps.form
-                like = "2024-01-31 23:30" if form == texts[bad.index].as_py() else f"{form} above"
+                like = "2024-01-31 23:30" if form == texts[bad.index].as_py() else f"{shown(form)} above"
                 said = f"'{{}}' is no time, such as {like}"
                 raise FaultError(self.samples + bad.index, self.wanted.time, said) from None
         self.lack(np.isnat(times), self.wanted.time, "every sample needs a time")
