@@ -41,8 +41,12 @@ def test_series_that_stand_in_turn_are_put_one_after_the_other_in_the_order_in_w
 
 @pytest.mark.parametrize(
     ("change", "line"),
-    [(("x,2024-01-02", "x,2024-01-01"), 5), (("y,2024-01-03", "y,2024-01-01"), 6), (("x,2024-01-02", "x,2024-01-04"), 5)],
-)  # fmt: skip
+    [
+        (("x,2024-01-02", "x,2024-01-01"), 5),
+        (("y,2024-01-03", "y,2024-01-01"), 6),
+        (("x,2024-01-02", "x,2024-01-04"), 5),
+    ],
+)
 def test_a_faulty_stamp_is_named_with_its_line_in_the_file(change, line, tmp_path):
     with pytest.raises(ConfigError, match=rf"my\.csv, line {line}: "):
         loaded(tmp_path, IN_TURN.replace(*change), series="shop", time="day")
