@@ -109,7 +109,7 @@ def data_set(params: Mapping[str, str], file_sha256: str | None) -> str:
 
     A cost is a sum over a window, so the window's length belongs to it, unless a validation error ranks the run.
     """
-    left_out = {"data.batch_size"}
+    left_out = {"data.batch_size", "data.time"}
     if file_sha256:
         left_out.add("data.path")
     validated = params.get("data.validation", "0.0") not in ("0", "0.0")
