@@ -21,6 +21,7 @@ from lstm_lab.hiding import hide
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Size = Annotated[int, Field(ge=1, le=10**5)]
 Positive = Annotated[float, Field(gt=0, le=1e6)]
+Measure = Annotated[float, Field(ge=1e-6, le=1e6)]  # whose squares and quotients are sound too
 NonNegative = Annotated[float, Field(ge=0, le=1e6)]
 Number = Annotated[float, Field(ge=-1e6, le=1e6)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -169,6 +170,37 @@ class DelayedRecall(Curve):
     curve: Literal["delayed_recall"]
     delay: Annotated[int, Field(ge=0, le=10**5)]
     noise_seed: Seed
+
+
+class TumblingBody(Curve):
+    curve: Literal["tumbling_body"]
+    moments: Annotated[list[Measure], Field(min_length=3, max_length=3)]
+    spin: Measure
+    nudge: Measure
+    lead: NonNegative
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """How many numbers go into the model at a time step, and how many come out: one for each axis."""
+        return 3, 3
+
+    @model_validator(mode="after")
+    def moments_are_those_of_a_body(self) -> typing.Self:
+        """With a first, a middle and a last axis."""
+        first, middle, last = self.moments
+        if not first < middle < last <= first + middle:
+            raise ValueError(
+                f"moments={self.moments}: each must be larger than the one before, and the last at most the sum of "
+                "the others, as of every body"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def nudge_is_no_trifle(self) -> typing.Self:
+        """Else the body turns over too rarely for the solution to be exact."""
+        if self.nudge < self.spin / 1000:
+            raise ValueError(f"nudge={self.nudge}: must be at least a thousandth of spin={self.spin}")
+        return self
 
 
 def without_nul(path: str) -> str:
@@ -464,7 +496,9 @@ class Config(Group):
     """Everything that decides what one run does."""
 
     model: Annotated[LSTM | GRU | SimpleRNN, Field(discriminator="cell")]
-    data: Annotated[SineToCosine | NoisySinesToDerivative | DelayedRecall | Csv, Field(discriminator="curve")]
+    data: Annotated[
+        SineToCosine | NoisySinesToDerivative | DelayedRecall | TumblingBody | Csv, Field(discriminator="curve")
+    ]
     optimizer: Annotated[Adam | Nadam | SGD | RMSprop, Field(discriminator="name")]
     training: Training
     evaluation: Evaluation

@@ -66,7 +66,7 @@ def labels_of(config: Config, times: "Times | None" = None) -> Labels:
     data = config.data
     if not isinstance(data, Csv):
         return Labels(y=SIGNALS.get(data.curve, ("",)))
-    y = listed(data.target) or listed(data.input)
+    y = data.targets
     target = f"target: {cut(y[0])}" if len(y) == 1 else "target"  # of several each panel has the name
     how = f", {counted(data.horizon)} ahead" if data.horizon else f" from {cut(', '.join(listed(data.input)))}"
     return Labels(times.name if times else SAMPLE, tuple(y), (target,), (f"prediction{how}",), times)

@@ -168,7 +168,7 @@ def draw_predictions(known: Known, tail: tuple[np.ndarray, float]) -> "Figure":
     if known.truth is None:
         labels = figures.Labels(x_label, tuple(names), tuple(known.columns), ("prediction",), times)
         return figures.prediction_figure(x, known.values[x[0] :], made, labels, title, of_input=True)
-    targets = tuple(f"target: {name}" for name in names)
+    targets = (f"target: {names[0]}" if len(names) == 1 else "target",)  # of several each panel has the name
     labels = figures.Labels(x_label, tuple(names), targets, (f"prediction from {cut(inputs)}",), times)
     title = f"{title}: mean squared error {mse:.3g}" if len(names) == 1 else title
     return figures.prediction_figure(x, known.truth[x[0] :], made, labels, title, of_input=False)

@@ -8,6 +8,7 @@ Every function here is a pure function of the sample number: there is no cursor,
 """
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -48,6 +49,32 @@ def delayed_recall(n: np.ndarray, x: np.ndarray, *, delay: int, noise_seed: int)
     return noise[delay:], noise[: len(n)]
 
 
+def tumbling_body(
+    n: np.ndarray, x: np.ndarray, *, moments: Sequence[float], spin: float, nudge: float, lead: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """The angular velocities [samples, 3] of a free body about its own axes in, the same ones `lead` later out."""
+    return angular_velocity(x, moments, spin, nudge), angular_velocity(x + lead, moments, spin, nudge)
+
+
+def angular_velocity(t: np.ndarray, moments: Sequence[float], spin: float, nudge: float) -> np.ndarray:
+    """How a body turns [samples, 3] at times t that was thrown at time 0, with (0, spin, nudge), and is left alone.
+
+    It solves Euler's equations I1 w1' = (I2 - I3) w2 w3 and so on around, for moments of inertia I1 < I2 < I3, in
+    Jacobi's elliptic functions (Landau and Lifshitz, Mechanics, section 37). However small the nudge is, the body does
+    not go on turning about its middle axis: it turns over and over (Ashbaugh, Chicone and Cushman, 1991).
+    """
+    from scipy.special import ellipj, ellipk
+
+    first, middle, last = moments
+    of_spin = middle * (middle - first) * spin**2
+    excess = of_spin + last * (last - first) * nudge**2  # M^2 - 2 E I1, of momentum M and energy E
+    m, rate = of_spin / excess, math.sqrt((last - middle) * excess / (first * middle * last))
+    sn, cn, dn, _ = ellipj(rate * t + ellipk(m), m)
+    about_first = spin * math.sqrt(middle * (last - middle) / (first * (last - first)))
+    about_last = math.sqrt(excess / (last * (last - first)))
+    return np.stack([about_first * cn, spin * sn, about_last * dn], axis=-1)
+
+
 def gaussian_noise(n: np.ndarray, seed: int) -> np.ndarray:
     """Standard normal noise for consecutive sample numbers `n`: sample i gets the same value in every batch.
 
@@ -64,8 +91,8 @@ CURVES: dict[str, Callable[..., tuple[np.ndarray, np.ndarray]]] = {
     "sine_to_cosine": sine_to_cosine,
     "noisy_sines_to_derivative": noisy_sines_to_derivative,
     "delayed_recall": delayed_recall,
+    "tumbling_body": tumbling_body,
 }
-
 # What the targets of a curve are called in figures, where it has several
 SIGNALS: dict[str, tuple[str, ...]] = {"tumbling_body": ("ω1", "ω2", "ω3")}
 

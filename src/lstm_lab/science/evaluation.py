@@ -200,7 +200,7 @@ def predicted(
         made = predict(windows, zero_state(model, len(windows)))[0]
         return made.reshape(len(unseen), -1), zeros
     if state is None:
-        state = predict(curve.inputs[None, : curve.first], zeros)[1]
+        state = predict(curve.inputs[None, : curve.first], zeros)[1] if curve.first else zeros
     # One long row: windows make no difference to a state that is carried.
     return predict(unseen[None], state)[0][0], state
 

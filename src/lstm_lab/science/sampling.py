@@ -11,7 +11,14 @@ from lstm_lab.science.scores import season_of
 DAY = np.timedelta64(1, "D").astype("m8[us]")
 LOOKED_AT = 100_000  # stamps that tell the interval
 TOLERANCE = 0.25  # of an interval, by which a stamp may be early or late
-NAMES = {86_400_000_000: "day", 3_600_000_000: "hour", 60_000_000: "minute", 1_000_000: "second", 1000: "millisecond"}
+NAMES = {
+    604_800_000_000: "week",
+    86_400_000_000: "day",
+    3_600_000_000: "hour",
+    60_000_000: "minute",
+    1_000_000: "second",
+    1000: "millisecond",
+}
 
 
 @dataclass(frozen=True)
