@@ -59,7 +59,7 @@ SWEEPER = "hydra.sweeper"  # where the settings of a sweep stand
 WATCHING = {"evaluation", "tracking"}
 WATCHED = {f"training.{key}" for key in ("report_every", "frames", "chunk_steps", "live")}  # and of training, these
 
-# Settings of a file that are newer than runs in the store, and as what these were trained
+# Settings that are newer than runs in the store, and as what these were trained and evaluated; of data, those of files
 NEWER: dict[str, Any] = {
     "data.validation": 0.0,
     **dict.fromkeys(
@@ -70,6 +70,9 @@ NEWER: dict[str, Any] = {
     "data.gaps": "refuse",
     "data.missing": "refuse",
     "data.normalise": "all",
+    **dict.fromkeys(("evaluation.season", "evaluation.interval")),
+    "evaluation.origins": 0,
+    "evaluation.horizon": 1,
 }
 
 Checked = typing.TypeVar("Checked", bound="Group")
@@ -353,6 +356,11 @@ class Csv(Data):
         return listed(self.target) or listed(self.input)
 
     @property
+    def goes_on(self) -> bool:
+        """Whether a model can go on by its own predictions: its inputs are among its targets, or their future known."""
+        return self.horizon is not None and set(self.inputs) <= set(self.targets)
+
+    @property
     def sizes(self) -> tuple[int, int]:
         """How many numbers go into the model at a time step, and how many come out.
 
@@ -437,6 +445,10 @@ class Training(Group):
 class Evaluation(Group):
     windows: Annotated[int, Field(ge=0, le=10**6)]
     trials: bool
+    season: Annotated[int, Field(ge=1, le=10**6)] | None
+    origins: Annotated[int, Field(ge=0, le=10**4)]
+    horizon: Annotated[int, Field(ge=1, le=10**4)]
+    interval: Annotated[float, Field(gt=0, lt=1)] | None
 
 
 def plain_text(text: str) -> str:
@@ -496,6 +508,14 @@ class Config(Group):
     def experiment(self) -> str:
         """The experiment in MLflow that the run goes to: each data set has its own, unless the config names one."""
         return self.tracking.experiment or self.data.experiment
+
+    @property
+    def lead_times(self) -> int:
+        """How many samples ahead the run's backtest goes; 0 if it has none."""
+        data, asked = self.data, self.evaluation
+        if not isinstance(data, Csv) or not data.horizon or not asked.windows or not asked.origins:
+            return 0
+        return max(data.horizon, asked.horizon) if data.goes_on else data.horizon
 
     @model_validator(mode="after")
     def truncation_fits_the_window(self) -> typing.Self:

@@ -15,7 +15,7 @@ from lstm_lab.config import Config, Csv, listed
 from lstm_lab.paths import ROOT, whole_file
 from lstm_lab.records import lookup, provenance, store
 from lstm_lab.records.tracking import config_text
-from lstm_lab.runs import datafile
+from lstm_lab.runs import backtesting, datafile
 from lstm_lab.runs import metrics as names
 from lstm_lab.runs.metrics import VALIDATION, summarize
 from lstm_lab.runs.setup import Part, Setup, arrays_digest
@@ -32,6 +32,9 @@ if TYPE_CHECKING:  # these import TensorFlow or MLflow, and a refused config mus
     from lstm_lab.science.evaluation import Evaluation
     from lstm_lab.science.samples import Samples
     from lstm_lab.science.times import Times
+    from lstm_lab.science.verification import Verification
+
+    Evaluated = tuple[Evaluation, Verification | None]
 
 
 @contextlib.contextmanager
@@ -74,6 +77,8 @@ def keep(setup: Setup, tracked: "TrackedRun", folder: Path, trained: Trained) ->
     write_end(folder, result, trained.checkpoint)
     if units := setup.source.unit_table():
         np.savez(folder / "units.npz", **units)  # type: ignore[arg-type]
+    if evaluated and evaluated[1]:
+        backtesting.write(folder, evaluated[1], setup.config)
     if wanted.figures or best:
         draw_figures(folder / "figures", setup, trained, evaluated)
     tracked.log_files(folder)
@@ -120,10 +125,10 @@ def validate(setup: Setup) -> dict[str, float]:
     return {VALIDATION: mse} if math.isfinite(mse) else {}
 
 
-def evaluate(setup: Setup, record: "Record", metrics: dict[str, float]) -> "Evaluation":
+def evaluate(setup: Setup, record: "Record", metrics: dict[str, float]) -> "Evaluated":
     """Lets the curve go on where training stopped, with the state of the last row if it stands exactly there.
 
-    Adds to `metrics` what comes of it.
+    Adds to `metrics` what comes of it, and of a backtest.
     """
     from lstm_lab.science import evaluation
 
@@ -136,9 +141,13 @@ def evaluate(setup: Setup, record: "Record", metrics: dict[str, float]) -> "Eval
         state if source.carries_into_unseen else None,
         time_steps=config.data.time_steps,
         carry_state=config.training.carry_state,
+        seasons=backtesting.seasons_of(config, source),
     )
-    metrics |= {names.evaluated(key): value for key, value in evaluated.metrics.items() if math.isfinite(value)}
-    return evaluated
+    found = dict(evaluated.metrics)
+    if isinstance(config.data, Csv) and (each := names.of_each_target(config.data.targets)):
+        found |= zip(each, np.sqrt(evaluated.target_mses).tolist(), strict=True)
+    metrics |= {names.evaluated(key): value for key, value in found.items() if math.isfinite(value)}
+    return evaluated, backtesting.verify(setup, metrics)
 
 
 def model_in_units(setup: Setup) -> "keras.Model":
@@ -175,7 +184,7 @@ def times_in(path: Path, samples: "Samples", columns: Sequence[str | None]) -> "
     return None
 
 
-def draw_figures(folder: Path, setup: Setup, trained: Trained, evaluated: "Evaluation | None") -> None:
+def draw_figures(folder: Path, setup: Setup, trained: Trained, evaluated: "Evaluated | None") -> None:
     """Draws cost curve, fitted curve and, if there is what they show, the animation of the fit and the curve's end."""
     from lstm_lab.runs import animation, figures
     from lstm_lab.runs.observers import in_units, shown_curve
@@ -200,9 +209,12 @@ def draw_figures(folder: Path, setup: Setup, trained: Trained, evaluated: "Evalu
     if frames:
         draw(folder / "fit.gif", "fit.gif", lambda whole: animation.fit_animation(whole, frames, costs, labels, epoch))
     if evaluated:
-        note, error = baselines_in_words(evaluated.metrics), f"mean squared error {evaluated.metrics['mse']:.3g}"
+        curve, verified = evaluated
+        note, error = baselines_in_words(curve.metrics), f"mean squared error {curve.metrics['mse']:.3g}"
         unseen = f"never trained on: {error}"
-        png("continued_curve.png", lambda: figures.continued_figure(evaluated, labels, note=note, title=unseen))
+        png("continued_curve.png", lambda: figures.continued_figure(curve, labels, note=note, title=unseen))
+        if verified:
+            png("backtest.png", lambda: figures.backtest_figure(verified))
 
 
 def windows_in_words(config: Config) -> str:
