@@ -238,11 +238,13 @@ def checked(run: "Run", text: str) -> Config:
 
 def completed(values: dict[Any, Any]) -> dict[Any, Any]:
     """A config with the settings that are newer than it, as it was trained: runs on files had no validation once."""
-    data = values.get("data")
-    if isinstance(data, dict) and data.get("curve") == "csv":
-        newer = {key.removeprefix("data."): value for key, value in config.NEWER.items()}
-        return values | {"data": newer | data}
-    return values
+    found = dict(values)
+    for key, value in config.NEWER.items():
+        group, _, name = key.partition(".")
+        settings = found.get(group)
+        if isinstance(settings, dict) and (group != "data" or settings.get("curve") == "csv"):
+            found[group] = {name: value} | settings
+    return found
 
 
 def provenance_of(client: "MlflowClient", run_id: str) -> provenance.Provenance | None:
