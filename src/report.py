@@ -9,6 +9,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from lstm_lab import commandline
 from lstm_lab.config import ConfigError
 from lstm_lab.hiding import hide_in_word
+from lstm_lab.paths import expanded
 
 DOOR = commandline.Door(
     "report",
@@ -52,7 +53,7 @@ def answer(words: dict[str, str]) -> int:
         last=counts.get("last", 20),
         best=counts.get("best"),
     )
-    page = Path(words["html"]).expanduser() if "html" in words else None
+    page = expanded(words["html"]) if "html" in words else None
     if not page and ("runs" in words or "--compare" in words):
         page = terminal.default_page()
     terminal.report(choice, page, commandline.typed("report", *map(hide_in_word, sys.argv[1:])), Console())

@@ -112,13 +112,9 @@ def test_a_fault_is_named_with_the_value_given_and_what_is_allowed(override):
         ((), "data.path is missing: it has no default, so name one, as in data.path=..."),
         (("data.path=''", "data.input=a"), "data.path='': must have at least 1 character"),
         (("data.path='a\0b'", "data.input=a"), "data.path='a\\x00b': must be a path, without the character NUL"),
-        (("data.path=x.csv", "data.input=a"), "data: needs either data.target=COLUMN or data.horizon=SAMPLES"),
-        (
-            ("data.path=x.csv", "data.input=a", "data.target=b", "data.horizon=1"),
-            "data: needs either data.target=COLUMN",
-        ),
+        (("data.path=x.csv", "data.input=a"), "data: needs data.target=COLUMN, data.horizon=SAMPLES (then"),
         (("data.path=x.csv", "data.input=a", "data.horizon=0"), "data.horizon=0: must be greater than or equal to 1"),
-        (("data.path=x.csv", "data.input=5", "data.target=b"), "data.input=5: must be text; in a YAML file quotes"),
+        (("data.path=x.csv", "data.input=5", "data.target=b"), "data.input=5: must be text, or several as in [a,b]"),
         (
             ("data.path=x.csv", "data.input=a", "data.target=b", "data.held_out=1"),
             "data.held_out=1: must be less than 1",
@@ -129,6 +125,58 @@ def test_a_series_needs_its_file_and_columns(words, said):
     with pytest.raises(config.ConfigError) as refused:
         config.check(composed("data=csv", *words))
     assert str(refused.value).startswith(said)
+
+
+A_COLUMN = "must be the name of a column, or several as in [a,b]"
+A_TEXT = "must be text, or several as in [a,b]; in a YAML file quotes make a number text"
+TABLE_FAULTS = [
+    ("input", None, ".input is missing: it has no default, so name one, as in data.input=..."),
+    ("input", "", f".input='': {A_COLUMN}"),
+    ("target", [], f".target=[]: {A_COLUMN}"),
+    ("time", ["a", " "], f".time=['a', ' ']: {A_COLUMN}"),
+    ("input", ["a", "a "], ".input=['a', 'a ']: must name each column once"),
+    ("input", 3.5, f".input=3.5: {A_TEXT}"),
+    ("target", ["a", 1], f".target=['a', 1]: {A_TEXT}"),
+    ("missing_values", [-999], f".missing_values=[-999]: {A_TEXT}"),
+    ("series", "", ".series='': must have at least 1 character"),
+    ("comment", "", ".comment='': must have at least 1 character"),
+    ("separator", "ab", ".separator='ab': must be one character, or tab, or space"),
+    ("separator", "\n", ".separator='\\n': must be one character, or tab, or space"),
+    ("decimal", ";", ".decimal=';': must be '.' or ','"),
+    ("thousands", "0", ".thousands='0': must be one character that parts digits, such as , or . or '"),
+    ("thousands", ",", ": thousands=',' and decimal=',': must be different characters"),
+    *(("encoding", name, f".encoding={name!r}: must be an encoding that Python") for name in ("x", "hex", "\0")),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "said"), TABLE_FAULTS)
+def test_how_a_table_is_written_is_checked(key, value, said):
+    values = composed("data=csv", "data.path=x.csv", "data.input=a", "data.horizon=1", "data.decimal=','")
+    values["data"][key] = value
+    with pytest.raises(config.ConfigError) as refused:
+        config.check(values)
+    assert str(refused.value).startswith(f"data{said}")
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "kept"),
+    [
+        ("input", ["a"], "a"),
+        ("time", ["a", "b"], ["a", "b"]),
+        ("missing_values", "-999", ["-999"]),
+        ("missing_values", [], []),
+        *(("separator", tab, "tab") for tab in ("tab", "\t", r"\t")),
+        ("separator", "space", "space"),
+        ("separator", ",", ","),
+        ("thousands", "'", "'"),
+        ("encoding", "GB18030", "GB18030"),
+    ],
+)
+def test_a_table_is_described_in_one_way(key, value, kept):
+    values = composed("data=csv", "data.path=x.csv", "data.input=a", "data.horizon=1")
+    values["data"][key] = value
+    assert config.check(values).model_dump()["data"][key] == kept
 
 
 def test_every_fault_gets_a_line():
@@ -146,6 +194,24 @@ def test_each_sine_needs_amplitude_and_frequency():
         config.ConfigError, match=r"data: amplitudes and frequencies must have the same length, got \[1"
     ):
         config.check(composed("data=noisy_sines_to_derivative", "data.amplitudes=[1.0]"))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["data.moments=[1,1,2]"], "data: moments=[1.0, 1.0, 2.0]: each must be larger than the one before"),
+        (
+            ["data.moments=[1,2,3.1]"],
+            "data: moments=[1.0, 2.0, 3.1]: each must be larger than the one before, and",
+        ),
+        (["data.moments=[1,2]"], "data.moments=[1, 2]: must have at least 3 items"),
+        (["data.nudge=0.0009"], "data: nudge=0.0009: must be at least a thousandth of spin=1.0"),
+    ],
+)
+def test_a_tumbling_body_is_one_that_there_can_be(words, said):
+    with pytest.raises(config.ConfigError) as refused:
+        config.check(composed("data=tumbling_body", *words))
+    assert str(refused.value).startswith(said)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from lstm_lab.paths import locate, short_name, whole_file
+from lstm_lab.paths import expanded, locate, short_name, whole_file
 
 
 def test_a_relative_path_is_looked_for_here_and_then_at_the_root(tmp_path, monkeypatch):
@@ -63,6 +63,11 @@ def test_a_home_folder_is_meant_where_no_file_is_called_so(tmp_path, monkeypatch
     (tmp_path / "~x.csv").touch()
     assert found("~x.csv") == str(tmp_path / "~x.csv")
     assert found("~no-such-user/x.csv") == str(tmp_path / "~no-such-user/x.csv")
+    assert str(expanded("~no-such-user/x.csv")) == "~no-such-user/x.csv"
+    for name in ("a=b (1), [c].csv", 'it\'s "q"\n{}.csv', "-x\\$y%.csv"):
+        assert found(name) == str(tmp_path / name)
+        (tmp_path / "home" / name).touch()
+        assert found(f"~/{name}") == str(tmp_path / "home" / name)
     for odd in ("", "a\0b", "a\ud800b"):  # the check of the config refuses them
         assert found(odd) in (odd, f"{tmp_path}/{odd}")
     assert found("x" * 300) == str(tmp_path / ("x" * 300))

@@ -8,14 +8,14 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from lstm_lab import config, words
+from lstm_lab import config, texts, words
 from lstm_lab.config import ConfigError
 
 TEXTS = [
     "温度", "T (degC)", "N [/cm3]", "p $a$_b", "x (1).csv", "a=b.csv", "~/x.csv", "5", "2024", "1e3", "12345678",
     "true", "it's", 'say "a"', "'a' 'b'", "'", "\\", "a\\'", "\\\\'", "a,b", "100%", "#", "{", "{a: b}", "a: b", " x",
     "x ", "", "nan", "choice(a,b)", "range(3)", "null ", "a ${", "${", "$", "_target_=x", "a\nb", "[", "!", "&", "*?|@",
-    "-x", "<<", "...",
+    "-x", "<<", "...", "p [mbar]", "max. wv (m/s)", "wind: N/S", "0x10", "${x}", "a ${x.y} b", "[a] b", "C:\\x", ",",
 ]  # fmt: skip
 
 
@@ -31,17 +31,18 @@ def taken(*arguments):
 
 
 @pytest.mark.parametrize("text", TEXTS)
-@pytest.mark.parametrize("key", ["data.input", "hydra.sweeper.study_name", "++data.path"])
+@pytest.mark.parametrize("key", ["data.input", "hydra.sweeper.study_name", "++data.path", "data.decimal"])
 def test_text_is_text(key, text):
     assert taken(f"{key}={text}") == [text]
 
 
 def test_any_letters_are_text_whatever_stands_beside_what():
     letters = random.Random(0)
-    for _ in range(400):
+    for _ in range(200):
         text = "".join(letters.choices("\\'\"$ ,:=()[]{}%#~5a温", k=letters.randrange(1, 9)))
-        if not words.QUOTED.fullmatch(text):
-            assert taken(f"data.input={text}") == [text]
+        if texts.unquoted(text) == text:
+            assert taken(f"data.path={text}") == [text]
+        assert taken(f"data.time={texts.write([text, 'x'])}") == [[text, "x"]]
 
 
 def test_what_was_quoted_for_hydra_null_and_interpolations_mean_what_they_did(monkeypatch):
@@ -56,9 +57,30 @@ def test_a_resumed_runs_file_is_named_whatever_data_the_defaults_have():
     assert words.for_hydra(["data.path=a.csv"]) == ["data.path=a.csv"]
 
 
-def test_the_texts_are_those_of_the_config():
-    of_runs = {"data.path", "data.input", "data.target", "tracking.experiment", "tracking.run_name", "resume"}
-    assert of_runs == words.TEXTS - words.HYDRAS_TEXTS
+def test_the_texts_and_lists_are_those_of_the_config():
+    named = {"data.path", "data.series", "data.decimal", "data.gaps", "tracking.experiment", "training.level", "resume"}
+    assert named | words.LISTS < words.TEXTS
+    assert {f"data.{key}" for key in ("input", "target", "time", "missing_values")} == words.LISTS
+    assert not words.TEXTS & {"data.amplitudes", "data.horizon", "training.live", "hydra.sweeper.n_trials"}
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("[T (degC),p (mbar)]", ["T (degC)", "p (mbar)"]),
+        ("[N [/cm3],'a, b']", ["N [/cm3]", "a, b"]),
+        ("[-999,none,n/a,null,1e5,0x10,true,~]", ["-999", "none", "n/a", "null", "1e5", "0x10", "true", "~"]),
+        ("[${x},${oc.env:SERIES},\\${data.curve}]", ["${x}", "a (b)", "${data.curve}"]),
+        ("[a]", ["a"]),
+        ("[]", []),
+        ('"[a]"', "[a]"),
+    ],
+)
+@pytest.mark.parametrize("key", sorted(words.LISTS))
+def test_a_list_of_texts_stands_in_brackets(typed, meant, key, monkeypatch):
+    monkeypatch.setenv("SERIES", "a (b)")
+    assert taken(f"{key}={typed}") == taken("-m", f"{key}={typed}") == [meant]
+    assert taken(f"tracking.run_name={typed}") == [meant] or isinstance(meant, list)
 
 
 @pytest.mark.parametrize(
@@ -70,6 +92,9 @@ def test_the_texts_are_those_of_the_config():
         ("choice(a (b),true)", ["a (b)", "true"]),
         ("'a,b',null", ["a,b", None]),
         ("it's,x (", ["it's", "x ("]),
+        ("a,[a,b]", ["a", ["a", "b"]]),
+        ("[T (degC),p (mbar)],T (degC)", [["T (degC)", "p (mbar)"], "T (degC)"]),
+        ("choice([a],'[b]')", [["a"], "[b]"]),
     ],
 )
 def test_with_m_commas_part_choices_that_are_texts(typed, choices):
@@ -78,8 +103,9 @@ def test_with_m_commas_part_choices_that_are_texts(typed, choices):
     assert [read(f"data.input={choice}") for choice in separate] == choices
 
 
-def test_hydras_own_texts_are_never_choices():
+def test_hydras_own_texts_are_never_choices_nor_is_a_comma_alone():
     assert taken("-m", "sweeps", "hydra.sweeper.study_name=a,b") == ["default", "a,b"]
+    assert taken("-m", "data.separator=,", "data.decimal=','") == [",", ","]
 
 
 def test_flags_and_words_come_in_any_order(monkeypatch):
@@ -146,6 +172,7 @@ def test_a_value_that_hydra_cannot_read_reaches_the_check_of_the_config(value):
             "training.seed=range(0,2): several values need -m, as in `.* -m model=gru 'training.seed=range(0,2)'`",
         ),
         ("data.amplitudes=1,2", "data.amplitudes=1,2: a list stands in brackets, as in data.amplitudes=[1,2]; several"),
+        ("data.input=[a],[b]", "data.input=[a],[b]: several lists need -m, as in `.* -m 'data.input=[a],[b]'`"),
         ("model=null", "model=null: takes one of gru, lstm, simple_rnn"),
         ("experiment=null", "experiment=null: takes one of best, co2, "),
         ("sweeps=null", "sweeps=null: takes one of best, carry, "),

@@ -20,13 +20,18 @@ def locate(values: dict[str, Any]) -> dict[str, Any]:
     path = values["data"].get("path") if isinstance(values.get("data"), dict) else None
     if not isinstance(path, str) or not path:
         return values
-    typed = Path(path if os.path.exists(path) else os.path.expanduser(path))
+    typed = expanded(path)
     found = typed if os.path.exists(typed) else ROOT / typed
     if not os.path.exists(found):
         found = typed.absolute()
     elif (found := found.resolve()).is_relative_to(ROOT):
         found = found.relative_to(ROOT)
     return values | {"data": values["data"] | {"path": str(found)}}
+
+
+def expanded(path: str) -> Path:
+    """A path as typed, where ~ is a home folder unless there is a file that is called so."""
+    return Path(path if os.path.exists(path) else os.path.expanduser(path))
 
 
 def short_name(text: str, ident: str) -> str:

@@ -23,6 +23,9 @@ from test_config import composed
         (("training.report_every=5", "tracking.figures=false", "hydra.run.dir=/x", "evaluation.windows=9"), "default"),
         (("model=gru,lstm", "training.seed=range(0,3)"), "gru,lstm seed=range(0,3)"),
         (("data.input=\x1b[1m",), "input=_[1m"),
+        (("data.input=[T (°C),'a, b']", "data.time=[Date,Time]"), "input=[T (°C),a, b] time=[Date,Time]"),
+        (("data.input=['T (°C)','p'],b",), "input=[T (°C),p],b"),
+        ((f"data.input=[{'abcd,' * 20}x]", "training.seed=1"), f"input=[{'abcd,' * 7}a... seed=1"),
     ],
 )
 def test_a_run_is_named_after_what_was_typed(typed, name):

@@ -23,7 +23,7 @@ def my(tmp_path):
         (("data.target=ducks",), f"data.input is missing: {COLUMNS}"),
         (
             ("data.input=ducks",),
-            f"data: needs either .* got target=None and horizon=None: {COLUMNS}",
+            f"data: needs data.target=COLUMN, .* got target=None and horizon=None: {COLUMNS}",
         ),
         (("data.horizon=0",), f"data.input is missing: {COLUMNS}\ndata.horizon=0: must be greater than or equal to 1"),
         (

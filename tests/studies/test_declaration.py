@@ -77,6 +77,13 @@ def test_a_text_in_a_file_is_taken_as_it_is(mine):
         assert declare(*words, params={"data": {"input": text}}).space["data.input"].choices == ("N [/cm3]", "T (°C)")
 
 
+def test_lists_of_columns_in_a_file_are_choices_as_one_types_them():
+    params = {"data": {"input": "choice([a,b c], '[x]', a)", "decimal": "choice(',', .)"}}
+    space = declaration.search_space(params, [])
+    assert space["data.input"].choices == ("[a,b c]", "'[x]'", "a")
+    assert space["data.decimal"].choices == (",", ".")
+
+
 def test_a_studys_page_stands_in_the_experiment_that_is_named():
     assert declare("experiment=smoke").experiment == "smoke"
     assert declare("tracking.experiment=${data.curve} x", "data=sunspots", "training.seed=0,1").experiment == "csv x"

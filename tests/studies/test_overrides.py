@@ -30,18 +30,22 @@ def test_the_grammar_reads_back_what_is_written():
         assert type(plain) is type(value)
 
 
-def test_a_list_is_a_choice_in_words_and_becomes_a_list_again_where_no_text_is_taken():
-    [override] = overrides.parse(["data.amplitudes=[0.6,0.3],[1,2]"])
-    choices = [overrides.choice(value) for value in override.value().list]
-    assert choices == ["[0.6,0.3]", "[1,2]"]
-    words = overrides.words_of({"data.amplitudes": choices[0], "data.input": "[x]", "model": "gru"})
-    assert words == ["data.amplitudes=[0.6,0.3]", "data.input='[x]'", "model=gru"]
+def test_a_list_is_a_choice_in_words_and_becomes_a_list_again():
+    for typed, choices, words in [
+        ("data.amplitudes=[0.6,0.3],[1,2]", ["[0.6,0.3]", "[1,2]"], ["[0.6,0.3]", "[1,2]"]),
+        ("data.input=[a,'b c'],'[x]',a", ["[a,b c]", "'[x]'", "a"], ["[a,b c]", "'[x]'", "a"]),
+        ("data.path='a, b','[x]'", ["a, b", "'[x]'"], ["'a, b'", "'[x]'"]),
+    ]:
+        [override], key = overrides.parse([typed]), typed.partition("=")[0]
+        kept = [overrides.choice(key, value) for value in override.value().list]
+        assert kept == choices
+        assert [overrides.words_of({key: choice}) for choice in kept] == [[f"{key}={word}"] for word in words]
 
 
 def test_a_text_is_typed_as_it_is_unless_it_would_be_read_as_something_else():
     for text in ("x (1).csv", "a=b.csv", "温度", "T (degC)", "it's", "5", "p $a$_b"):
         assert overrides.typed_word("data.input", text) == f"data.input={text}"
-    for text in ("null", "'quoted'"):
-        assert overrides.typed_word("data.input", text) != f"data.input={text}"
-        assert overrides.text_of(overrides.typed_word("data.input", text).partition("=")[2]) == text
+    assert overrides.typed_word("data.input", "null") == "data.input='null'"
+    assert overrides.typed_word("data.input", "'quoted'") == r"data.input='\'quoted\''"
+    assert overrides.typed_word("data.input", ["N [/cm3]", "b"]) == "data.input=[N [/cm3],b]"
     assert overrides.typed_word("data.amplitudes", [0.6, 1]) == "data.amplitudes=[0.6,1]"

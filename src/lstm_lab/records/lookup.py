@@ -24,15 +24,17 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric, Run
 
+    from lstm_lab.science.curves import Units
+
 PAGES = 50_000  # as many runs as MLflow gives in one answer
 POINTS = 25_000  # of a metric in one answer
 MOST_ANSWERS = 1000  # to one question, of a thousand runs each
 CONFIG_BYTES = 2**20  # of a config.yaml; one with 3,000 amplitudes has 50,000
+UNITS = 2**28  # bytes of the units of many series
 ROOM = 2**16  # bytes that an archive takes beside its arrays
 FAULTS = 3  # of a config that are told in a line
 DAY = 86_400_000  # milliseconds; no clock is further ahead, and a run from later is none
 KERNELS = {"lstm": 4, "gru": 3, "simple_rnn": 1}  # matrices that a cell's kernel stacks side by side
-
 
 
 def find_run(client: "MlflowClient", word: str, name: str) -> "Run":
@@ -236,11 +238,13 @@ def checked(run: "Run", text: str) -> Config:
 
 def completed(values: dict[Any, Any]) -> dict[Any, Any]:
     """A config with the settings that are newer than it, as it was trained: runs on files had no validation once."""
-    data = values.get("data")
-    if isinstance(data, dict) and data.get("curve") == "csv":
-        newer = {key.removeprefix("data."): value for key, value in config.NEWER.items()}
-        return values | {"data": newer | data}
-    return values
+    found = dict(values)
+    for key, value in config.NEWER.items():
+        group, _, name = key.partition(".")
+        settings = found.get(group)
+        if isinstance(settings, dict) and (group != "data" or settings.get("curve") == "csv"):
+            found[group] = {name: value} | settings
+    return found
 
 
 def provenance_of(client: "MlflowClient", run_id: str) -> provenance.Provenance | None:
@@ -293,8 +297,38 @@ def bytes_of(shapes: Sequence[tuple[int, ...]]) -> int:
     return 4 * sum(map(math.prod, shapes))
 
 
-def units_of(client: "MlflowClient", run: "Run", settings: Config) -> tuple[np.ndarray, np.ndarray] | None:
-    """The units of inputs and targets that the kept model of a run on a file has; None if the run keeps no model.
+def units_of(client: "MlflowClient", run: "Run", settings: Config) -> "dict[str, Units] | None":
+    """The units of inputs and targets of a run on a file, by series; '' if all have the same. None if it tells none.
+
+    Older runs tell them in the kept model's description.
+    """
+    content = artifact(client, run, "units.npz", UNITS)
+    if content is None:
+        units = units_in_model(client, run, settings)
+        return units and {"": units}
+    with told(run, "units.npz"):
+        return reading.units_by_series(reading.arrays_of(content), settings.data.sizes)
+
+
+def half_widths_of(client: "MlflowClient", run: "Run", settings: Config) -> np.ndarray | None:
+    """Half the widths, float32 [lead times, targets], of the run's prediction intervals; None if it has none.
+
+    They are normalised, and infinite where there is no interval.
+    """
+    shape = settings.lead_times, settings.data.sizes[1]
+    content = artifact(client, run, "half_widths.npy", bytes_of([shape]) + ROOM) if settings.lead_times else None
+    if content is None:
+        return None
+    with told(run, "half_widths.npy"):
+        found = reading.array_of(content)
+        reading.check_floats(found, shape, "half-widths")
+        if not (found >= 0).all():
+            raise UnsoundError("has half-widths that are none")
+        return found
+
+
+def units_in_model(client: "MlflowClient", run: "Run", settings: Config) -> "Units | None":
+    """The units that the kept model of a run on a file has; None if the run keeps no model.
 
     They are numbers in the model's own description, which is read as JSON: nothing builds what it describes.
     """

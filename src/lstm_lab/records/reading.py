@@ -255,9 +255,29 @@ def units_in(described: Any, sizes: tuple[int, int]) -> tuple[np.ndarray, np.nda
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError):
         raise UnsoundError("does not say in which units its numbers are") from None
     for units in (inputs, targets):
-        if not np.isfinite(units).all() or (units[1] <= 0).any():
-            raise UnsoundError(f"has units that are none: mean and standard deviation {units.T.tolist()}")
+        check_units(units)
     return inputs, targets
+
+
+def check_units(units: np.ndarray) -> None:
+    """Raises UnsoundError unless means and standard deviations [..., 2, size] can be some."""
+    sound = np.isfinite(units).all(axis=-2) & (units[..., 1, :] > 0)
+    if not sound.all():
+        mean, stddev = np.moveaxis(units, -2, 0)
+        first = mean[~sound][0], stddev[~sound][0]
+        raise UnsoundError("has units that are none: mean {:g} and standard deviation {:g}".format(*first))
+
+
+def units_by_series(arrays: dict[str, np.ndarray], sizes: tuple[int, int]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """The units of inputs and of targets, of these sizes, that a run keeps of each of its series."""
+    names, parts = arrays.get("series"), [arrays.get("inputs"), arrays.get("targets")]
+    if names is None or names.dtype.kind != "U" or names.ndim != 1:
+        raise UnsoundError("does not name the series")
+    for units, size in zip(parts, sizes, strict=True):
+        if units is None or units.dtype != np.float64 or units.shape != (len(names), 2, size):
+            raise UnsoundError(f"has no means and standard deviations of {len(names):,} series and {size} columns")
+        check_units(units)
+    return dict(zip(names.tolist(), zip(*parts, strict=True), strict=True))
 
 
 def units_described(layers: list[Any], sizes: tuple[int, int]) -> list[np.ndarray]:
@@ -273,7 +293,8 @@ def units_described(layers: list[Any], sizes: tuple[int, int]) -> list[np.ndarra
             (before, 1 / numbers(scaled["normalize"]["scale"])),
             (numbers(behind["offset"]), numbers(behind["scale"])),
         ]
-    return [np.stack([np.broadcast_to(of_unit, size) for of_unit in pair]) for pair, size in zip(pairs, sizes, strict=True)]
+    both = zip(pairs, sizes, strict=True)
+    return [np.stack([np.broadcast_to(part, size) for part in pair]) for pair, size in both]
 
 
 def numbers(described: Any) -> np.ndarray:

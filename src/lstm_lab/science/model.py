@@ -34,32 +34,36 @@ def build_model(
 ) -> keras.Model:
     """Builds the model with fresh weights; `seed` alone decides them.
 
-    Inputs: x [batch, time, input_size] and each tensor of the initial state [batch, cell_size]. Outputs: the prediction
-    [batch, time, output_size] and each tensor of the final state [batch, cell_size]; an LSTM's state is h and c, the others' h.
+    Inputs: x [batch, time, input_size] and each tensor of the initial state [batch, cell_size]. Outputs: the
+    prediction [batch, time, output_size] and each tensor of the final state [batch, cell_size]; an LSTM's state is h
+    and c, the others' h.
 
     `hidden_stddev` and `hidden_bias` are the initial values of in_hidden and out_hidden; for those of the cell see
     `recurrent_layer`. `forget_bias` (LSTM only; Jozefowicz et al., 2015) is kept in the cell's bias.
     """
     in_seed, *recurrent_seeds, out_seed = spawn_seeds(seed, 4)
-
-    def hidden(units: int, seed: int, name: str) -> keras.layers.Dense:
-        return keras.layers.Dense(
-            units,
-            kernel_initializer=keras.initializers.RandomNormal(stddev=hidden_stddev, seed=seed),
-            bias_initializer=keras.initializers.Constant(hidden_bias),
-            name=name,
-        )
-
+    in_hidden = hidden_layer("in_hidden", cell_size, hidden_stddev, hidden_bias, in_seed)
+    out_hidden = hidden_layer("out_hidden", output_size, hidden_stddev, hidden_bias, out_seed)
     x = keras.Input((None, input_size), name="x")
     initial_state = [keras.Input((cell_size,), name=name) for name in CELLS[cell][2]]
     recurrent = recurrent_layer(cell, cell_size, recurrent_initializer, recurrent_seeds)
-    hidden_sequence, *final_state = recurrent(hidden(cell_size, in_seed, "in_hidden")(x), initial_state=initial_state)
-    prediction = hidden(output_size, out_seed, "out_hidden")(hidden_sequence)
+    hidden_sequence, *final_state = recurrent(in_hidden(x), initial_state=initial_state)
+    prediction = out_hidden(hidden_sequence)
     if forget_bias is not None:
         bias = np.zeros(4 * cell_size, np.float32)
         bias[cell_size : 2 * cell_size] = forget_bias  # Keras orders the gates i, f, g, o
         recurrent.cell.bias.assign(bias)
     return keras.Model([x, *initial_state], [prediction, *final_state], name=f"{cell}_{cell_size}")
+
+
+def hidden_layer(name: str, units: int, stddev: float, bias: float, seed: int) -> keras.layers.Dense:
+    """x W + b, with W from a normal distribution around zero and every b the same."""
+    return keras.layers.Dense(
+        units,
+        kernel_initializer=keras.initializers.RandomNormal(stddev=stddev, seed=seed),
+        bias_initializer=keras.initializers.Constant(bias),
+        name=name,
+    )
 
 
 def recurrent_layer(cell: str, cell_size: int, recurrent_initializer: str, seeds: Sequence[int]) -> keras.layers.RNN:
@@ -95,8 +99,9 @@ def with_units(model: keras.Model, inputs: np.ndarray, targets: np.ndarray) -> k
     """
     x = keras.Input(model.inputs[0].shape[1:], name="x", dtype="float64")
     state = [keras.Input(tensor.shape[1:], name=tensor.name) for tensor in model.inputs[1:]]
-    deviation = rescaling(np.ones_like(inputs[0]), -inputs[0], "subtract_mean")(x)  # first and by itself, so that no digit is lost
-    prediction, *final_state = model([rescaling(1 / inputs[1], np.zeros_like(inputs[0]), "normalize")(deviation), *state])
+    one, zero = np.ones_like(inputs[0]), np.zeros_like(inputs[0])
+    deviation = rescaling(one, -inputs[0], "subtract_mean")(x)  # first and by itself, so that no digit is lost
+    prediction, *final_state = model([rescaling(1 / inputs[1], zero, "normalize")(deviation), *state])
     outputs = [rescaling(targets[1], targets[0], "to_units")(prediction), *final_state]
     return keras.Model([x, *state], outputs, name=model.name)
 

@@ -1,6 +1,7 @@
 """From a file to complete samples: its series one after the other, gaps in their stamps and missing values seen to."""
 
 import functools
+import itertools
 import os
 import tempfile
 from collections.abc import Callable, Sequence
@@ -20,9 +21,13 @@ MOST_FILLED = 10  # samples put in for each one that is there
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is wanted of a file: its columns, how it is written, and how gaps and missing values are seen to."""
+    """What is wanted of a file: its columns, how it is written, and how gaps and missing values are seen to.
+
+    Of the columns that are `known` the file may have the future, in lines where the others have no value.
+    """
 
     columns: tuple[str, ...]
+    known: tuple[str, ...]
     form: tables.Form
     time: tuple[str, ...]
     series: str | None
@@ -32,12 +37,16 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Series:
-    """One series of a file: its name, its samples from `first` to before `stop`, and the stretches between its gaps."""
+    """One series of a file: its name, its samples from `first` to before `stop`, and the stretches between its gaps.
+
+    From `stop` to before `end` the known columns alone have values.
+    """
 
     name: str
     first: int
     stop: int
     stretches: tuple[Stretch, ...]
+    end: int
 
 
 @dataclass(frozen=True)
@@ -45,8 +54,8 @@ class Samples:
     """The samples of a file, those of each of its `series` together.
 
     `values` is float64 [samples, columns], NaN where one is missing. `times` is datetime64 [samples], `time_name` what
-    their column is called and `sampling` the interval between them, if the file has time stamps. `understood` says what
-    the file was taken for.
+    their column is called and `sampling` the interval between them, if the file has time stamps. `understood` says
+    what the file was taken for.
     """
 
     columns: tuple[str, ...]
@@ -60,11 +69,13 @@ class Samples:
 
 
 def wanted_of(settings: Csv, columns: Sequence[str]) -> Wanted:
-    """What the settings want of a file that has these columns."""
+    """What the settings want of a file that has these columns, beside those that are known."""
     missing = None if settings.missing_values is None else tuple(settings.missing_values)
     written = (settings.separator, settings.decimal, settings.thousands, settings.encoding, settings.comment)
     time = tuple(listed(settings.time))
-    return Wanted(tuple(columns), tables.Form(*written, missing), time, settings.series, settings.gaps, settings.missing)
+    known, form = tuple(listed(settings.known)), tables.Form(*written, missing)
+    names = tuple(dict.fromkeys([*columns, *known]))
+    return Wanted(names, known, form, time, settings.series, settings.gaps, settings.missing)
 
 
 def load(path: str | os.PathLike, wanted: Wanted, scratch: Path | None = None) -> Samples:
@@ -77,7 +88,8 @@ def load(path: str | os.PathLike, wanted: Wanted, scratch: Path | None = None) -
 
 def read(path: str | os.PathLike, wanted: Wanted, scratch: Path | None) -> tables.Table:
     """What the file itself has of that."""
-    form, time, series, missing = wanted.form, wanted.time, wanted.series, wanted.missing != "refuse"
+    form, time, series = wanted.form, wanted.time, wanted.series
+    missing = wanted.missing != "refuse" or bool(wanted.known)
     return tables.load(path, wanted.columns, form=form, time=time, series=series, missing=missing, scratch=scratch)
 
 
@@ -92,6 +104,8 @@ def complete(path: Path, wanted: Wanted, scratch: Path | None, sha256: str) -> S
 
     if samples.times is not None:
         samples = between_gaps(samples, wanted.gaps, where, scratch)
+    if wanted.known:
+        samples = parted_from_the_future(samples, wanted, where)
     if wanted.missing == "interpolate":
         samples = interpolated(samples, scratch)
     return samples
@@ -108,11 +122,13 @@ def by_series(table: tables.Table, wanted: Wanted, scratch: Path | None) -> tupl
     """The samples with each series' together, and which sample of the file each is; None: they were so already."""
     count, name = len(table.values), " ".join(wanted.time)
     if table.series is None:
-        whole = Series("", 0, count, ((0, count),))
-        return Samples(wanted.columns, table.values, table.times, name, None, (whole,), table.sha256, table.understood), None
+        whole = Series("", 0, count, ((0, count),), count)
+        return Samples(
+            wanted.columns, table.values, table.times, name, None, (whole,), table.sha256, table.understood
+        ), None
     ends = np.cumsum(np.bincount(table.series, minlength=len(table.names))).tolist()
     series = tuple(
-        Series(name, first, stop, ((first, stop),))
+        Series(name, first, stop, ((first, stop),), stop)
         for name, first, stop in zip(table.names, [0, *ends[:-1]], ends, strict=True)
     )
     found = Samples(wanted.columns, table.values, table.times, name, None, series, table.sha256, table.understood)
@@ -126,7 +142,7 @@ def by_series(table: tables.Table, wanted: Wanted, scratch: Path | None) -> tupl
 
 
 def between_gaps(samples: Samples, gaps: str, where: Callable[[int], str], scratch: Path | None) -> Samples:
-    """The samples with the interval of their stamps found and checked, and what the setting `gaps` says of gaps done."""
+    """The samples with the interval of their stamps found and checked, and gaps seen to as the setting says."""
     times = samples.times
     assert times is not None
     longest = max(samples.series, key=lambda one: one.stop - one.first)
@@ -142,7 +158,7 @@ def between_gaps(samples: Samples, gaps: str, where: Callable[[int], str], scrat
     if gaps == "refuse":
         raise ConfigError(
             f"{where(int(behind[0]) + 1)}: {int(left_out[0]):,} time stamps are left out before it (samples every "
-            f"{sampling.name}, {found} in all); data.gaps=fill puts samples in, data.gaps=reset starts over behind a gap"
+            f"{sampling.name}, {found} in all); data.gaps=fill puts samples in, data.gaps=reset starts over there"
         )
     samples = replace(samples, understood=f"{samples.understood}, {found} ({gaps})")
     return started_over(samples, behind) if gaps == "reset" else filled(samples, sampling, behind, left_out, scratch)
@@ -153,7 +169,8 @@ def gaps_in(samples: Samples, sampling: Sampling, where: Callable[[int], str]) -
     assert samples.times is not None
     behind, left_out = [], []
     for one in samples.series:
-        found, missing = gaps_of(samples.times[one.first : one.stop], sampling, lambda i, s=one.first: where(s + i))
+        times = samples.times[one.first : one.stop]
+        found, missing = gaps_of(times, sampling, lambda i, first=one.first: where(first + i))  # type: ignore[misc]
         behind.append(one.first + found)
         left_out.append(missing)
     return np.concatenate(behind), np.concatenate(left_out)
@@ -165,7 +182,7 @@ def started_over(samples: Samples, behind: np.ndarray) -> Samples:
     def parted(one: Series) -> Series:
         inner = [int(i) + 1 for i in behind[np.searchsorted(behind, one.first) : np.searchsorted(behind, one.stop)]]
         ends = [one.first, *inner, one.stop]
-        return replace(one, stretches=tuple(zip(ends[:-1], ends[1:], strict=True)))
+        return replace(one, stretches=tuple(itertools.pairwise(ends)))
 
     return replace(samples, series=tuple(map(parted, samples.series)))
 
@@ -176,13 +193,13 @@ def filled(
     """The samples with missing values put in where stamps are left out: `left_out` [gaps] `behind` [gaps] samples."""
     count, more = len(samples.values), int(left_out.sum())
     if more > MOST_FILLED * count:
-        raise ConfigError(f"data.gaps=fill: would put {more:,} samples between {count:,}; are they every {sampling.name}?")
+        raise ConfigError(f"data.gaps=fill: {more:,} samples between {count:,}; are there some every {sampling.name}?")
     assert samples.times is not None
     values = array_on_disk((count + more, samples.values.shape[1]), scratch)
     times = np.empty(count + more, samples.times.dtype)
     starts = np.append(0, np.cumsum(left_out))  # how many were put in before each part
     ends = [0, *(behind + 1).tolist(), count]
-    for part, (first, stop) in enumerate(zip(ends[:-1], ends[1:], strict=True)):
+    for part, (first, stop) in enumerate(itertools.pairwise(ends)):
         begin = first + int(starts[part])
         for i in range(first, stop, BLOCK):
             block = slice(i, min(i + BLOCK, stop))
@@ -196,15 +213,49 @@ def filled(
     def moved(one: Series) -> Series:
         first = one.first + int(starts[np.searchsorted(behind, one.first)])
         stop = one.stop + int(starts[np.searchsorted(behind, one.stop - 1)])
-        return replace(one, first=first, stop=stop, stretches=((first, stop),))
+        return Series(one.name, first, stop, ((first, stop),), stop)
 
     return replace(samples, values=values, times=times, series=tuple(map(moved, samples.series)))
+
+
+def parted_from_the_future(samples: Samples, wanted: Wanted, where: Callable[[int], str]) -> Samples:
+    """The samples with each series ending where all but the known columns end."""
+    known = [samples.columns.index(name) for name in wanted.known]
+    others = [i for i in range(len(samples.columns)) if i not in known]
+
+    def parted(one: Series) -> Series:
+        stop = one.stop
+        while stop > one.first and np.isnan(samples.values[stop - 1, others]).all():
+            stop -= 1
+        end = stop
+        while end < one.stop and not np.isnan(samples.values[end, known]).any():
+            end += 1
+        stretches = [(first, min(last, stop)) for first, last in one.stretches if first < stop]
+        return Series(one.name, one.first, stop, tuple(stretches), end)
+
+    parts = replace(samples, series=tuple(map(parted, samples.series)))
+    if wanted.missing == "refuse":
+        for one in parts.series:
+            check_complete(parts, one, where)
+    return parts
+
+
+def check_complete(samples: Samples, series: Series, where: Callable[[int], str]) -> None:
+    """Raises ConfigError for the first value that misses in the series."""
+    for i in range(series.first, series.stop, BLOCK):
+        holes = np.argwhere(np.isnan(samples.values[i : min(i + BLOCK, series.stop)]))
+        if len(holes):
+            row, column = holes[0].tolist()
+            raise ConfigError(
+                f"{where(i + row)}, column '{samples.columns[column]}': is missing; every sample needs a number; "
+                "data.missing=interpolate or data.missing=mask goes on without"
+            )
 
 
 def interpolated(samples: Samples, scratch: Path | None) -> Samples:
     """The samples with missing values on a straight line between their neighbours; at an end, as the nearest one."""
     blocks = range(0, len(samples.values), BLOCK)
-    missing = [np.argwhere(np.isnan(samples.values[i : i + BLOCK])) + [i, 0] for i in blocks]
+    missing = [np.argwhere(np.isnan(samples.values[i : i + BLOCK])) + np.array([i, 0]) for i in blocks]
     holes = np.concatenate(missing) if missing else np.zeros((0, 2), int)
     if not len(holes):
         return samples

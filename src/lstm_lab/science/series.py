@@ -8,11 +8,13 @@ No file is ever in memory as a whole: its numbers lie in temporary files, which 
 the process.
 """
 
+import functools
 import hashlib
 import itertools
 import math
 import os
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +22,9 @@ import numpy as np
 from lstm_lab.config import ConfigError, Csv, listed
 from lstm_lab.science import normal, samples, streams
 from lstm_lab.science.curves import Continuation, Rows, Units
-from lstm_lab.science.normal import Column
+from lstm_lab.science.normal import Column, Unit
 from lstm_lab.science.samples import Series
+from lstm_lab.science.sampling import calendar_of
 from lstm_lab.science.streams import Stretch
 
 LEAD_IN = 50  # windows that the model goes through before those it is validated on
@@ -42,22 +45,25 @@ class SeriesBatches:
 
     `held_out` is the share of a series' samples at the end whose targets are kept for the evaluation, `validation` that
     of the samples before them, by which runs are ranked: neither is trained on. Inputs and targets are normalised: mean
-    and standard deviation of the other samples become 0 and 1. Where a missing value is masked, it is 0, a second input
-    beside it is 1 instead of 0, and a target that misses does not count. `scratch` is as in `samples.load`. ConfigError
-    if the file does not serve.
+    and standard deviation of the other samples become 0 and 1. `scratch` is as in `samples.load`. ConfigError if the
+    file does not serve.
+
+    The inputs of a sample are, in this order: its columns; those that are known and the calendar, as they are at the
+    target's time; and where missing values are masked, which of all these columns miss: there the value is 0.
     """
 
     carries_into_unseen = False
+    file_sha256: str | None
 
     def __init__(self, path: str | os.PathLike, settings: Csv, scratch: Path | None = None) -> None:
-        inputs, targets = listed(settings.input), listed(settings.target) or listed(settings.input)
-        columns = list(dict.fromkeys([*inputs, *targets]))
         self.path, self.settings = path, settings
-        self.samples = samples.load(path, samples.wanted_of(settings, columns), scratch)
+        self.samples = samples.load(path, samples.wanted_of(settings, [*settings.inputs, *settings.targets]), scratch)
         self.file_sha256, self.told = self.samples.sha256, self.samples.understood
-        self.inputs, self.targets = ([columns.index(name) for name in names] for names in (inputs, targets))
-        self.indicators = settings.missing == "mask"
-        self.input_size, self.output_size = len(inputs) * (2 if self.indicators else 1), len(targets)
+        self.inputs, self.known, self.targets = (
+            [self.samples.columns.index(name) for name in names]
+            for names in (settings.inputs, listed(settings.known), settings.targets)
+        )
+        self.input_size, self.output_size = settings.sizes
         self.batch_size, self.time_steps, self.horizon = settings.batch_size, settings.time_steps, settings.horizon or 0
         self.stride = settings.batch_size  # no row of a batch is a row of the next
         self.splits = [self.split(one) for one in self.samples.series]
@@ -91,11 +97,17 @@ class SeriesBatches:
         count = len(self.samples.values)
         unseen, between = math.ceil(self.settings.held_out * count), math.ceil(self.settings.validation * count)
         alone = not others and len(first.stretches) == 1
-        if self.streams is None:
-            left = sum(max(0, split.trained - one.first) for one, split in zip(self.samples.series, self.splits))
-            needs = f"{left:,} are left to train on, a batch of {rows} x {steps} needs {rows * steps if alone else 1:,}"
+        if self.streams is None and alone:
+            left = max(0, self.splits[0].trained - first.first)
+            needs = f"{left:,} are left to train on, a batch of {rows} x {steps} needs {rows * steps:,}"
+        elif self.streams is None:
+            needs = f"none has a target, {self.horizon:,} samples later, to train on"
         elif alone and (unseen < steps or 0 < between < steps):
             needs = f"these make no window of {steps} to {'evaluate' if unseen < steps else 'validate'}"
+        elif not self.has_pairs([(split.known, split.stop) for split in self.splits]):
+            needs = "none has a target to evaluate"
+        elif between and not self.has_pairs([(split.trained, split.known) for split in self.splits]):
+            needs = "none has a target to validate"
         else:
             return
         kept = f"{unseen:,} held out" + (f" and {between:,} for validation" if between else "")
@@ -104,31 +116,55 @@ class SeriesBatches:
             "lower data.batch_size or data.time_steps, or change data.held_out or data.validation"
         )
 
+    def has_pairs(self, parts: Sequence[Stretch]) -> bool:
+        """Whether one of the series has a pair in its part, from such a number to before such a number."""
+        return any(
+            max(begin, first) < min(end - self.horizon, stop)
+            for one, (first, stop) in zip(self.samples.series, parts, strict=True)
+            for begin, end in one.stretches
+        )
+
     def normalised(self) -> np.ndarray:
-        """Means and standard deviations of the columns, over all series or of each one: [1 or series, 2, columns]."""
+        """Means and standard deviations of the columns, over all series or of each one: [1 or series, 2, columns].
+
+        Those of a column that is constant in one series, as what tells of a shop may be, are the ones over all.
+        """
         trained, later = [], []
         for one, split in zip(self.samples.series, self.splits, strict=True):
             end = min(split.trained + self.horizon, one.stop)
             trained.append((one.first, end))
             later.append((end, one.stop))
-        if self.settings.normalise == "all":
-            return np.array([self.units_over(tuple(trained), tuple(later))])
-        return np.array(
-            [
-                self.units_over((part,), (rest,), f", series '{one.name}'")
-                for one, part, rest in zip(self.samples.series, trained, later, strict=True)
-            ]
-        )
+        columns = range(len(self.samples.columns))
 
-    def units_over(self, trained: tuple[Stretch, ...], later: tuple[Stretch, ...], of: str = "") -> np.ndarray:
-        """Means and standard deviations [2, columns] of what is trained on; ConfigError if they do not serve."""
-        units = []
-        for i, name in enumerate(self.samples.columns):
-            column = Column(self.samples.values[:, i], trained, f"{self.path}, column '{name}'{of}")
-            units.append(normal.unit_of(column))
-            normal.check_outliers(column, units[-1])
-            normal.check_range(replace(column, stretches=later), units[-1])
-        return np.array(units).T
+        @functools.cache
+        def over_all(i: int) -> tuple[float, float]:
+            return normal.unit_of(self.column(i, trained))
+
+        if self.settings.normalise == "all":
+            units = [over_all(i) for i in columns]
+            self.check_units(units, trained, later)
+            return np.array([units]).swapaxes(1, 2)
+        found = []
+        for one, part, rest in zip(self.samples.series, trained, later, strict=True):
+            own = [self.column(i, [part], f", series '{one.name}'") for i in columns]
+            found.append(
+                [over_all(i) if column.is_constant() else normal.unit_of(column) for i, column in enumerate(own)]
+            )
+            self.check_units(found[-1], [part], [rest], f", series '{one.name}'")
+        return np.array(found).swapaxes(1, 2)
+
+    def column(self, i: int, stretches: Sequence[Stretch], of: str = "") -> Column:
+        """Those stretches of the column of that number."""
+        where = f"{self.path}, column '{self.samples.columns[i]}'{of}"
+        return Column(self.samples.values[:, i], tuple(stretches), where)
+
+    def check_units(
+        self, units: Sequence[Unit], trained: Sequence[Stretch], later: Sequence[Stretch], of: str = ""
+    ) -> None:
+        """Raises ConfigError if float32 does not hold what is trained on, or what comes later, in these units."""
+        for i, unit in enumerate(units):
+            normal.check_outliers(self.column(i, trained, of), unit)
+            normal.check_range(self.column(i, later, of), unit)
 
     @property
     def units(self) -> Units | None:
@@ -138,8 +174,19 @@ class SeriesBatches:
     def units_of(self, series: int) -> Units:
         """Those of the model's inputs and targets in one series; indicators are as they are."""
         own = self.column_units[series if len(self.column_units) > 1 else 0]
-        as_it_is = np.tile([[0.0], [1.0]], self.input_size - len(self.inputs))
-        return np.hstack([own[:, self.inputs], as_it_is]), own[:, self.targets]
+        columns = [*self.inputs, *self.known]
+        as_it_is = np.tile([[0.0], [1.0]], self.input_size - len(columns))
+        return np.hstack([own[:, columns], as_it_is]), own[:, self.targets]
+
+    def unit_table(self) -> dict[str, np.ndarray]:
+        """The units by series: names `series` [series], `inputs` [series, 2, input_size] and `targets`, alike.
+
+        Where all series have the same, there is one, without a name.
+        """
+        count = len(self.column_units)
+        names = [one.name for one in self.samples.series] if count > 1 else [""]
+        inputs, targets = zip(*map(self.units_of, range(count)), strict=True)
+        return {"series": np.array(names), "inputs": np.array(inputs), "targets": np.array(targets)}
 
     @property
     def epoch(self) -> int:
@@ -159,22 +206,29 @@ class SeriesBatches:
         They are normalised in float64 and rounded to float32 once. Where they are not `there`, all is zero.
         """
         last = len(self.samples.values) - 1
-        now, later = (self.samples.values[np.minimum(i, last)] for i in (n, n + self.horizon))
-        units = self.column_units[0]
-        if len(self.column_units) > 1:
-            firsts = [one.first for one in self.samples.series]
-            units = np.moveaxis(self.column_units[np.searchsorted(firsts, n, "right") - 1], -2, 0)
-        mean, stddev = units
-        inputs, targets = (
-            ((values - mean) / stddev)[..., columns] for values, columns in ((now, self.inputs), (later, self.targets))
-        )
-        missing = np.isnan(inputs)
+        now, then = np.minimum(n, last), np.minimum(n + self.horizon, last)
+        mean, stddev = self.units_at(n)
+        values = (self.samples.values[now] - mean) / stddev
+        later = (self.samples.values[then] - mean) / stddev if self.horizon else values
+        columns = np.concatenate([values[..., self.inputs], later[..., self.known]], axis=-1)
+        targets, missing = later[..., self.targets], np.isnan(columns)
+        parts = [np.where(missing, 0, columns)]
+        if self.settings.calendar:
+            assert self.samples.times is not None
+            parts.append(calendar_of(self.samples.times[then], self.settings.calendar))
+        if self.settings.missing == "mask":
+            parts.append(missing)
         weights = there & ~np.isnan(targets).any(axis=-1)
-        inputs = np.where(missing | ~there[..., None], 0, inputs)
-        if self.indicators:
-            inputs = np.concatenate([inputs, missing & there[..., None]], axis=-1)
+        inputs = np.where(there[..., None], np.concatenate(parts, axis=-1), 0)
         targets = np.where(weights[..., None], targets, 0)
         return inputs.astype(np.float32), targets.astype(np.float32), weights.astype(np.float32)
+
+    def units_at(self, n: np.ndarray) -> np.ndarray:
+        """Means and standard deviations of the columns [2, columns], or of every sample numbered `n`, alike."""
+        if len(self.column_units) == 1:
+            return self.column_units[0]
+        firsts = [one.first for one in self.samples.series]
+        return np.moveaxis(self.column_units[np.searchsorted(firsts, n, "right") - 1], -2, 0)
 
     def chunk(self, first: int, steps: int) -> Rows:
         """The batches `first` to `first + steps - 1`, one below the other; x is the number of the target's sample."""
@@ -215,27 +269,55 @@ class SeriesBatches:
                 windows -= count
             start = max(begin, begin_here - before * self.time_steps)
             n = np.arange(start, begin_here + count * self.time_steps)
-            inputs, targets, weights = self.pairs(n, n < end_here)
-            trained = max(0, self.splits[series].trained - start)
-            known = None if weights.all() else weights
-            x, units = (n + self.horizon).astype(float), self.units_of(series)[1]
-            found.append(
-                Continuation(x, inputs, targets, begin_here - start, trained, self.horizon, units, known, self.same)
-            )
+            found.append(self.continuation(series, n, begin_here, end_here))
+        return found
+
+    def continuation(self, series: int, n: np.ndarray, first: int, end: int) -> Continuation:
+        """The pairs numbered `n` of a series, to be predicted from that numbered `first` on; none from `end` on."""
+        inputs, targets, weights = self.pairs(n, n < end)
+        split, start = self.splits[series], int(n[0])
+        return Continuation(
+            (n + self.horizon).astype(float),
+            inputs,
+            targets,
+            first - start,
+            max(0, split.trained - start),
+            self.horizon,
+            self.units_of(series)[1],
+            None if weights.all() else weights,
+            self.same,
+            indicators=len(self.inputs) + len(self.known) if self.settings.missing == "mask" else 0,
+            series=series,
+            held_out=split.known - start,
+        )
+
+    def since_training(self) -> list[Continuation]:
+        """All that was not trained on, each stretch by itself, after at most LEAD_IN windows that were.
+
+        Windows as of the whole stretch begin where it begins, too.
+        """
+        found = []
+        for i, (one, split) in enumerate(zip(self.samples.series, self.splits, strict=True)):
+            for begin, stop in one.stretches:
+                first, end = max(begin, split.trained), min(stop - self.horizon, split.stop)
+                if first < end:
+                    windows = max(0, (first - begin) // self.time_steps - LEAD_IN)
+                    n = np.arange(begin + windows * self.time_steps, end)
+                    found.append(self.continuation(i, n, first, end))
         return found
 
     @property
     def same(self) -> tuple[int | None, ...]:
-        """Of every input column, which target is the same; None for one that is no target's."""
+        """Of every input column that is not known beforehand, which target is the same; None for one that is none's."""
         where = {column: i for i, column in enumerate(self.targets)}
         return tuple(where.get(column) for column in self.inputs)
 
     def digest(self, steps: int) -> str:
         """SHA-256 of the file, and of the first and the last batch of `steps`."""
-        sha = hashlib.sha256(self.file_sha256.encode())
+        sha = hashlib.sha256(self.samples.sha256.encode())
         for k in (0, steps - 1):
             rows = self.chunk(k, 1)
             sha.update(rows.inputs.tobytes() + rows.targets.tobytes())
-            if rows.weights is not None:
-                sha.update(rows.weights.tobytes() + self.streams.fresh[k % self.epoch].tobytes())
+            if rows.weights is not None and rows.starts_over is not None:
+                sha.update(rows.weights.tobytes() + rows.starts_over.tobytes())
         return sha.hexdigest()

@@ -5,6 +5,7 @@ unequal length, are dealt to the rows, and each row goes through its series one 
 """
 
 import heapq
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -43,8 +44,8 @@ def cut(stretch: Stretch, batch_size: int, time_steps: int) -> Streams | None:
 def deal(stretches: Sequence[Stretch], batch_size: int, time_steps: int) -> Streams | None:
     """Several stretches, each padded to whole windows; None if there are none.
 
-    Where they are fewer than the rows, the longest are cut. Each goes, the longest first, to the row that has the fewest
-    windows yet (Graham, 1969), so that few windows at the end of an epoch are padding alone.
+    Where they are fewer than the rows, the longest are cut. Each goes, the longest first, to the row that has the
+    fewest windows yet (Graham, 1969), so that few windows at the end of an epoch are padding alone.
     """
     pieces = pieces_of(stretches, batch_size, time_steps)
     if not pieces:
@@ -59,9 +60,9 @@ def deal(stretches: Sequence[Stretch], batch_size: int, time_steps: int) -> Stre
     epoch = max(windows for windows, _ in shortest)
     begin, count = np.zeros((2, epoch, batch_size), np.int64)
     fresh = np.ones((epoch, batch_size), bool)
-    for b, row in enumerate(rows):
+    for b, dealt in enumerate(rows):
         k = 0
-        for first, stop in row:
+        for first, stop in dealt:
             starts = np.arange(first, stop, time_steps)
             window = slice(k, k + len(starts))
             begin[window, b], count[window, b] = starts, np.minimum(stop - starts, time_steps)
@@ -73,8 +74,8 @@ def deal(stretches: Sequence[Stretch], batch_size: int, time_steps: int) -> Stre
 def pieces_of(stretches: Sequence[Stretch], rows: int, time_steps: int) -> list[Stretch]:
     """The stretches, those of most windows cut at a window's end until there are as many as rows, if they can be."""
     windows = [-((first - stop) // time_steps) for first, stop in stretches]
-    cuts = [1 if found else 0 for found in windows]
-    longest = [(-found, i) for i, found in enumerate(windows) if found > 1]
+    cuts = [min(count, 1) for count in windows]
+    longest: list[tuple[float, int]] = [(-float(count), i) for i, count in enumerate(windows) if count > 1]
     heapq.heapify(longest)
     for _ in range(rows - sum(cuts)):
         if not longest:
@@ -83,8 +84,8 @@ def pieces_of(stretches: Sequence[Stretch], rows: int, time_steps: int) -> list[
         cuts[i] += 1
         if windows[i] > cuts[i]:
             heapq.heappush(longest, (-(windows[i] / cuts[i]), i))
-    found = []
+    found: list[Stretch] = []
     for (first, stop), count, number in zip(stretches, windows, cuts, strict=True):
         ends = [first + time_steps * (count * i // number) for i in range(number)] + [stop] if number else []
-        found += list(zip(ends[:-1], ends[1:], strict=True))
+        found += list(itertools.pairwise(ends))
     return found

@@ -15,8 +15,8 @@ Tensors = list[tf.Tensor]
 def truncated(forward: Callable[[Tensors], Tensors], steps: int, every: int) -> Callable[[Tensors], Tensors]:
     """`forward` with the same values and shorter gradients: BPTT(`steps`; `every`).
 
-    `forward` maps [x [batch, time, input_size], *state] to [prediction [batch, time, output_size], *final state]. `every` must divide
-    `steps` and time, and `steps` be at most time. The final state has no gradient.
+    `forward` maps [x [batch, time, input_size], *state] to [prediction [batch, time, output_size], *final state].
+    `every` must divide `steps` and time, and `steps` be at most time. The final state has no gradient.
 
     The window is cut into overlapping ones of `steps` time steps, one starting `every` steps after the other, each
     from the state that the window reaches there. They run side by side, as rows of one batch.
@@ -41,7 +41,8 @@ def truncated(forward: Callable[[Tensors], Tensors], steps: int, every: int) -> 
 
         # Of the first window every error counts, of each other one only those that no earlier window has.
         others = tf.transpose(predicted[1:, :, steps - every :], [1, 0, 2, 3])
-        prediction = tf.concat([predicted[0], tf.reshape(others, [batch_size, time_steps - steps, predicted.shape[-1]])], 1)
+        others = tf.reshape(others, [batch_size, time_steps - steps, predicted.shape[-1]])
+        prediction = tf.concat([predicted[0], others], 1)
         return [prediction, *(tensor[-1] for tensor in later)]
 
     return truncated_forward

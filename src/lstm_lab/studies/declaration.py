@@ -99,8 +99,9 @@ def search_space(params: dict[str, Any], words: Sequence[str]) -> dict[str, Base
 
 def searched(key: str, text: Any) -> Override:
     """What a file of sweeps/ searches a parameter over; ConfigError if Hydra cannot read it."""
+    words = as_choices(key, text) if key in TEXTS and isinstance(text, str) else text
     try:
-        return overrides.parse([f"{key}={as_choices(key, text) if key in TEXTS and isinstance(text, str) else text}"])[0]
+        return overrides.parse([f"{key}={words}"])[0]
     except HydraException:
         raise ConfigError(
             f"hydra.sweeper.params: {key}: {text}: cannot be read; it must be a choice, range or interval, as in "
@@ -152,6 +153,11 @@ def check_objective(settings: Sweeper, points: Sequence[Config], pruner: Mapping
         raise ConfigError(
             f"hydra.sweeper.objective={objective!r}: while a trial trains, its cost or its validation error alone is "
             "known, and by that it would be pruned; add hydra/sweeper/pruner=none"
+        )
+    if pruner["name"] != "none" and objective in metrics.COSTS and len({point.training.cost for point in points}) > 1:
+        raise ConfigError(
+            f"hydra.sweeper.objective={objective!r}: a trial would be pruned by costs of another training.cost; add "
+            "hydra/sweeper/pruner=none"
         )
     return objective
 
