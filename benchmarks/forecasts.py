@@ -11,9 +11,9 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -23,8 +23,8 @@ import numpy as np
 import lab
 import tutorial
 from bench import commit, machine
-from public_series import ROOT, SERIES, Series, Split, split
 from forecast_page import render
+from public_series import ROOT, SERIES, Series, split
 from results import rounded
 
 sys.path.insert(0, str(ROOT / "src"))
@@ -34,15 +34,15 @@ from lstm_lab.science.backtest import ahead
 HERE = Path(__file__).resolve().parent
 SEEDS = 10
 LEVEL = 90  # per cent of the truths that an interval promises to hold
-RECENT = 100  # residuals that the networks' intervals are made from, at every lead time
+RECENT = 100  # residuals at most that a network's intervals are made from, at every lead time
 
 Scores = dict[str, float]
 
 
-def ask_statistical(series: Series, parted: Split) -> dict[str, Any]:
+def ask_statistical(series: Series) -> dict[str, Any]:
     """The answer of statistical.py, from an environment of its own; SystemExit with its complaint if it fails."""
     request = {"values": series.values().tolist(), "season": series.season, "horizon": series.horizon}
-    request |= {"origins": parted.origins, "level": LEVEL}
+    request |= {"origins": split(series).origins, "level": LEVEL}
     command = [HERE / ".venv-forecasts/bin/python", HERE / "statistical.py"]
     done = subprocess.run(command, input=json.dumps(request), capture_output=True, text=True)
     if done.returncode:
@@ -50,78 +50,92 @@ def ask_statistical(series: Series, parted: Split) -> dict[str, Any]:
     return dict(json.loads(done.stdout))
 
 
-def score(series: Series, parted: Split, forecasts: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> Scores:
-    """MASE of the forecasts [origins, horizon], scaled by the samples trained on, and coverage of their intervals."""
-    values = series.values()
-    truths = ahead(values, np.array(parted.origins), series.horizon)
-    mase = scores.mase(truths[..., None], forecasts[..., None], values[: parted.trained, None], series.season)
-    return {"mase": mase.overall, "coverage": float(np.mean((lower <= truths) & (truths <= upper)))}
+def mase(series: Series, origins: np.ndarray, forecasts: np.ndarray) -> float:
+    """That of forecasts [origins, horizon]; errors are scaled by those of the seasonal naive one in what is trained on."""
+    values, truths = series.values(), ahead(series.values(), origins, series.horizon)
+    scale = scores.seasonal_error([values[: split(series).trained, None]], series.season)
+    return scores.mase(truths[..., None], forecasts[..., None], scale).overall
 
 
-def score_network(series: Series, parted: Split, forecast: Callable[[np.ndarray], np.ndarray]) -> Scores:
-    """The same of a network, its intervals made from the residuals that were known at each origin, from validation on."""
-    origins = np.arange(parted.trained, parted.origins[-1] + 1)
-    made = forecast(origins)
-    residuals = intervals.residuals(made, ahead(series.values(), origins, series.horizon))[..., None]
-    at = np.array(parted.origins)
+def score(series: Series, forecasts: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> Scores:
+    """MASE of the forecasts [origins, horizon] from the held-out origins, and coverage of their intervals."""
+    origins = np.array(split(series).origins)
+    truths = ahead(series.values(), origins, series.horizon)
+    return {"mase": mase(series, origins, forecasts), "coverage": float(np.mean((lower <= truths) & (truths <= upper)))}
+
+
+def score_network(series: Series, forecasts: np.ndarray) -> Scores:
+    """The same of a network, whose forecasts [origins, horizon] begin with those from the first validation sample.
+
+    Its intervals are made from the residuals that were known at each origin.
+    """
+    at = np.array(split(series).origins)
+    origins = np.arange(at[-1] + 1 - len(forecasts), at[-1] + 1)
+    residuals = intervals.residuals(forecasts, ahead(series.values(), origins, series.horizon))[..., None]
     widths = intervals.recent_half_widths(residuals, origins, at, RECENT, 1 - LEVEL / 100)[..., 0]
-    held_out = made[-len(at) :]
-    return score(series, parted, held_out, held_out - widths, held_out + widths)
+    held_out = forecasts[-len(at) :]
+    return score(series, held_out, held_out - widths, held_out + widths)
 
 
-def choose_form(series: Series, parted: Split) -> str:
-    """The form of the file with the least MASE on the validation samples, the median of the seeds that choose."""
-    values, origins = series.values(), np.arange(parted.trained, parted.known - series.horizon + 1)
-    truths = ahead(values, origins, series.horizon)[..., None]
+def choose_forms(group: Sequence[Series]) -> dict[str, str]:
+    """The form of each series with the lower error on the validation samples, all series having the same one.
 
-    def error(form: str) -> float:
-        made = [lab.forecast(series, parted, origins, seed, form)[..., None] for seed in lab.CHOOSING]
-        return median(scores.mase(truths, one, values[: parted.trained, None], series.season).overall for one in made)
+    The error is the median of the seeds that choose.
+    """
 
-    return min(lab.FORMS, key=error)
+    def errors(form: str) -> dict[str, float]:
+        all_alike = {series.name: form for series in group}
+        made = [lab.forecast(group, all_alike, seed) for seed in lab.CHOOSING]
+        return {series.name: median(on_validation(series, one[series.name]) for one in made) for series in group}
 
-
-def compare(series: Series, seeds: Sequence[int]) -> dict[str, Any]:
-    """What is told of a series: how it is parted, the scores of every method, by seed if it has any."""
-    samples = len(series.values())
-    parted = split(samples, series.horizon)
-    answer = ask_statistical(series, parted)
-    methods: dict[str, list[Scores]] = {}
-    for name, one in answer["methods"].items():
-        methods[name] = [score(series, parted, *(np.array(one[key]) for key in ("forecasts", "lower", "upper")))]
-    form = choose_form(series, parted)
-    ways = {
-        "keras": lambda origins, seed: tutorial.forecast(series, parted, origins, seed),
-        "lab": lambda origins, seed: lab.forecast(series, parted, origins, seed, form),
-    }
-    for name, way in ways.items():
-        methods[name] = [score_network(series, parted, partial(way, seed=seed)) for seed in seeds]
-    about = {"samples": samples, "trained": parted.trained, "known": parted.known, "origins": len(parted.origins)}
-    about |= {"season": series.season, "horizon": series.horizon, "form": form, "models": answer["models"]}
-    return {**about, "version": answer["version"], "methods": methods}
+    by_form = {form: errors(form) for form in lab.FORMS}
+    return {series.name: min(lab.FORMS, key=lambda form: by_form[form][series.name]) for series in group}
 
 
-def tell(name: str, found: dict[str, Any]) -> None:
-    """Prints the MASE of every method on a series."""
-    made = (f"{method} {median(one['mase'] for one in by_seed):.3f}" for method, by_seed in found["methods"].items())
-    print(f"{name}: {', '.join(made)}", flush=True)
+def on_validation(series: Series, forecasts: np.ndarray) -> float:
+    """MASE of those of the forecasts [origins, horizon], as of `lab.forecast`, that lie within the validation samples."""
+    parted = split(series)
+    origins = np.arange(parted.trained, parted.known - series.horizon + 1)
+    return mase(series, origins, forecasts[: len(origins)])
+
+
+def compare(group: Sequence[Series], names: Sequence[str], seeds: Sequence[int]) -> dict[str, Any]:
+    """What is told of those series of a group that are named: how they are parted, and the scores of every method."""
+    forms = choose_forms(group)
+    by_seed = [lab.forecast(group, forms, seed) for seed in seeds]
+    found = {}
+    for series in (one for one in group if one.name in names):
+        parted, answer = split(series), ask_statistical(series)
+        methods: dict[str, list[Scores]] = {}
+        for name, one in answer["methods"].items():
+            methods[name] = [score(series, *(np.array(one[key]) for key in ("forecasts", "lower", "upper")))]
+        methods["keras"] = [score_network(series, tutorial.forecast(series, seed)) for seed in seeds]
+        methods["lab"] = [score_network(series, made[series.name]) for made in by_seed]
+        about = {"samples": len(series.values()), "trained": parted.trained, "known": parted.known}
+        about |= {"origins": len(parted.origins), "season": series.season, "horizon": series.horizon}
+        about |= {"form": forms[series.name], "models": answer["models"], "version": answer["version"]}
+        found[series.name] = {**about, "methods": methods}
+        told = (f"{name} {median(one['mase'] for one in made):.3f}" for name, made in methods.items())
+        print(f"{series.name}: {', '.join(told)}", flush=True)
+    return found
 
 
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    known = {series.name: series for series in SERIES}
+    known = [series.name for series in SERIES]
     parser.add_argument("--seeds", type=int, default=SEEDS, help="how many of the networks' seeds, from 0 on")
-    parser.add_argument("--series", nargs="+", choices=list(known), default=list(known), metavar="NAME")
+    parser.add_argument("--series", nargs="+", choices=known, default=known, metavar="NAME")
     asked = parser.parse_args()
-    whole = asked.seeds == SEEDS and asked.series == list(known)
-    folder = HERE if whole else HERE / "quick"
+    folder = HERE if asked.seeds == SEEDS and set(asked.series) == set(known) else HERE / "quick"
     folder.mkdir(exist_ok=True)
     found: dict[str, Any] = {"machine": machine(), "commit": commit(), "date": time.strftime("%Y-%m-%d", time.gmtime())}
-    found |= {"seeds": asked.seeds, "whole": whole, "series": {}}
-    for name in asked.series:
-        found["series"][name] = compare(known[name], range(asked.seeds))
-        tell(name, found["series"][name])
+    found |= {"seeds": asked.seeds, "series": {}}
+    with tempfile.TemporaryDirectory() as store:
+        os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{store}/runs.db"
+        for horizon in dict.fromkeys(series.horizon for series in SERIES if series.name in asked.series):
+            group = [series for series in SERIES if series.horizon == horizon]
+            found["series"] |= compare(group, asked.series, range(asked.seeds))
     (folder / "forecasts.json").write_text(json.dumps(rounded(found), indent=1) + "\n")
     (folder / "FORECASTS.md").write_text(render(rounded(found), lab.RECIPE))
     print(f"written: {os.path.relpath(folder)}/FORECASTS.md")

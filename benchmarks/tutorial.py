@@ -9,7 +9,7 @@ that would be a dozen steps, so batches here are Keras's own 32, and epochs as m
 
 import numpy as np
 
-from public_series import Series, Split
+from public_series import Series, split
 
 EPOCHS, PATIENCE = 500, 5
 
@@ -19,23 +19,23 @@ def past_of(series: Series) -> int:
     return max(10, 2 * series.season)
 
 
-def forecast(series: Series, split: Split, origins: np.ndarray, seed: int) -> np.ndarray:
-    """The forecasts [origins, horizon] of samples n, n + 1, ... from every origin n, each fed back for the next."""
+def forecast(series: Series, seed: int) -> np.ndarray:
+    """The forecasts [origins, horizon] from every origin that was not trained on, each fed back for the next."""
     import keras
 
-    values, past = series.values(), past_of(series)
-    mean, stddev = values[: split.trained].mean(), values[: split.trained].std()
+    values, parted, past = series.values(), split(series), past_of(series)
+    mean, stddev = values[: parted.trained].mean(), values[: parted.trained].std()
     normal = ((values - mean) / stddev).astype(np.float32)
-    windows = np.lib.stride_tricks.sliding_window_view(normal, past)[..., None]
+    windows = np.lib.stride_tricks.sliding_window_view(normal, past)[..., None]  # number n is before sample n + past
+    first, last = parted.trained - past, parted.known - past
+    validation = windows[first:last], normal[parted.trained : parted.known]
     keras.utils.set_random_seed(seed)
     model = keras.Sequential([keras.Input((past, 1)), keras.layers.LSTM(32), keras.layers.Dense(1)])
     model.compile(keras.optimizers.Adam(0.001), loss="mse")
-    trained, known = split.trained - past, split.known - past
     stop = keras.callbacks.EarlyStopping(patience=PATIENCE, restore_best_weights=True)
-    validation = windows[trained:known], normal[split.trained : split.known]
-    given = windows[:trained], normal[past : split.trained]
+    given = windows[:first], normal[past : parted.trained]
     model.fit(*given, epochs=EPOCHS, validation_data=validation, callbacks=[stop], verbose=0)
-    window, made = windows[origins - past], []
+    window, made = windows[first : parted.origins[-1] - past + 1], []
     for _ in range(series.horizon):
         made.append(model.predict_on_batch(window)[:, 0])
         window = np.concatenate([window[:, 1:], made[-1][:, None, None]], axis=1)
