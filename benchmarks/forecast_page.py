@@ -70,8 +70,8 @@ def aims(rows: Sequence[Row]) -> list[Aim]:
     ]
 
 
-def render(found: dict[str, Any], recipe: Sequence[str]) -> str:
-    """All of FORECASTS.md."""
+def render(found: dict[str, Any], recipe: Sequence[str], recent: int) -> str:
+    """All of FORECASTS.md; `recent` residuals at most make a network's interval."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -82,5 +82,5 @@ def render(found: dict[str, Any], recipe: Sequence[str]) -> str:
     )
     environment.filters["number"] = number
     rows = [row_of(name, one) for name, one in found["series"].items()]
-    values = {"found": found, "rows": rows, "labels": list(LABELS.values()), "aims": aims(rows), "recipe": recipe}
-    return environment.get_template("FORECASTS.md.jinja").render(values) + "\n"
+    values = {"found": found, "rows": rows, "labels": list(LABELS.values()), "aims": aims(rows)}
+    return environment.get_template("FORECASTS.md.jinja").render(values, recipe=recipe, recent=recent) + "\n"

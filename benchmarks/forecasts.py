@@ -3,7 +3,7 @@
     make forecasts                        all series, ten seeds: FORECASTS.md and forecasts.json, in about half an hour
     make forecasts SEEDS=1 SERIES=nile    fewer seeds, some series: the same below benchmarks/quick/
 
-All have the same samples to learn from, forecast from the same origins, as far ahead, and none is fitted again on the way.
+All have the same samples to learn from, the same origins and the same lead times, and none is fitted again on the way.
 """
 
 import argparse
@@ -51,7 +51,7 @@ def ask_statistical(series: Series) -> dict[str, Any]:
 
 
 def mase(series: Series, origins: np.ndarray, forecasts: np.ndarray) -> float:
-    """That of forecasts [origins, horizon]; errors are scaled by those of the seasonal naive one in what is trained on."""
+    """That of forecasts [origins, horizon], scaled by the seasonal naive forecast's errors in what is trained on."""
     values, truths = series.values(), ahead(series.values(), origins, series.horizon)
     scale = scores.seasonal_error([values[: split(series).trained, None]], series.season)
     return scores.mase(truths[..., None], forecasts[..., None], scale).overall
@@ -93,7 +93,7 @@ def choose_forms(group: Sequence[Series]) -> dict[str, str]:
 
 
 def on_validation(series: Series, forecasts: np.ndarray) -> float:
-    """MASE of those of the forecasts [origins, horizon], as of `lab.forecast`, that lie within the validation samples."""
+    """MASE of those of the forecasts [origins, horizon] of `lab.forecast` that lie within the validation samples."""
     parted = split(series)
     origins = np.arange(parted.trained, parted.known - series.horizon + 1)
     return mase(series, origins, forecasts[: len(origins)])
@@ -111,7 +111,7 @@ def compare(group: Sequence[Series], names: Sequence[str], seeds: Sequence[int])
             methods[name] = [score(series, *(np.array(one[key]) for key in ("forecasts", "lower", "upper")))]
         methods["keras"] = [score_network(series, tutorial.forecast(series, seed)) for seed in seeds]
         methods["lab"] = [score_network(series, made[series.name]) for made in by_seed]
-        about = {"samples": len(series.values()), "trained": parted.trained, "known": parted.known}
+        about: dict[str, Any] = {"samples": len(series.values()), "trained": parted.trained, "known": parted.known}
         about |= {"origins": len(parted.origins), "season": series.season, "horizon": series.horizon}
         about |= {"form": forms[series.name], "models": answer["models"], "version": answer["version"]}
         found[series.name] = {**about, "methods": methods}
@@ -129,15 +129,16 @@ def main() -> int:
     asked = parser.parse_args()
     folder = HERE if asked.seeds == SEEDS and set(asked.series) == set(known) else HERE / "quick"
     folder.mkdir(exist_ok=True)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # of notices for TensorFlow's own developers
     found: dict[str, Any] = {"machine": machine(), "commit": commit(), "date": time.strftime("%Y-%m-%d", time.gmtime())}
     found |= {"seeds": asked.seeds, "series": {}}
     with tempfile.TemporaryDirectory() as store:
         os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{store}/runs.db"
-        for horizon in dict.fromkeys(series.horizon for series in SERIES if series.name in asked.series):
-            group = [series for series in SERIES if series.horizon == horizon]
+        for file in dict.fromkeys(series.file for series in SERIES if series.name in asked.series):
+            group = [series for series in SERIES if series.file == file]
             found["series"] |= compare(group, asked.series, range(asked.seeds))
     (folder / "forecasts.json").write_text(json.dumps(rounded(found), indent=1) + "\n")
-    (folder / "FORECASTS.md").write_text(render(rounded(found), lab.RECIPE))
+    (folder / "FORECASTS.md").write_text(render(rounded(found), lab.RECIPE, RECENT))
     print(f"written: {os.path.relpath(folder)}/FORECASTS.md")
     return 0
 

@@ -1,8 +1,8 @@
-"""This repo's LSTM on the public series: one recipe for all, one model for all series of a season's length.
+"""This repo's LSTM on the public series: one recipe for all, one model for all series of a file.
 
-Their file is written as a user would write it: the samples as they are or their changes from one to the next, in
-standard deviations, so that each series counts alike; and a column a series that tells which it is. Forecasts of changes
-are summed up.
+It learns from a file as a user would write it: the samples as they are or their changes from one to the next, in
+standard deviations, so that each series counts alike; of several series a column for each that tells which it is.
+Forecasts of changes are summed up.
 """
 
 import csv
@@ -16,9 +16,11 @@ import numpy as np
 
 from public_series import HELD_OUT, ROOT, VALIDATION, Series, dates, split
 
+# Of 22 recipes drawn at random the one with the least error on the validation samples, seeds 1000 and 1001
 RECIPE = (
-    *("model.cell_size=16", "model.hidden_stddev=0.3", "data.batch_size=8", "data.time_steps=10"),
-    *("optimizer.learning_rate=0.002", "training.steps=600", "training.validate_every=25", "training.keep=best"),
+    *("model.cell_size=8", "model.forget_bias=2.0", "model.hidden_stddev=0.3", "data.batch_size=2"),
+    *("data.time_steps=10", "optimizer.learning_rate=0.004", "training.cost=huber", "training.steps=600"),
+    *("training.validate_every=25", "training.keep=best"),
 )
 FORMS = ("samples", "changes")
 CHOOSING = (1000, 1001, 1002)  # seeds that choose between the forms, none of those that are reported
@@ -27,7 +29,7 @@ Forms = Mapping[str, str]
 
 
 def column(series: Series, form: str) -> tuple[np.ndarray, float, float]:
-    """What is learnt of a series, without its first sample, normalised by what is trained on; its mean and deviation."""
+    """What is learnt of a series after its first sample, normalised by what is trained on; its mean and deviation."""
     values = series.values()
     made = np.diff(values) if form == "changes" else values[1:]
     known = made[: split(series).trained - 1]
@@ -92,17 +94,17 @@ def forecast(group: Sequence[Series], forms: Forms, seed: int) -> dict[str, np.n
     from lstm_lab.science import backtest
     from lstm_lab.science.evaluation import compile_prediction
     from lstm_lab.science.model import zero_state
+    from lstm_lab.science.series import SeriesBatches
 
     with tempfile.TemporaryDirectory() as folder:
         write_file(Path(folder, "series.csv"), group, forms)
         config = config_of([*words(Path(folder, "series.csv"), group), f"training.seed={seed}"])
         weights, source = train(config), setup.make_source(config)
+    assert isinstance(source, SeriesBatches)
     model = setup.new_model(config)
     model.set_weights(weights)
     stretches = source.since_training()
-    made = backtest.forecasts(
-        compile_prediction(model), zero_state(model, 1), stretches, group[0].horizon, count=10**9
-    )
+    made = backtest.forecasts(compile_prediction(model), zero_state(model, 1), stretches, group[0].horizon, count=10**9)
     return {
         series.name: in_samples(series, forms[series.name], stretches[i].in_units(made.made[made.stretch == i]))
         for i, series in enumerate(group)

@@ -1,4 +1,4 @@
-"""The public series that forecasts are compared on, and how each is parted: benchmarks/series/README.md tells of them."""
+"""The public series that forecasts are compared on, and how each is parted; benchmarks/series/README.md has sources."""
 
 import csv
 import math
@@ -51,7 +51,7 @@ US = "benchmarks/series/us_quarterly.csv"
 US_COLUMNS = "inflation", "unemployment", "bill_rate", "gdp_growth", "consumption_growth", "investment_growth"
 
 SERIES = [
-    Series("sunspots", "conf/data/series/sunspots.csv", "sunspots", 11, HORIZONS["year"]),  # the sun's cycle of 11 years
+    Series("sunspots", "conf/data/series/sunspots.csv", "sunspots", 11, HORIZONS["year"]),  # the sun's cycle
     Series("nile", "benchmarks/series/nile.csv", "volume", 1, HORIZONS["year"]),
     Series("co2", "benchmarks/series/co2_monthly.csv", "co2", 12, HORIZONS["month"]),
     Series("elnino", "benchmarks/series/elnino.csv", "temperature", 12, HORIZONS["month"]),
