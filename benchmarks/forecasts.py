@@ -28,6 +28,7 @@ from public_series import ROOT, SERIES, Series, split
 from results import rounded
 
 sys.path.insert(0, str(ROOT / "src"))
+from lstm_lab import runtime
 from lstm_lab.science import intervals, scores
 from lstm_lab.science.backtest import ahead
 
@@ -129,7 +130,7 @@ def main() -> int:
     asked = parser.parse_args()
     folder = HERE if asked.seeds == SEEDS and set(asked.series) == set(known) else HERE / "quick"
     folder.mkdir(exist_ok=True)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # of notices for TensorFlow's own developers
+    runtime.start_tensorflow("portable", threads=1)  # the networks', both
     found: dict[str, Any] = {"machine": machine(), "commit": commit(), "date": time.strftime("%Y-%m-%d", time.gmtime())}
     found |= {"seeds": asked.seeds, "series": {}}
     with tempfile.TemporaryDirectory() as store:
