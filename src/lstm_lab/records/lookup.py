@@ -238,11 +238,13 @@ def checked(run: "Run", text: str) -> Config:
 
 def completed(values: dict[Any, Any]) -> dict[Any, Any]:
     """A config with the settings that are newer than it, as it was trained: runs on files had no validation once."""
-    data = values.get("data")
-    if isinstance(data, dict) and data.get("curve") == "csv":
-        newer = {key.removeprefix("data."): value for key, value in config.NEWER.items()}
-        return values | {"data": newer | data}
-    return values
+    found = dict(values)
+    for key, value in config.NEWER.items():
+        group, _, name = key.partition(".")
+        settings = found.get(group)
+        if isinstance(settings, dict) and (group != "data" or settings.get("curve") == "csv"):
+            found[group] = {name: value} | settings
+    return found
 
 
 def provenance_of(client: "MlflowClient", run_id: str) -> provenance.Provenance | None:
@@ -306,6 +308,23 @@ def units_of(client: "MlflowClient", run: "Run", settings: Config) -> "dict[str,
         return units and {"": units}
     with told(run, "units.npz"):
         return reading.units_by_series(reading.arrays_of(content), settings.data.sizes)
+
+
+def half_widths_of(client: "MlflowClient", run: "Run", settings: Config) -> np.ndarray | None:
+    """Half the widths, float32 [lead times, targets], of the run's prediction intervals; None if it has none.
+
+    They are normalised, and infinite where there is no interval.
+    """
+    shape = settings.lead_times, settings.data.sizes[1]
+    content = artifact(client, run, "half_widths.npy", bytes_of([shape]) + ROOM) if settings.lead_times else None
+    if content is None:
+        return None
+    with told(run, "half_widths.npy"):
+        found = reading.array_of(content)
+        reading.check_floats(found, shape, "half-widths")
+        if not (found >= 0).all():
+            raise UnsoundError("has half-widths that are none")
+        return found
 
 
 def units_in_model(client: "MlflowClient", run: "Run", settings: Config) -> "Units | None":

@@ -15,9 +15,9 @@ from lstm_lab.config import Config, Csv, listed
 from lstm_lab.paths import ROOT, whole_file
 from lstm_lab.records import lookup, provenance, store
 from lstm_lab.records.tracking import config_text
-from lstm_lab.runs import datafile
+from lstm_lab.runs import backtesting, datafile
 from lstm_lab.runs import metrics as names
-from lstm_lab.runs.metrics import VALIDATION, summarize
+from lstm_lab.runs.metrics import BEST_STEP, VALIDATION, summarize
 from lstm_lab.runs.setup import Part, Setup, arrays_digest
 from lstm_lab.runs.telling import CONTRADICTED, baselines_in_words, tell
 from lstm_lab.runs.watching import Result, Trained
@@ -30,8 +30,12 @@ if TYPE_CHECKING:  # these import TensorFlow or MLflow, and a refused config mus
     from lstm_lab.records.tracking import TrackedRun
     from lstm_lab.runs.observers import Record
     from lstm_lab.science.evaluation import Evaluation
+    from lstm_lab.science.judging import Judge
     from lstm_lab.science.samples import Samples
     from lstm_lab.science.times import Times
+    from lstm_lab.science.verification import Verification
+
+    Evaluated = tuple[Evaluation, Verification | None]
 
 
 @contextlib.contextmanager
@@ -64,8 +68,8 @@ def keep(setup: Setup, tracked: "TrackedRun", folder: Path, trained: Trained) ->
     weights = setup.program.model.get_weights()
     result = Result(tracked.run_id, trained.status, trained.reason, metrics, record.costs, weights)
     over = trained.status in ("FINISHED", "KILLED")
-    if over:
-        metrics |= validate(setup)
+    if trained.judge:
+        metrics |= judged(trained.judge, len(record.costs))
     evaluated = evaluate(setup, record, metrics) if over and is_evaluated(setup) else None
     best = bool(part and part.keep and result.status == "FINISHED" and part.keep(metrics))
     if best and not evaluated and setup.config.evaluation.windows:
@@ -74,6 +78,8 @@ def keep(setup: Setup, tracked: "TrackedRun", folder: Path, trained: Trained) ->
     write_end(folder, result, trained.checkpoint)
     if units := setup.source.unit_table():
         np.savez(folder / "units.npz", **units)  # type: ignore[arg-type]
+    if evaluated and evaluated[1]:
+        backtesting.write(folder, evaluated[1], setup.config)
     if wanted.figures or best:
         draw_figures(folder / "figures", setup, trained, evaluated)
     tracked.log_files(folder)
@@ -108,22 +114,21 @@ def is_evaluated(setup: Setup) -> bool:
     return bool(asked.windows) and (kept or asked.trials or bool(part and part.evaluated))
 
 
-def validate(setup: Setup) -> dict[str, float]:
-    """The error on the samples for validation, if there are any: the metric by which runs on a file are ranked."""
-    stretches = setup.source.validation()
-    if not stretches:
-        return {}
-    from lstm_lab.science import evaluation
+def judged(judge: "Judge", step: int) -> dict[str, float]:
+    """The validation error of the weights that are kept after so many steps, and when it was lowest.
 
-    time_steps, carry_state = setup.config.data.time_steps, setup.config.training.carry_state
-    mse = evaluation.validate(setup.program.model, stretches, time_steps=time_steps, carry_state=carry_state)
-    return {VALIDATION: mse} if math.isfinite(mse) else {}
+    Where a cost is no longer finite it is no number, too: an earlier one must not rank the run.
+    """
+    error = judge.error_at(step)
+    error = judge.error() if error is None else error
+    best = {} if judge.best_step is None else {BEST_STEP: float(judge.best_step)}
+    return {VALIDATION: error if math.isfinite(error) else math.nan, **best}
 
 
-def evaluate(setup: Setup, record: "Record", metrics: dict[str, float]) -> "Evaluation":
+def evaluate(setup: Setup, record: "Record", metrics: dict[str, float]) -> "Evaluated":
     """Lets the curve go on where training stopped, with the state of the last row if it stands exactly there.
 
-    Adds to `metrics` what comes of it.
+    Adds to `metrics` what comes of it, and of a backtest.
     """
     from lstm_lab.science import evaluation
 
@@ -136,9 +141,13 @@ def evaluate(setup: Setup, record: "Record", metrics: dict[str, float]) -> "Eval
         state if source.carries_into_unseen else None,
         time_steps=config.data.time_steps,
         carry_state=config.training.carry_state,
+        seasons=backtesting.seasons_of(config, source),
     )
-    metrics |= {names.evaluated(key): value for key, value in evaluated.metrics.items() if math.isfinite(value)}
-    return evaluated
+    found = dict(evaluated.metrics)
+    if isinstance(config.data, Csv) and (each := names.of_each_target(config.data.targets)):
+        found |= zip(each, np.sqrt(evaluated.target_mses).tolist(), strict=True)
+    metrics |= {names.evaluated(key): value for key, value in found.items() if math.isfinite(value)}
+    return evaluated, backtesting.verify(setup, metrics)
 
 
 def model_in_units(setup: Setup) -> "keras.Model":
@@ -175,7 +184,7 @@ def times_in(path: Path, samples: "Samples", columns: Sequence[str | None]) -> "
     return None
 
 
-def draw_figures(folder: Path, setup: Setup, trained: Trained, evaluated: "Evaluation | None") -> None:
+def draw_figures(folder: Path, setup: Setup, trained: Trained, evaluated: "Evaluated | None") -> None:
     """Draws cost curve, fitted curve and, if there is what they show, the animation of the fit and the curve's end."""
     from lstm_lab.runs import animation, figures
     from lstm_lab.runs.observers import in_units, shown_curve
@@ -194,15 +203,18 @@ def draw_figures(folder: Path, setup: Setup, trained: Trained, evaluated: "Evalu
     def png(name: str, figure: "Callable[[], Figure]") -> None:
         draw(folder / name, name, lambda whole: figure().savefig(whole, format="png", dpi=120))
 
-    png("cost_curve.png", lambda: figures.cost_figure(costs, title, epoch))
+    png("cost_curve.png", lambda: figures.cost_figure(costs, title, epoch, config.training.cost, trained.judge))
     shown = shown_curve(in_units(last, setup.source.units))
     png("fitted_curve.png", lambda: figures.fit_figure(shown, labels, note=windows_in_words(config), title=title))
     if frames:
         draw(folder / "fit.gif", "fit.gif", lambda whole: animation.fit_animation(whole, frames, costs, labels, epoch))
     if evaluated:
-        note, error = baselines_in_words(evaluated.metrics), f"mean squared error {evaluated.metrics['mse']:.3g}"
+        curve, verified = evaluated
+        note, error = baselines_in_words(curve.metrics), f"mean squared error {curve.metrics['mse']:.3g}"
         unseen = f"never trained on: {error}"
-        png("continued_curve.png", lambda: figures.continued_figure(evaluated, labels, note=note, title=unseen))
+        png("continued_curve.png", lambda: figures.continued_figure(curve, labels, note=note, title=unseen))
+        if verified:
+            png("backtest.png", lambda: figures.backtest_figure(verified))
 
 
 def windows_in_words(config: Config) -> str:

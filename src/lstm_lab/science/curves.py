@@ -123,7 +123,9 @@ class Continuation:
     trained on, the others never. With a `horizon` the targets lie so many samples later than the inputs. `units`
     [2, output_size] are the means and standard deviations that the targets were normalised with. `weights` [samples]
     tells which targets are known; all of them, if None. `same` tells of each of the first inputs which target is
-    the same signal, or None; of none, if that is not known. The future of those behind them is known.
+    the same signal, or None; of none, if that is not known. The future of those behind them is known, but for the last
+    `indicators`, which tell of missing values. Of a file, `series` is the number of the series, and from `held_out` on
+    the samples are held out: the number may be below 0, or beyond the last of them.
     """
 
     x: np.ndarray
@@ -135,11 +137,19 @@ class Continuation:
     units: np.ndarray | None = None
     weights: np.ndarray | None = None
     same: Sequence[int | None] | None = None
+    indicators: int = 0
+    series: int = 0
+    held_out: int = 0
 
     def in_units(self, values: np.ndarray) -> np.ndarray:
         """Targets or predictions [..., output_size] as they were before they were normalised, in float64."""
         mean, stddev = (0.0, 1.0) if self.units is None else self.units
         return mean + stddev * values.astype(np.float64)
+
+    def normalised(self, values: np.ndarray) -> np.ndarray:
+        """Values [..., output_size] in the targets' units as these are."""
+        mean, stddev = (0.0, 1.0) if self.units is None else self.units
+        return (values - mean) / stddev
 
 
 class Source(Protocol):

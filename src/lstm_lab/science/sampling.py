@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lstm_lab.config import ConfigError
+from lstm_lab.science.scores import season_of
 
 DAY = np.timedelta64(1, "D").astype("m8[us]")
 LOOKED_AT = 100_000  # stamps that tell the interval
@@ -42,6 +43,13 @@ class Sampling:
             size, what = next(((size, name) for size, name in NAMES.items() if count % size == 0), (1, "microsecond"))
             count //= size
         return what if count == 1 else f"{count:,} {what}s"
+
+    @property
+    def season(self) -> int:
+        """How many samples make a season, as of `season_of`; of working days a week has five."""
+        if self.unit == "B":
+            return 1 if 5 % self.interval else 5 // self.interval
+        return season_of(np.timedelta64(self.interval, self.unit))  # type: ignore[call-overload]
 
     def steps(self, times: np.ndarray) -> np.ndarray:
         """How many intervals lie from each of the stamps [samples] to the next, float64 [samples - 1]."""

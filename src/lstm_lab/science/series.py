@@ -269,13 +269,41 @@ class SeriesBatches:
                 windows -= count
             start = max(begin, begin_here - before * self.time_steps)
             n = np.arange(start, begin_here + count * self.time_steps)
-            inputs, targets, weights = self.pairs(n, n < end_here)
-            trained = max(0, self.splits[series].trained - start)
-            known = None if weights.all() else weights
-            x, units = (n + self.horizon).astype(float), self.units_of(series)[1]
-            found.append(
-                Continuation(x, inputs, targets, begin_here - start, trained, self.horizon, units, known, self.same)
-            )
+            found.append(self.continuation(series, n, begin_here, end_here))
+        return found
+
+    def continuation(self, series: int, n: np.ndarray, first: int, end: int) -> Continuation:
+        """The pairs numbered `n` of a series, to be predicted from that numbered `first` on; none from `end` on."""
+        inputs, targets, weights = self.pairs(n, n < end)
+        split, start = self.splits[series], int(n[0])
+        return Continuation(
+            (n + self.horizon).astype(float),
+            inputs,
+            targets,
+            first - start,
+            max(0, split.trained - start),
+            self.horizon,
+            self.units_of(series)[1],
+            None if weights.all() else weights,
+            self.same,
+            indicators=len(self.inputs) + len(self.known) if self.settings.missing == "mask" else 0,
+            series=series,
+            held_out=split.known - start,
+        )
+
+    def since_training(self) -> list[Continuation]:
+        """All that was not trained on, each stretch by itself, after at most LEAD_IN windows that were.
+
+        Windows as of the whole stretch begin where it begins, too.
+        """
+        found = []
+        for i, (one, split) in enumerate(zip(self.samples.series, self.splits, strict=True)):
+            for begin, stop in one.stretches:
+                first, end = max(begin, split.trained), min(stop - self.horizon, split.stop)
+                if first < end:
+                    windows = max(0, (first - begin) // self.time_steps - LEAD_IN)
+                    n = np.arange(begin + windows * self.time_steps, end)
+                    found.append(self.continuation(i, n, first, end))
         return found
 
     @property
