@@ -32,7 +32,8 @@ class Evaluation:
 
     `x` [samples] and `target` [samples, output_size], NaN where it is not known, are the whole stretch, whose first
     `trained` were trained on; `prediction` and, with a horizon, `rolled_out` begin at `first`. Of several stretches it
-    is the longest. `target_mses` [output_size] are the mean squared errors of every target in its own units.
+    is the longest, of the `series` of that number. `target_mses` [output_size] are the mean squared errors of every
+    target in its own units.
     """
 
     metrics: dict[str, float]
@@ -43,6 +44,7 @@ class Evaluation:
     trained: int
     prediction: np.ndarray
     rolled_out: np.ndarray | None
+    series: int = 0
 
 
 @functools.lru_cache(maxsize=8)
@@ -97,7 +99,7 @@ def evaluate(
     target = np.where(known_in(curve)[:, None], curve.in_units(curve.targets), np.nan)
     made, on_its_own = curve.in_units(guess[""]), curve.in_units(guess["rollout"]) if "rollout" in guess else None
     shown = curve.x, target, curve.first, curve.trained, made, on_its_own
-    return Evaluation(metrics, errors[""].target_mses, *shown)
+    return Evaluation(metrics, errors[""].target_mses, *shown, curve.series)
 
 
 def guesses_of(
@@ -199,9 +201,10 @@ def predicted(
     """The normalised prediction [samples from `first` on, output_size], and the state that it began with."""
     predict, unseen, zeros = compile_prediction(model), curve.inputs[curve.first :], zero_state(model, 1)
     if not carry_state:
-        windows = unseen.reshape(-1, time_steps, unseen.shape[-1])
+        padded = np.pad(unseen, [(0, -len(unseen) % time_steps), (0, 0)])  # a short stretch is less than a window
+        windows = padded.reshape(-1, time_steps, unseen.shape[-1])
         made = predict(windows, zero_state(model, len(windows)))[0]
-        return made.reshape(len(unseen), -1), zeros
+        return made.reshape(len(padded), -1)[: len(unseen)], zeros
     if state is None:
         state = predict(curve.inputs[None, : curve.first], zeros)[1] if curve.first else zeros
     # One long row: windows make no difference to a state that is carried.
