@@ -21,6 +21,7 @@ Predict = Callable[[np.ndarray, Sequence[np.ndarray]], tuple[np.ndarray, list[np
 
 # The least-squares baseline sees at most so many inputs and is fitted on at most so many samples: a bound on memory.
 LAGS, FITTED = 100, 10_000
+FOR_EACH = 5  # samples that are there at least for each of its weights
 
 # What a model goes through before the samples that it is validated on, and how many rows of these at a time
 LEAD_WINDOWS, LEAD_SAMPLES, ROWS = 5, 100, 512
@@ -299,10 +300,11 @@ def repeated(curve: Continuation, inputs: np.ndarray) -> np.ndarray:
 def least_squares(curve: Continuation, lags: int) -> np.ndarray:
     """The linear regression of the targets on the last `lags` inputs and a constant, fitted before `curve.first`.
 
-    Of many inputs it takes fewer lags, and where there are no samples to be fitted on, the mean.
+    Of many inputs or few samples it takes fewer lags, so that each weight has some samples to be fitted on; where there
+    are none, it is the mean.
     """
     samples, size = curve.inputs.shape
-    lags = max(1, min(lags, LAGS // size, curve.first))
+    lags = max(1, min(lags, LAGS // size, curve.first // (FOR_EACH * size)))
     windows = np.lib.stride_tricks.sliding_window_view(curve.inputs.astype(np.float64), lags, axis=0)
     known, unknown = np.split(windows.reshape(samples - lags + 1, -1), [curve.first - lags + 1])
     known = known[-FITTED:]
