@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 from lstm_lab import config
 from lstm_lab.records import checkpoint, lookup, provenance, reading, store, tagging, tracking
 from lstm_lab.records.store import StoreError
-from lstm_lab.runs import forecasting, resume
+from lstm_lab.runs import forecasting, resume, sheets
 from lstm_lab.science.model import CELLS, build_model, with_units
 from stores import make_run
 from test_config import composed
@@ -469,10 +469,10 @@ def test_a_run_keeps_its_files_in_a_folder_of_its_id_alone(place):
 
 def test_a_columns_name_is_no_formula(tmp_path):
     for name in ("=1+1", "+1", "-1", "@SUM(1)", "\t=1", "\r=1", " =1", '=HYPERLINK("x")'):
-        assert forecasting.in_a_cell(name) == f"'{name}"
+        assert sheets.in_a_cell(name) == f"'{name}"
     for name in ("T [°C]", "a=b", "1", "", "x-y"):
-        assert forecasting.in_a_cell(name) == name
+        assert sheets.in_a_cell(name) == name
     with open(tmp_path / "x.csv", "w+", newline="") as text:
-        forecasting.write_rows(text, ["sample", "=1+1"], [(0, -1.5)])
+        sheets.write_rows(text, ["sample", "=1+1"], [(0, -1.5)])
         text.seek(0)
         assert text.read() == "sample,'=1+1\n0,-1.5\n"
