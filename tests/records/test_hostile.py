@@ -106,7 +106,8 @@ def read(sound, run, path):
         "config.yaml": lambda: lookup.config_of(sound.client, run),
         "cost.npy": lambda: lookup.costs_of(sound.client, run, STEPS),
         "final_weights.npz": lambda: lookup.weights_of(sound.client, run, sound.settings),
-        "model/data/model.keras": lambda: lookup.units_of(sound.client, run, sound.settings),
+        "model/data/model.keras": lambda: lookup.units_of(sound.client, run, sound.settings)[""],
+        "half_widths.npy": lambda: lookup.half_widths_of(sound.client, run, ahead(sound)),
     }[path]()
 
 
@@ -253,6 +254,22 @@ def test_weights_of_another_form_are_refused(sound, run):
         refused(sound, run, "final_weights.npz")
 
 
+def ahead(sound):
+    """The settings of a run that is backtested three samples ahead."""
+    return settings_of(sound.folder, **{"data.horizon": 1, "evaluation.horizon": 3})
+
+
+def test_half_widths_of_another_form_are_refused(sound, run):
+    assert read(sound, run, "half_widths.npy") is None
+    widths = np.array([[1], [2], [np.inf]], np.float32)
+    (sound.place / "half_widths.npy").write_bytes(npy(widths))
+    np.testing.assert_array_equal(read(sound, run, "half_widths.npy"), widths)
+    assert lookup.half_widths_of(sound.client, run, sound.settings) is None  # of a run that is not backtested
+    for wrong in (widths[:2], widths.astype(np.float64), widths.T, -widths, np.nan * widths, np.zeros(10**6)):
+        (sound.place / "half_widths.npy").write_bytes(npy(wrong))
+        refused(sound, run, "half_widths.npy")
+
+
 def described(**layers):
     """A kept model whose description has these layers, each with its settings."""
     listed = [{"class_name": "Rescaling", "config": {"name": name, **values}} for name, values in layers.items()]
@@ -311,7 +328,7 @@ def test_files_and_units_come_from_a_server_too(sound, server, tmp_path):
     (tmp_path / "kept/data/model.keras").write_bytes((sound.place / "model/data/model.keras").read_bytes())
     logged = client.create_logged_model(experiment, name="model", source_run_id=run.info.run_id)
     client.log_model_artifacts(logged.model_id, str(tmp_path / "kept"))
-    np.testing.assert_allclose(lookup.units_of(client, run, sound.settings), UNITS)
+    np.testing.assert_allclose(lookup.units_of(client, run, sound.settings)[""], UNITS)
 
 
 def test_a_forecast_obeys_nothing_that_the_kept_model_says(sound, run, tmp_path, monkeypatch):
