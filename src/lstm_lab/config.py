@@ -38,6 +38,10 @@ NICKNAMES = {
     **dict.fromkeys(("hidden", "hidden_size", "hidden_dim", "hidden_units", "units", "num_units"), "model.cell_size"),
     **dict.fromkeys(("num_steps", "n_steps", "max_steps", "iterations", "iters"), "training.steps"),
     **dict.fromkeys(("carry", "stateful"), "training.carry_state"),
+    **dict.fromkeys(("loss", "criterion", "objective_function"), "training.cost"),
+    **dict.fromkeys(("patience", "early_stop", "earlystopping"), "training.early_stopping"),
+    **dict.fromkeys(("save_best_only", "restore_best_weights", "keep_best"), "training.keep"),
+    **dict.fromkeys(("val_every", "eval_every", "validation_freq"), "training.validate_every"),
     **dict.fromkeys(("file", "csv"), "data=csv data.path"),
     **dict.fromkeys(("n_trials", "num_trials", "trials"), "hydra.sweeper.n_trials"),
     **dict.fromkeys(("name", "run_name"), "tracking.run_name"),
@@ -73,6 +77,10 @@ NEWER: dict[str, Any] = {
     **dict.fromkeys(("evaluation.season", "evaluation.interval")),
     "evaluation.origins": 0,
     "evaluation.horizon": 1,
+    "training.cost": "squared",
+    "training.validate_every": None,
+    "training.early_stopping": None,
+    "training.keep": "last",
 }
 
 Checked = typing.TypeVar("Checked", bound="Group")
@@ -419,9 +427,13 @@ class RMSprop(Optimizer):
 class Training(Group):
     steps: Count
     seed: Seed
+    cost: Literal["squared", "absolute", "huber"]
     carry_state: bool
     truncation_steps: Size | None
     truncation_every: Size | None
+    validate_every: Count | None
+    early_stopping: Count | None
+    keep: Literal["best", "last"]
     report_every: Count | None
     frames: Count
     chunk_steps: Size
@@ -440,6 +452,21 @@ class Training(Group):
     def printed_every(self) -> int:
         """Steps from one printed cost to the next: so that ten are printed, unless the config says otherwise."""
         return self.report_every or max(1, self.steps // 10)
+
+    @property
+    def validated_every(self) -> int:
+        """Steps from one validation to the next: so that there are ten, unless the config says otherwise."""
+        return self.validate_every or max(1, self.steps // 10)
+
+    @property
+    def judged(self) -> bool:
+        """Whether it is the validation error that decides when training ends, or which weights are kept."""
+        return self.early_stopping is not None or self.keep == "best"
+
+    def lasting(self, steps: int) -> typing.Self:
+        """The same training with so many steps: where it is judged, at the points of the one before."""
+        pinned = {"validate_every": self.validated_every} if self.judged else {}
+        return self.model_copy(update={"steps": steps, **pinned})
 
 
 class Evaluation(Group):
@@ -516,6 +543,28 @@ class Config(Group):
         if not isinstance(data, Csv) or not data.horizon or not asked.windows or not asked.origins:
             return 0
         return max(data.horizon, asked.horizon) if data.goes_on else data.horizon
+
+    @property
+    def validated(self) -> bool:
+        """Whether there are samples for validation."""
+        return isinstance(self.data, Csv) and self.data.validation > 0
+
+    @model_validator(mode="after")
+    def there_is_what_judges(self) -> typing.Self:
+        """Samples for validation, and a point where it is done."""
+        settings, training = [], self.training
+        settings += [f"validate_every={training.validate_every}"] if training.validate_every is not None else []
+        settings += [f"early_stopping={training.early_stopping}"] if training.early_stopping is not None else []
+        settings += [f"keep={training.keep}"] if training.keep == "best" else []
+        given = " and ".join(f"training.{setting}" for setting in settings)
+        if given and not self.validated:
+            lacks = "data.validation=0" if isinstance(self.data, Csv) else f"the curve {self.data.name} has none"
+            raise ValueError(f"{given}: needs samples for validation, a file with data.validation above 0; {lacks}")
+        if training.judged and training.validated_every > training.steps:
+            raise ValueError(
+                f"{given}: validate_every must be at most training.steps={training.steps}, or nothing is validated"
+            )
+        return self
 
     @model_validator(mode="after")
     def truncation_fits_the_window(self) -> typing.Self:

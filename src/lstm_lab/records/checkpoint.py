@@ -8,7 +8,7 @@ import hashlib
 import io
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,8 @@ class Checkpoint:
 
     `costs` [step] are float32; `weights`, `optimizer` (slots, learning rate and iteration) and `state` (the initial
     state of the next step) are lists of arrays in the order of Keras. `config_digest` tells which config it is of.
+    After `validated` [points] steps the validation error was `errors` [points]; `best` are the weights that had the
+    lowest, if these are kept.
     """
 
     step: int
@@ -38,21 +40,24 @@ class Checkpoint:
     weights: Sequence[np.ndarray]
     optimizer: Sequence[np.ndarray]
     state: Sequence[np.ndarray]
+    best: Sequence[np.ndarray] = ()
+    validated: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    errors: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
 
-LISTS = ("weights", "optimizer", "state")
+LISTS = ("weights", "optimizer", "state", "best")
 Forms = dict[str, list[tuple[np.dtype, tuple[int, ...]]]]  # type and shape of the arrays in each list
 
 
 def to_bytes(checkpoint: Checkpoint) -> bytes:
     """The archive and its SHA-256."""
     arrays: dict[str, Any] = {}
-    for field in fields(Checkpoint):
-        value = getattr(checkpoint, field.name)
-        if field.name in LISTS:
-            arrays |= {f"{field.name}_{i}": array for i, array in enumerate(value)}
+    for name in (one.name for one in fields(Checkpoint)):
+        value = getattr(checkpoint, name)
+        if name in LISTS:
+            arrays |= {f"{name}_{i}": array for i, array in enumerate(value)}
         else:
-            arrays[field.name] = np.asarray(value)
+            arrays[name] = np.asarray(value)
     archive = io.BytesIO()
     np.savez(archive, **arrays)
     return archive.getvalue() + hashlib.sha256(archive.getbuffer()).digest()
@@ -73,12 +78,14 @@ def parsed(content: bytes, name: str) -> Checkpoint:
         raise DamagedError(f"{name} is damaged: its bytes do not match their checksum")
     try:
         arrays = reading.arrays_of(archive)
-        lists = {name: [arrays[f"{name}_{i}"] for i in range(count(arrays, name))] for name in LISTS}
+        lists: dict[str, Any] = {name: [arrays[f"{name}_{i}"] for i in range(count(arrays, name))] for name in LISTS}
         step, digest_of_config = arrays["step"], arrays["config_digest"]
         if (step.dtype.kind, step.shape, digest_of_config.shape) != ("i", (), ()):
             raise UnsoundError("has no step")
+        lists |= {name: arrays[name] for name in ("validated", "errors") if name in arrays}  # older ones have none
         saved = Checkpoint(int(step), str(digest_of_config), arrays["costs"], **lists)
         reading.check_floats(saved.costs, (saved.step,), "costs")
+        check_judged(saved)
     except KeyError as error:
         raise DamagedError(f"{name} is no checkpoint: it has no {error}") from None
     except UnsoundError as error:
@@ -86,9 +93,24 @@ def parsed(content: bytes, name: str) -> Checkpoint:
     return saved
 
 
+def check_judged(saved: Checkpoint) -> None:
+    """Raises UnsoundError unless the validation errors are numbers, one for each of their steps, and in their order."""
+    steps, errors = saved.validated, saved.errors
+    if (steps.dtype, errors.dtype, steps.ndim, steps.shape) != (np.int64, np.float64, 1, errors.shape):
+        raise UnsoundError("has validation errors that are none")
+    if np.isnan(errors).any() or (np.diff(steps, prepend=0, append=saved.step + 1) <= 0).any():
+        raise UnsoundError("has validation errors of no steps of a run")
+
+
 def forms_of(checkpoint: Checkpoint) -> Forms:
     """Type and shape of each of its arrays."""
     return {name: [(np.asarray(array).dtype, np.shape(array)) for array in getattr(checkpoint, name)] for name in LISTS}
+
+
+def is_of(saved: Checkpoint, forms: Forms) -> bool:
+    """Whether a checkpoint's arrays have these forms; the best weights, if it has any, those of the weights."""
+    found = forms_of(saved)
+    return found["best"] in ([], forms["weights"]) and found | {"best": []} == forms | {"best": []}
 
 
 def count(arrays: Mapping[str, np.ndarray], name: str) -> int:

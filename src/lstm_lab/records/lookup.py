@@ -238,14 +238,13 @@ def checked(run: "Run", text: str) -> Config:
 
 def completed(values: dict[Any, Any]) -> dict[Any, Any]:
     """A config with the settings that are newer than it, as it was trained: runs on files had no validation once."""
-    newer: dict[str, dict[str, Any]] = {}
-    for key, once in config.NEWER.items():
+    found = dict(values)
+    for key, value in config.NEWER.items():
         group, _, name = key.partition(".")
-        newer.setdefault(group, {})[name] = once
-    found = {group: values.get(group) for group in newer}
-    if isinstance(found["data"], dict) and found["data"].get("curve") != "csv":
-        del found["data"]
-    return values | {group: newer[group] | given for group, given in found.items() if isinstance(given, dict)}
+        settings = found.get(group)
+        if isinstance(settings, dict) and (group != "data" or settings.get("curve") == "csv"):
+            found[group] = {name: value} | settings
+    return found
 
 
 def provenance_of(client: "MlflowClient", run_id: str) -> provenance.Provenance | None:

@@ -6,6 +6,7 @@ import math
 import os
 import tempfile
 import time
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -34,6 +35,7 @@ if TYPE_CHECKING:  # mlflow takes a second or two to import, and a refused confi
 
     from lstm_lab.science.training import Progress
 
+VALIDATION = "validation/mse"  # MLflow gives what stands before a slash a section of its own
 BATCH = 1000  # metrics that MLflow takes in one call
 FLUSH_SECONDS = 3.0
 SHORTEST_CUT = 250  # characters of a parameter that every version of MLflow keeps
@@ -91,6 +93,9 @@ class TrackedRun:
             tracked.stored, tracked.stored_to = {last.step: last.value}, last.step
         elif last:
             tracked.stored = {point.step: point.value for point in client.get_metric_history(tracked.run_id, "cost")}
+        if VALIDATION in run.data.metrics:
+            points = client.get_metric_history(tracked.run_id, VALIDATION)
+            tracked.validated = {point.step: point.value for point in points}
         return tracked
 
     def start_sending(self, steps: int, points: int) -> None:
@@ -98,6 +103,7 @@ class TrackedRun:
         self.last_step, self.every = steps - 1, math.ceil(steps / points)
         self.stored: dict[int, float] = {}  # costs by step
         self.stored_to = -1  # the step up to which all are
+        self.validated: dict[int, float] = {}  # the last validation error of each step that has one
         self.contradicted: int | None = None  # the first step whose stored cost is not the one trained now
         self.unsent: list[Metric] = []
         self.flushed = time.monotonic()
@@ -142,7 +148,18 @@ class TrackedRun:
             self.client.log_inputs(self.run_id, inputs)
 
     def __call__(self, progress: "Progress") -> None:
+        if progress.validation is not None:
+            self.log_validation([progress.step], [progress.validation])
         self.log_costs(progress.step - len(progress.costs), progress.costs)
+
+    def log_validation(self, steps: Sequence[int], errors: Sequence[float]) -> None:
+        """Sends the validation errors after so many steps, those apart that are stored or no numbers."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        new = {s: error for s, error in zip(steps, errors, strict=True) if s not in self.validated and error < math.inf}
+        self.validated |= new
+        self.unsent += [Metric(VALIDATION, error, now, step) for step, error in new.items()]
 
     def log_costs(self, first: int, costs: np.ndarray) -> None:
         """Sends the costs of the steps from `first` on, those apart that are stored."""
@@ -193,6 +210,10 @@ class TrackedRun:
 
         now = int(time.time() * 1000)
         wanted = {key: value for key, value in metrics.items() if not self.has_metric(key, step)}
+        if VALIDATION in metrics and self.validated.get(step) != metrics[VALIDATION]:  # that of other weights, perhaps
+            wanted[VALIDATION] = metrics[VALIDATION]
+        elif VALIDATION in wanted:
+            del wanted[VALIDATION]
         self.client.log_batch(
             self.run_id,
             metrics=[Metric(key, value, now, step) for key, value in wanted.items()],

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lstm_lab.config import WATCHED, WATCHING, Config, ConfigError
+from lstm_lab.config import NEWER, WATCHED, WATCHING, Config, ConfigError
 from lstm_lab.records import lookup, processes, reading, store
 from lstm_lab.records.reading import printable
 from lstm_lab.records.tagging import tags_of
@@ -227,6 +227,8 @@ def facts_in(run: "Run", experiment: str) -> Facts:
         if "best_value" in found:
             found[metrics.today(params.get("objective", "best_value"))] = found["best_value"]
         params = {}  # the search space, which is no config
+    elif params:
+        params = {key: str(value) for key, value in NEWER.items() if key.startswith("training.")} | params
     commit = tags.get("mlflow.source.git.commit", "")[:7]
     return Facts(
         run_id=info.run_id,
@@ -449,7 +451,7 @@ def best_in(results: Mapping[str, Sequence[str]], chosen: Sequence[Facts]) -> di
 
     if len({facts.data for facts in chosen if facts.data}) > 1:
         return {}
-    judged = JUDGED - (set(metrics.COSTS) if differ("data.time_steps") else set())
+    judged = JUDGED - (set(metrics.COSTS) if differ("data.time_steps") or differ("training.cost") else set())
     if differ("data.time_steps", "evaluation.windows"):
         judged &= {*metrics.COSTS, metrics.VALIDATION}
     return {key: best_of(key, values) for key, values in results.items() if key in judged}

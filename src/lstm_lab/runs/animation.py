@@ -39,7 +39,7 @@ def animated(frames: "Frames", costs: np.ndarray, labels: Labels, epoch: int | N
     figure, [*fits, bottom] = new_figure(shown + 1, height_ratios=[*[max(2.2 / shown, 0.7)] * shown, 1], size=5.6)
     lines, text = draw_first(fits, frames, labels)
     figures.draw_costs(bottom, costs, epoch)
-    bottom.set(xlabel="step", ylabel="cost")
+    bottom.set(xlabel="step")
     [cost_line] = bottom.plot([], [], color="tab:blue", linewidth=1)
     [dot] = bottom.plot([], [], "o", color="tab:blue", markersize=5)
     moving = [*(line for pair in lines for line in pair), cost_line, dot, text]

@@ -42,9 +42,12 @@ from lstm_lab.science.curves import SIGNALS  # noqa: E402
 if TYPE_CHECKING:
     from lstm_lab.runs.observers import Shown
     from lstm_lab.science.evaluation import Evaluation
+    from lstm_lab.science.judging import Judge
     from lstm_lab.science.times import Times
     from lstm_lab.science.verification import Verification
 
+# What a cost sums, by its kind
+COSTS = {"squared": "summed squared error", "absolute": "summed absolute error", "huber": "summed Huber loss"}
 SAMPLE = "sample of the series"  # x of a file without times
 SHOWN_SAMPLES = 400  # of a curve: with the default spacing about two periods
 SHOWN_STEPS = 1000  # points of a cost's curve, each of as many steps as it takes
@@ -94,10 +97,14 @@ def points(steps: np.ndarray, epoch: int | None) -> tuple[int, int]:
     return size, math.ceil(max(AVERAGED, len(steps) * AVERAGED // SHOWN_STEPS) / size)
 
 
-def cost_figure(costs: np.ndarray, title: str, epoch: int | None = None) -> Figure:
-    """The cost [steps] on a log scale, with its mean."""
-    figure, [ax] = new_figure()
+def cost_figure(
+    costs: np.ndarray, title: str, epoch: int | None = None, kind: str = "squared", judge: "Judge | None" = None
+) -> Figure:
+    """The cost [steps] of that kind on a log scale with its mean; and the validation errors below, if there are any."""
+    judged = judge is not None and judge.best_step is not None
+    figure, [ax, *below] = new_figure(1 + judged, [2, 1][: 1 + judged])
     draw_costs(ax, costs, epoch)
+    ax.set_ylabel(f"cost ({COSTS[kind]} / batch size)")
     steps = carried(costs, epoch)
     size, width = points(steps, epoch)
     drawn = costs[steps[len(steps) % size :]].reshape(-1, size).mean(axis=1, dtype=np.float64)
@@ -107,7 +114,27 @@ def cost_figure(costs: np.ndarray, title: str, epoch: int | None = None) -> Figu
         ax.plot(at, mean, color="tab:blue", linewidth=2, label=f"mean of {width * size:,} steps")
     ax.legend(frameon=False)
     write(ax.set_title, title)
+    if judge and judged:
+        draw_validation(below[0], judge)
+        below[0].set_xlabel(ax.get_xlabel())
+        share_x([ax, *below])
+        ax.tick_params(labelbottom=False)
+        ax.set_xlabel("")
     return figure
+
+
+def draw_validation(ax: Axes, judge: "Judge") -> None:
+    """The validation errors, on a log scale if they span a decade, the lowest of them ringed."""
+    errors = np.where(np.isfinite(judge.errors), judge.errors, np.nan)
+    ax.plot(judge.steps, errors, color="tab:orange", marker=".", label="validation error")
+    best, what = int(np.nanargmin(errors)), "lowest, and kept" if judge.best else "lowest"
+    step, low = judge.steps[best], errors[best]
+    name = f"{what}: {low:.3g} at step {step:,}"
+    ax.plot([step], [low], "o", color="tab:orange", markersize=9, markerfacecolor="none", label=name)
+    if 0 < 10 * low < np.nanmax(errors):
+        ax.set_yscale("log")
+    ax.set_ylabel("mean squared error")
+    ax.legend(frameon=False)
 
 
 def draw_costs(ax: Axes, costs: np.ndarray, epoch: int | None) -> None:
@@ -124,7 +151,7 @@ def draw_costs(ax: Axes, costs: np.ndarray, epoch: int | None) -> None:
     if np.nanmin(shown, initial=np.inf) > 0:
         ax.set_yscale("log")
     left_out = "" if len(steps) == len(costs) else f" (left out: the first of each epoch of {epoch:,})"
-    ax.set(xlabel=f"step{left_out}", ylabel="cost (summed squared error / batch size)")
+    ax.set(xlabel=f"step{left_out}", ylabel="cost")
 
 
 def fit_figure(shown: "Shown", labels: Labels, *, note: str, title: str) -> Figure:

@@ -380,7 +380,9 @@ class Going:
     def inputs_of(self, known: Known, first: int, values: np.ndarray) -> np.ndarray:
         """The model's inputs for these values [samples, inputs], of the samples from `first` on: as in training."""
         then = first + self.horizon + np.arange(len(values))
-        columns = np.hstack([values, known.foreknown[then]] if known.foreknown.shape[1] else [values])
+        columns = values
+        if known.foreknown.shape[1]:  # of the last inputs that roll_out is given the predictions are not asked for
+            columns = np.hstack([values, known.foreknown[np.minimum(then, len(known.foreknown) - 1)]])
         mean, stddev = self.units_in(known)[0][:, : columns.shape[1]]
         with np.errstate(over="ignore"):  # what is too far is told where the model knows no number
             normalised, missing = ((columns - mean) / stddev).astype(np.float32), np.isnan(columns)

@@ -17,11 +17,10 @@ from lstm_lab.records import lookup, provenance, store
 from lstm_lab.records.tracking import config_text
 from lstm_lab.runs import backtesting, datafile
 from lstm_lab.runs import metrics as names
-from lstm_lab.runs.metrics import VALIDATION, summarize
+from lstm_lab.runs.metrics import BEST_STEP, VALIDATION, summarize
 from lstm_lab.runs.setup import Part, Setup, arrays_digest
 from lstm_lab.runs.telling import CONTRADICTED, baselines_in_words, tell
 from lstm_lab.runs.watching import Result, Trained
-from lstm_lab.science.series import SeriesBatches
 
 if TYPE_CHECKING:  # these import TensorFlow or MLflow, and a refused config must not wait for them
     import keras
@@ -31,6 +30,7 @@ if TYPE_CHECKING:  # these import TensorFlow or MLflow, and a refused config mus
     from lstm_lab.records.tracking import TrackedRun
     from lstm_lab.runs.observers import Record
     from lstm_lab.science.evaluation import Evaluation
+    from lstm_lab.science.judging import Judge
     from lstm_lab.science.samples import Samples
     from lstm_lab.science.times import Times
     from lstm_lab.science.verification import Verification
@@ -68,18 +68,18 @@ def keep(setup: Setup, tracked: "TrackedRun", folder: Path, trained: Trained) ->
     weights = setup.program.model.get_weights()
     result = Result(tracked.run_id, trained.status, trained.reason, metrics, record.costs, weights)
     over = trained.status in ("FINISHED", "KILLED")
-    if over:
-        metrics |= validate(setup)
+    if trained.judge:
+        metrics |= judged(trained.judge, len(record.costs))
     evaluated = evaluate(setup, record, metrics) if over and is_evaluated(setup) else None
     best = bool(part and part.keep and result.status == "FINISHED" and part.keep(metrics))
     if best and not evaluated and setup.config.evaluation.windows:
         evaluated = evaluate(setup, record, metrics)
     tracked.log_summary(len(result.costs), metrics, tags_of(result, tracked), tell(setup.config, result))
     write_end(folder, result, trained.checkpoint)
+    if units := setup.source.unit_table():
+        np.savez(folder / "units.npz", **units)  # type: ignore[arg-type]
     if evaluated and evaluated[1]:
         backtesting.write(folder, evaluated[1], setup.config)
-    if isinstance(setup.source, SeriesBatches):
-        np.savez(folder / "units.npz", **setup.source.unit_table())  # type: ignore[arg-type]
     if wanted.figures or best:
         draw_figures(folder / "figures", setup, trained, evaluated)
     tracked.log_files(folder)
@@ -114,16 +114,15 @@ def is_evaluated(setup: Setup) -> bool:
     return bool(asked.windows) and (kept or asked.trials or bool(part and part.evaluated))
 
 
-def validate(setup: Setup) -> dict[str, float]:
-    """The error on the samples for validation, if there are any: the metric by which runs on a file are ranked."""
-    stretches = setup.source.validation()
-    if not stretches:
-        return {}
-    from lstm_lab.science import evaluation
+def judged(judge: "Judge", step: int) -> dict[str, float]:
+    """The validation error of the weights that are kept after so many steps, and when it was lowest.
 
-    time_steps, carry_state = setup.config.data.time_steps, setup.config.training.carry_state
-    mse = evaluation.validate(setup.program.model, stretches, time_steps=time_steps, carry_state=carry_state)
-    return {VALIDATION: mse} if math.isfinite(mse) else {}
+    Where a cost is no longer finite it is no number, too: an earlier one must not rank the run.
+    """
+    error = judge.error_at(step)
+    error = judge.error() if error is None else error
+    best = {} if judge.best_step is None else {BEST_STEP: float(judge.best_step)}
+    return {VALIDATION: error if math.isfinite(error) else math.nan, **best}
 
 
 def evaluate(setup: Setup, record: "Record", metrics: dict[str, float]) -> "Evaluated":
@@ -189,6 +188,7 @@ def draw_figures(folder: Path, setup: Setup, trained: Trained, evaluated: "Evalu
     """Draws cost curve, fitted curve and, if there is what they show, the animation of the fit and the curve's end."""
     from lstm_lab.runs import animation, figures
     from lstm_lab.runs.observers import in_units, shown_curve
+    from lstm_lab.science.series import SeriesBatches
 
     config, epoch, data = setup.config, setup.source.epoch, setup.config.data
     costs, last, frames = trained.watchers.record.costs, trained.watchers.record.last, trained.watchers.frames
@@ -203,7 +203,7 @@ def draw_figures(folder: Path, setup: Setup, trained: Trained, evaluated: "Evalu
     def png(name: str, figure: "Callable[[], Figure]") -> None:
         draw(folder / name, name, lambda whole: figure().savefig(whole, format="png", dpi=120))
 
-    png("cost_curve.png", lambda: figures.cost_figure(costs, title, epoch))
+    png("cost_curve.png", lambda: figures.cost_figure(costs, title, epoch, config.training.cost, trained.judge))
     shown = shown_curve(in_units(last, setup.source.units))
     png("fitted_curve.png", lambda: figures.fit_figure(shown, labels, note=windows_in_words(config), title=title))
     if frames:

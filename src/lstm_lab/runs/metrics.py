@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from lstm_lab.config import NEWER, Config, Csv
+from lstm_lab.records.tracking import VALIDATION
 
 LAST = 20  # steps over which the cost at the end is averaged
 COSTS = ("final_cost", "mean_last_20_cost", "log10_mean_last_20_cost")
-VALIDATION = "validation/mse"  # MLflow gives what stands before a slash a section of its own
+BEST_STEP = "best_step"  # after how many steps the validation error was lowest
 HELD_OUT = "evaluation/mse"
 EVALUATION = ("mse", "rmse", "mae", "r2", "mse_position_0")
 BASELINES = ("predict_zero_mse", "persistence_mse", "least_squares_mse")
@@ -55,7 +56,7 @@ def metrics_of(config: Config) -> list[str]:
     found = [*COSTS, *(["steps_per_second"] if config.training.steps > 1 else [])]  # the first step is compiled, too
     data, asked = config.data, config.evaluation
     if isinstance(data, Csv) and data.validation:
-        found.append(VALIDATION)
+        found += [VALIDATION, BEST_STEP]
     if asked.windows:
         found += map(evaluated, (*EVALUATION, *BASELINES))
     if asked.windows and isinstance(data, Csv):
@@ -107,7 +108,8 @@ def ranked_by(metrics: Mapping[str, float]) -> str:
 def data_set(params: Mapping[str, str], file_sha256: str | None) -> str:
     """The data of a run with these parameters, by name and digest; only runs of equal data can be ranked.
 
-    A cost is a sum over a window, so the window's length belongs to it, unless a validation error ranks the run.
+    A cost is a sum over a window, so the window's length belongs to it, and what an error costs, unless a validation
+    error ranks the run.
     """
     left_out = {"data.batch_size", "data.time"}
     if file_sha256:
@@ -116,6 +118,9 @@ def data_set(params: Mapping[str, str], file_sha256: str | None) -> str:
     left_out.add("data.time_steps" if validated else "data.validation")
     left_out |= {key for key, once in NEWER.items() if params.get(key) == str(once)}  # as in runs older than it
     settings = {key: value for key, value in params.items() if key.startswith("data.") and key not in left_out}
-    text = json.dumps([settings, file_sha256], sort_keys=True)
     name = Path(params["data.path"]).stem if params.get("data.path") else params.get("data.curve", "?")
+    if not validated and (cost := params.get("training.cost", "squared")) != "squared":
+        settings["training.cost"] = cost
+        name += f" {cost}"
+    text = json.dumps([settings, file_sha256], sort_keys=True)
     return f"{name} {hashlib.sha256(text.encode()).hexdigest()[:6]}"

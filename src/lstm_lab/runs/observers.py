@@ -13,10 +13,12 @@ import rich.progress
 from rich.console import Console
 
 from lstm_lab.records import checkpoint
+from lstm_lab.records.tracking import VALIDATION
 from lstm_lab.runs import figures, panels
 from lstm_lab.runs.figures import SHOWN_SAMPLES
 from lstm_lab.runs.panels import PANELS, Labels
 from lstm_lab.science.curves import Units
+from lstm_lab.science.judging import Judge
 from lstm_lab.science.training import Program, Progress
 
 SHARE = 100  # saving a checkpoint takes at most a hundredth of the time
@@ -111,6 +113,7 @@ class Record:
 class Terminal:
     """The progress bar with cost and speed, and a printed cost every `report_every` steps, as in the tutorial.
 
+    Beside a cost stands the validation error of the weights that it is of or, if these have none, the last one before.
     Into a pipe or a file go the printed costs alone.
     """
 
@@ -125,11 +128,19 @@ class Terminal:
         self.bar = rich.progress.Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
         self.task = self.bar.add_task("", total=steps, completed=len(record.earlier), cost="...", rate="...")
         self.bar.start()
+        self.validation = ""  # what is to be said of it beside the next cost
+        self.validated = 0
 
     def __call__(self, progress: Progress) -> None:
         first = progress.step - len(progress.costs)
         for step in range(first + -first % self.report_every, progress.step, self.report_every):
-            self.console.print(f"step {step:>7,}   cost {progress.costs[step - first]:.4g}", highlight=False)
+            validation = self.validation + f" (step {self.validated:,})" * (0 < self.validated < step)
+            self.console.print(
+                f"step {step:>7,}   cost {progress.costs[step - first]:.4g}{validation}", highlight=False
+            )
+            self.validation, self.validated = "", 0
+        if progress.validation is not None:
+            self.validation, self.validated = f"   validation {progress.validation:.4g}", progress.step
         rate = f"{self.record.steps_per_second or 0:,.0f}"
         self.bar.update(self.task, completed=progress.step, cost=f"{progress.costs[-1]:.4g}", rate=rate)
 
@@ -181,7 +192,10 @@ def align(target: np.ndarray, model: np.ndarray) -> int:
 
 
 class TensorBoard:
-    """Writes event files into `folder`: the graph of a training step, and the cost thinned evenly to `points`."""
+    """Writes event files into `folder`: the graph of a training step, the cost thinned evenly to `points`.
+
+    And the validation error where there is one.
+    """
 
     def __init__(self, folder: Path, steps: int, points: int, graph: Callable[[], Any]) -> None:
         from tensorboard.summary import Writer
@@ -194,6 +208,8 @@ class TensorBoard:
         first = progress.step - len(progress.costs)
         for step in range(first + -first % self.every, progress.step, self.every):
             self.writer.add_scalar("cost", float(progress.costs[step - first]), step)
+        if progress.validation is not None:
+            self.writer.add_scalar(VALIDATION, progress.validation, progress.step)
         if first == 0:  # now the step is compiled, and its graph there to be written
             self.write_graph()
 
@@ -248,9 +264,17 @@ class LiveFigure:
 class Saver:
     """An observer that saves a checkpoint into `folder` every `seconds`, or less often where saving takes long."""
 
-    def __init__(self, folder: Path, seconds: float, config_digest: str, program: Program, record: Record) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        seconds: float,
+        config_digest: str,
+        program: Program,
+        record: Record,
+        judge: Judge | None = None,
+    ) -> None:
         self.folder, self.seconds, self.config_digest = folder, seconds, config_digest
-        self.program, self.record = program, record
+        self.program, self.record, self.judge = program, record, judge
         self.due = time.monotonic() + seconds
 
     def __call__(self, progress: Progress) -> None:
@@ -258,11 +282,14 @@ class Saver:
             self.save(progress)
 
     def save(self, progress: Progress) -> Path:
-        """Saves now, and returns the file. The program and the record must stand where `progress` does."""
+        """Saves now, and returns the file. Program, record and judge must stand where `progress` does."""
         started = time.monotonic()
         state = [np.asarray(tensor) for tensor in progress.state]
         weights, optimizer = self.program.snapshot()
         saved = checkpoint.Checkpoint(progress.step, self.config_digest, self.record.costs, weights, optimizer, state)
+        if self.judge:
+            steps, errors = np.array(self.judge.steps, np.int64), np.array(self.judge.errors, np.float64)
+            saved = dataclasses.replace(saved, best=self.judge.best, validated=steps, errors=errors)
         path = checkpoint.save(self.folder, saved)
         self.due = time.monotonic() + max(self.seconds, SHARE * (time.monotonic() - started))
         return path

@@ -82,9 +82,8 @@ def reproduce(name: str, tolerance: float, console: Console, path: str | None = 
     if diff := original.made_by.diff:
         say(console, f"  its uncommitted changes: {code.describe_diff(diff)}")
 
-    config = original.config.model_copy(
-        update={"training": settings.model_copy(update={"steps": len(original.costs), "live": False})}
-    )
+    training = settings.lasting(len(original.costs)).model_copy(update={"live": False})
+    config = original.config.model_copy(update={"training": training})
     part = setup.Part(name=f"again: {reading.name_of(original.run)}", tags={"reproduces": run_id})
     again = run.run(config, console, part=part)
     if again.status == "KILLED":

@@ -18,6 +18,7 @@ from lstm_lab.paths import ROOT, short_name
 from lstm_lab.records import checkpoint, lookup, processes, provenance, reading, store, tagging
 from lstm_lab.records.reading import printable
 from lstm_lab.runs import datafile
+from lstm_lab.science.judging import is_over
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -41,13 +42,19 @@ MAY_CHANGE = (
 )
 
 
-def digest(settings: Config, path: str | None = None) -> str:
-    """SHA-256 of everything in the config that decides a step's bits; where the data file is does not.
+POINTS = "training.validate_every"
 
+
+def digest(settings: Config, path: str | None = None) -> str:
+    """SHA-256 of everything in the config that decides a step's bits, or which weights are kept.
+
+    Where the data file is does not; nor do the points of validation, unless by these the run ends or keeps its weights.
     With `path` it is as checkpoints once had it of a run on the file there.
     """
     values = config.flatten(settings.model_dump(exclude=config.WATCHING))
-    decisive = {key: value for key, value in values if key not in (*MAY_CHANGE, "data.path")}
+    decisive = {key: value for key, value in values if key not in (*MAY_CHANGE, "data.path", POINTS)}
+    if settings.training.judged:
+        decisive[POINTS] = settings.training.validated_every
     if path is not None:
         decisive["data.path"] = path
     decisive = {key: v for key, v in decisive.items() if key not in config.NEWER or v != config.NEWER[key]}  # as once
@@ -88,6 +95,11 @@ def prepare(named: str, changes: Mapping[str, Any], take_over: bool, verbose: bo
     stored = datafile.found(lookup.config_of(client, run), tagging.tags_of(run), f"resume={run_id}", path)
     wanted = changed(stored, changes)
     steps, planned = wanted.training.steps, stored.training.steps
+    if run.info.status == "FINISHED" and "reason" in run.data.tags:
+        raise ConfigError(
+            f"resume={run_id}: that run is finished: it {printable(run.data.tags['reason'])}; with more steps it "
+            "would stop there, too. A new run without training.early_stopping trains longer"
+        )
     if steps < planned:
         raise ConfigError(f"training.steps={steps}: the run is to do {planned:,} steps; they can be raised only")
     if run.info.status == "FINISHED" and steps == planned:
@@ -106,6 +118,8 @@ def changed(stored: Config, changes: Mapping[str, Any]) -> Config:
     for key in changes.keys() & set(MAY_CHANGE):
         group, _, leaf = key.partition(".")
         values[group][leaf] = changes[key]
+    if "training.steps" in changes and stored.training.judged:  # a longer run is validated where it was to be
+        values["training"]["validate_every"] = stored.training.validated_every
     return config.check(values)
 
 
@@ -181,7 +195,7 @@ def costs_in_checkpoint(run_id: str) -> np.ndarray | None:
 def stored(client: "MlflowClient", run: "Run", settings: Config) -> checkpoint.Checkpoint:
     """The checkpoint among the run's artifacts; DamagedError if it is not sound, FileNotFoundError without one."""
     data, arrays = settings.data, lookup.bytes_of(lookup.weight_shapes(settings))
-    most = 4 * settings.training.steps + 8 * (arrays + data.batch_size * settings.model.cell_size) + 16 * lookup.ROOM
+    most = 20 * settings.training.steps + 8 * (arrays + data.batch_size * settings.model.cell_size) + 16 * lookup.ROOM
     path, name = "checkpoint/checkpoint.npz", f"checkpoint/checkpoint.npz of run {run.info.run_id}"
     try:
         content = reading.fetch(run.info.artifact_uri, path, most, client.tracking_uri)
@@ -198,9 +212,10 @@ def newest_checkpoint(
     """The newest sound checkpoint with steps left to do, its arrays of these forms, or None; and what is wrong with
     others.
 
-    One with no steps left is passed over: a run that was killed after its last step trains the last few again, since
-    its figures are drawn from them.
+    One with no steps left, be it that training is to stop there, is passed over: a run that was killed after its last
+    step trains the last few again, since its figures are drawn from them.
     """
+    training = settings.training
     best, damaged = None, []
     known = {digest(settings), digest(settings, run.data.params.get("data.path"))}
     for load in candidates(client, run, settings):
@@ -213,10 +228,10 @@ def newest_checkpoint(
             continue
         if saved.config_digest not in known:
             damaged.append(f"a checkpoint of step {saved.step:,} is of another config")
-        elif checkpoint.forms_of(saved) != forms:
+        elif not checkpoint.is_of(saved, forms):
             damaged.append(f"a checkpoint of step {saved.step:,} has arrays of another model")
-        elif saved.step < settings.training.steps and (best is None or saved.step > best.step):
-            best = saved
+        elif saved.step < training.steps and not is_over(saved.errors.tolist(), training.early_stopping):
+            best = saved if best is None or saved.step > best.step else best
     return best, damaged
 
 

@@ -145,6 +145,7 @@ def program_for(config: Config, stride: int = 1) -> "Program":
         stride=stride,
         truncation_steps=settings.truncation_steps,
         truncation_every=settings.truncation_every,
+        cost=settings.cost,
     )
     model, data = config.model, config.data
     shape = (model.cell, model.cell_size, data.time_steps, *data.sizes, optimizer, options)

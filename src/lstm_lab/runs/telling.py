@@ -62,13 +62,14 @@ def tell(config: Config, result: "Result") -> str:
         f"{training.steps:,} steps of {optimizer.name} at learning rate {optimizer.learning_rate:g}, seed "
         f"{training.seed}."
     )
-    how = f"cost fell from {result.costs[0]:.3g} to {result.costs[-1]:.3g}"
-    if result.costs[-1] > result.costs[0]:
-        how = f"cost rose from {result.costs[0]:.3g} to {result.costs[-1]:.3g}"
+    cost = {"squared": "cost", "absolute": "absolute cost", "huber": "Huber cost"}[training.cost]
+    moved = "rose" if result.costs[-1] > result.costs[0] else "fell"
+    how = f"{cost} {moved} from {result.costs[0]:.3g} to {result.costs[-1]:.3g}"
     mean = f"{result.metrics['mean_last_20_cost']:.3g}"
     if result.status == "FINISHED":
         unseen = f" {held_out(result.metrics).capitalize()}." if HELD_OUT in result.metrics else ""
-        return f"{what} Its {how} (mean of the last {LAST}: {mean}).{unseen}"
+        early = f" It {in_markdown(result.reason)}." if result.reason else ""
+        return f"{what} Its {how} (mean of the last {LAST}: {mean}).{early}{unseen}"
     return f"{what} It is {result.status}: {in_markdown(result.reason)}; until then its {how}."
 
 
@@ -82,7 +83,7 @@ def baselines_in_words(metrics: Mapping[str, float]) -> str:
 def report(console: Console, tracked: "TrackedRun", result: "Result") -> None:
     """The end of the run in the terminal: its cost, its error on what it never saw, where it is, what to type next."""
     if result.reason:
-        say(console, f"{result.status}: {result.reason}", "red")
+        say(console, f"{result.status}: {result.reason}", "" if result.status == "FINISHED" else "red")
     if result.status == "KILLED":
         say(console, f"go on: {resume.command(result.run_id)}")
     if tracked.contradicted is not None:

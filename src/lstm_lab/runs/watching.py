@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # these import TensorFlow or MLflow, and a refused config mus
     from lstm_lab.records.tracking import TrackedRun
     from lstm_lab.runs.observers import Frames, LiveFigure, Observer, Record, Saver, TensorBoard, Terminal
     from lstm_lab.runs.setup import Setup
+    from lstm_lab.science.judging import Judge
     from lstm_lab.science.training import Progress
 
 
@@ -72,17 +73,24 @@ class Watchers:
 
 @dataclass(frozen=True)
 class Trained:
-    """How a training ended (FINISHED, FAILED, KILLED or PRUNED, and why), its observers, its last checkpoint."""
+    """How a training ended (FINISHED, FAILED, KILLED or PRUNED, and why), its observers, its last checkpoint.
+
+    `judge` has its validation errors; None without samples for validation.
+    """
 
     status: str
     reason: str
     watchers: Watchers
     checkpoint: Path | None
+    judge: "Judge | None" = None
 
 
 @dataclass(frozen=True)
 class Result:
-    """How a run ended: FINISHED, FAILED, KILLED or PRUNED; the reason if not FINISHED; metrics, costs and weights."""
+    """How a run ended: FINISHED, FAILED, KILLED or PRUNED; the reason, unless it did all steps; metrics and costs.
+
+    `weights` are those that are kept.
+    """
 
     run_id: str
     status: str
@@ -93,7 +101,11 @@ class Result:
 
 
 def watchers_of(
-    setup: "Setup", tracked: "TrackedRun", earlier: np.ndarray | None, graph: Callable[[], Any]
+    setup: "Setup",
+    tracked: "TrackedRun",
+    earlier: np.ndarray | None,
+    judge: "Judge | None",
+    graph: Callable[[], Any],
 ) -> Watchers:
     """Who watches this run, and when each of them does.
 
@@ -107,7 +119,7 @@ def watchers_of(
     saver = tensorboard = None
     if writable and wanted.checkpoint_seconds is not None and not part:
         folder, digest = resume.folder_of(tracked.run_id), resume.digest(setup.config)
-        saver = observers.Saver(folder, wanted.checkpoint_seconds, digest, setup.program, record)
+        saver = observers.Saver(folder, wanted.checkpoint_seconds, digest, setup.program, record, judge)
     if writable and wanted.tensorboard:
         events = ROOT / "mlruns/tensorboard" / short_name(tracked.name, tracked.run_id[:6])
         tensorboard = observers.TensorBoard(events, settings.steps, wanted.metric_points, graph)
@@ -124,33 +136,67 @@ def watchers_of(
 
 
 def train(setup: "Setup", tracked: "TrackedRun", saved: "Checkpoint | None", stop: StopSignal) -> Trained:
-    """Trains from the initial weights, or from where the checkpoint was saved, under every observer asked for."""
+    """Trains from the initial weights, or from where the checkpoint was saved, under every observer asked for.
+
+    Leaves the program with the weights that are kept.
+    """
     from lstm_lab.runs import observers
     from lstm_lab.science import training
-    from lstm_lab.science.model import zero_state
 
     settings, program, source = setup.config.training, setup.program, setup.source
+    state, first_step = started(setup, saved)
+    judge, chunk_steps = judge_of(setup, saved), steps_of_a_chunk(settings)
     if saved:
-        program.restore(saved.weights, saved.optimizer)
-        state, first_step = list(saved.state), saved.step
         tracked.log_costs(0, saved.costs)
-    else:
-        program.restart(setup.weights, setup.config.optimizer.learning_rate)
-        state, first_step = zero_state(program.model, source.batch_size), 0
-    chunk_steps = steps_of_a_chunk(settings)
+        tracked.log_validation(saved.validated.tolist(), saved.errors.tolist())
     progress = training.train(
-        program.chunk, source, state, steps=settings.steps, chunk_steps=chunk_steps, first_step=first_step
-    )
+        program.chunk, source, state, steps=settings.steps, chunk_steps=chunk_steps, first_step=first_step,
+        pause_every=judge.every if judge else None,
+    )  # fmt: skip
 
     def graph() -> Any:
         return training.step_graph(program.chunk, source.chunk(0, chunk_steps), state)
 
-    watchers = watchers_of(setup, tracked, saved.costs if saved else None, graph)
+    watchers = watchers_of(setup, tracked, saved.costs if saved else None, judge, graph)
     with observers.watching(*watchers.present()) as watch:
-        status, reason = follow(progress, watch, setup.config, stop)
+        status, reason = follow(judge.follow(progress) if judge else progress, watch, setup.config, stop, judge)
         saver, last = watchers.saver, watchers.record.last
         checkpoint = saver.save(last) if saver and last and status in ("FINISHED", "KILLED") else None
-    return Trained(status, reason, watchers, checkpoint)
+    if judge:
+        judge.settle()
+    return Trained(status, reason, watchers, checkpoint, judge)
+
+
+def started(setup: "Setup", saved: "Checkpoint | None") -> "tuple[list[Any], int]":
+    """Sets the program as it is before the first step, or where the checkpoint was saved; the state, and that step."""
+    from lstm_lab.science.model import zero_state
+
+    program = setup.program
+    if saved:
+        program.restore(saved.weights, saved.optimizer)
+        return list(saved.state), saved.step
+    program.restart(setup.weights, setup.config.optimizer.learning_rate)
+    return zero_state(program.model, setup.source.batch_size), 0
+
+
+def judge_of(setup: "Setup", saved: "Checkpoint | None") -> "Judge | None":
+    """What validates the run, knowing of it what the checkpoint does; None without samples for validation."""
+    from lstm_lab.science import evaluation
+    from lstm_lab.science.judging import Judge
+
+    stretches, settings, model = setup.source.validation(), setup.config.training, setup.program.model
+    if not stretches:
+        return None
+    time_steps, carry_state = setup.config.data.time_steps, settings.carry_state
+
+    def error() -> float:
+        return evaluation.validate(model, stretches, time_steps=time_steps, carry_state=carry_state)
+
+    every, patience, keep_best = settings.validated_every, settings.early_stopping, settings.keep == "best"
+    judge = Judge(model, error, every=every, patience=patience, keep_best=keep_best)
+    if saved:
+        judge.restore(saved.validated.tolist(), saved.errors.tolist(), saved.best)
+    return judge
 
 
 def steps_of_a_chunk(settings: Training) -> int:
@@ -159,22 +205,34 @@ def steps_of_a_chunk(settings: Training) -> int:
 
 
 def follow(
-    progress: "Iterator[Progress]", watch: "Callable[[Progress], None]", config: Config, stop: StopSignal
+    progress: "Iterator[Progress]",
+    watch: "Callable[[Progress], None]",
+    config: Config,
+    stop: StopSignal,
+    judge: "Judge | None" = None,
 ) -> tuple[str, str]:
-    """Lets the training run under its observers; returns MLflow's status and, unless FINISHED, the reason."""
+    """Lets the training run under its observers; returns MLflow's status and, unless all steps are done, the reason."""
     from lstm_lab.science.training import DivergedError
 
+    steps, done = config.training.steps, 0
     try:
         for made in progress:
             watch(made)
-            if stop.received and made.step < config.training.steps:
-                done = f"{made.step:,} of {config.training.steps:,} steps"
-                return "KILLED", f"stopped by {stop.received} after {done}"
+            done = made.step
+            if stop.received and done < steps and not (judge and judge.is_over):
+                return "KILLED", f"stopped by {stop.received} after {done:,} of {steps:,} steps"
     except Pruned as error:
         return "PRUNED", str(error)
     except DivergedError as error:
         return "FAILED", f"{error}: {likely_cause(config)}"
-    return "FINISHED", ""
+    return "FINISHED", stopped_early(judge, done) if judge and done < steps else ""
+
+
+def stopped_early(judge: "Judge", step: int) -> str:
+    """Why a training ended after so many steps, of more."""
+    points = f"{judge.patience:,} point{'' if judge.patience == 1 else 's'}"
+    best = "" if judge.best_step is None else f"; best at step {judge.best_step:,}"
+    return f"stopped early after {step:,} steps: no better validation error for {points}{best}"
 
 
 def likely_cause(config: Config) -> str:

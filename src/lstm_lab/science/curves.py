@@ -173,6 +173,9 @@ class Source(Protocol):
     def units(self) -> Units | None:
         """Those of inputs and targets, if they are normalised and all series alike."""
 
+    def unit_table(self) -> dict[str, np.ndarray]:
+        """The units by series, as they are kept with a run: `series`, `inputs`, `targets`; nothing without units."""
+
     @property
     def epoch(self) -> int | None:
         """After how many steps every row starts over where it began, from a state of zeros; None: never."""
@@ -238,6 +241,10 @@ class Batches:
         trained = before * self.time_steps
         inputs, targets = (values.reshape(-1, values.shape[-1]) for values in (rows.inputs, rows.targets))
         return [Continuation(rows.x.ravel(), inputs, targets, trained, trained)]
+
+    def unit_table(self) -> dict[str, np.ndarray]:
+        """A curve's numbers are as they are."""
+        return {}
 
     def validation(self) -> list[Continuation]:
         """There are none: nearly every batch of a curve is new to the model, so that its cost ranks runs already."""

@@ -14,6 +14,7 @@ from lstm_lab.science import bptt, truncation
 from lstm_lab.science.curves import Rows, Source
 
 State = list[tf.Tensor]
+Chunk = Callable[..., tuple[tf.Tensor, tf.Tensor, State]]  # as `compile_chunk` makes it
 CHUNK_SECONDS = 0.5
 # The plain graph's hundreds of small operations one after the other, in two thirds of the usual executor's time. They
 # run as Keras wrote them: TensorFlow's graph optimizer, which may round otherwise, is not asked.
@@ -27,6 +28,7 @@ class Progress:
     `step` counts the steps done; `costs` [steps of this chunk] are the last of them. `x` [batch, time], `target` and
     `prediction` [batch, time, output_size] and `weights` [batch, time], if not all steps count, belong to the last
     step's batch, the prediction made before that step's update. `state` is the initial state of the next step.
+    `validation` is the validation error after the last step, at the steps where there is one (`judging`).
     """
 
     step: int
@@ -36,6 +38,7 @@ class Progress:
     prediction: np.ndarray
     state: State
     weights: np.ndarray | None = None
+    validation: float | None = None
 
 
 class DivergedError(ArithmeticError):
@@ -71,16 +74,28 @@ def peak_rate(optimizer: keras.Optimizer) -> keras.Variable:
     return rate.warmup_target if isinstance(rate, keras.optimizers.schedules.CosineDecay) else rate
 
 
-def cost_of(prediction: tf.Tensor, target: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Tensor:
-    """Sum of squared errors over the whole batch [batch, time, output_size], divided by the batch size.
+def huber(error: tf.Tensor) -> tf.Tensor:
+    """e² / 2 up to |e| = 1 and |e| - 1/2 beyond, so that no outlier pulls more strongly than by 1 (Huber, 1964)."""
+    size = tf.abs(error)
+    return tf.where(size <= 1, 0.5 * tf.square(error), size - 0.5)
+
+
+# What an error costs
+COSTS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {"squared": tf.square, "absolute": tf.abs, "huber": huber}
+
+
+def cost_of(
+    prediction: tf.Tensor, target: tf.Tensor, weights: tf.Tensor | None = None, kind: str = "squared"
+) -> tf.Tensor:
+    """Sum of what the errors cost over the whole batch [batch, time, output_size], divided by the batch size.
 
     With `weights` [batch, time] each time step's errors count so much; the batch size stays what divides their sum.
-    Times its reciprocal, as graph optimizers compute it: the same bits with and without them.
+    Times its reciprocal, as graph optimizers compute it: the same bits with and without them. `kind` is of COSTS.
     """
-    squares = tf.square(prediction - target)
+    costs = COSTS[kind](prediction - target)
     if weights is not None:
-        squares *= weights[..., None]
-    return tf.reduce_sum(squares) * (np.float32(1) / np.float32(target.shape[0]))
+        costs *= weights[..., None]
+    return tf.reduce_sum(costs) * (np.float32(1) / np.float32(target.shape[0]))
 
 
 class Batch(NamedTuple):
@@ -97,6 +112,7 @@ def train_step(
     optimizer: keras.Optimizer,
     batch: Batch,
     state: State,
+    kind: str,
 ) -> tuple[tf.Tensor, tf.Tensor, State]:
     """One update of the weights. Returns the cost and the prediction before it, and the final state.
 
@@ -107,7 +123,7 @@ def train_step(
     with tf.GradientTape() as tape:
         prediction, *final_state = forward([batch.x, *state])
         with tf.name_scope("cost"):
-            cost = cost_of(prediction, batch.target, batch.weights)
+            cost = cost_of(prediction, batch.target, batch.weights, kind)
     with tf.name_scope("train"):
         gradients = tape.gradient(cost, variables)
         optimizer.apply_gradients(zip(gradients, variables, strict=True))
@@ -121,6 +137,7 @@ class ChunkOptions:
     The batches of a chunk lie `stride` rows apart. Without `carry_state` each begins from the chunk's initial state.
     Under XLA (`jit_compile`) an LSTM is trained by `bptt`, which is quicker than Keras's layers and rounds otherwise.
     With `truncation_steps` and `truncation_every` gradients end within a window, as in `truncation`.
+    What an error costs is `cost`, of COSTS.
     """
 
     batch_size: int
@@ -129,6 +146,7 @@ class ChunkOptions:
     stride: int = 1
     truncation_steps: int | None = None
     truncation_every: int | None = None
+    cost: str = "squared"
 
 
 def forward_of(model: keras.Model, options: ChunkOptions) -> Callable[[State], State]:
@@ -139,14 +157,12 @@ def forward_of(model: keras.Model, options: ChunkOptions) -> Callable[[State], S
     return truncation.truncated(forward, options.truncation_steps, options.truncation_every)
 
 
-def compile_chunk(
-    model: keras.Model, optimizer: keras.Optimizer, options: ChunkOptions
-) -> Callable[..., tuple[tf.Tensor, tf.Tensor, State]]:
+def compile_chunk(model: keras.Model, optimizer: keras.Optimizer, options: ChunkOptions) -> Chunk:
     """Compiles `chunk(inputs, targets, count, state, weights, starts_over)`: `count` training steps in one call.
 
     The arrays are those of `Rows`, of (rows - batch_size) / stride + 1 batches; `count` is at most that many.
-    Returns the costs [batches] (zero from `count` on), the last prediction and the final state.
-    Weights, optimizer slots and learning rate are variables: assigning to them needs no new compilation.
+    Returns the costs [batches] (zero from `count` on), the last prediction and the final state. Weights, slots and
+    learning rate are variables: assigning to them needs no new compilation.
     """
     variables, batch_size, stride = model.trainable_variables, options.batch_size, options.stride
     optimizer.build(variables)
@@ -170,7 +186,7 @@ def compile_chunk(
                 batch = Batch(x, target, None if weights is None else tf.slice(weights, [row, 0], [batch_size, -1]))
             if starts_over is not None:
                 state = [tf.where(starts_over[k][:, None], 0.0, tensor) for tensor in state]
-            cost, prediction, final_state = train_step(forward, variables, optimizer, batch, state)
+            cost, prediction, final_state = train_step(forward, variables, optimizer, batch, state, options.cost)
             # The carry: the final state of batch k is the initial state of batch k + 1.
             return k + 1, costs.write(k, cost), prediction, final_state if options.carry_state else first_state
 
@@ -236,25 +252,26 @@ class Program:
 
 
 def train(
-    chunk: Callable[..., tuple[tf.Tensor, tf.Tensor, State]],
+    chunk: Chunk,
     batches: Source,
     initial_state: Sequence[np.ndarray],
     *,
     steps: int,
     chunk_steps: int,
     first_step: int = 0,
+    pause_every: int | None = None,
 ) -> Iterator[Progress]:
     """Trains the weights that `chunk` was compiled for, yielding after one step and then every `chunk_steps` steps.
 
-    `initial_state` is that of step `first_step`, which is the number of steps done before.
-    Where steps are slow it yields more often, about every CHUNK_SECONDS: nothing can interrupt a compiled call.
+    It also yields after every `pause_every` steps and, where steps are slow, about every CHUNK_SECONDS: nothing can
+    interrupt a compiled call. `initial_state` is that of step `first_step`, the number of steps done before.
     Raises DivergedError after yielding the chunk in which the cost stopped being finite.
     """
     state, step, at_most = list(initial_state), first_step, 1
     while step < steps:
-        end = min(steps, (step // chunk_steps + 1) * chunk_steps, step + at_most)
-        started = time.perf_counter()
-        rows = batches.chunk(step, chunk_steps)
+        pauses = [(step // every + 1) * every for every in (chunk_steps, pause_every or steps)]
+        end = min(steps, step + at_most, *pauses)
+        started, rows = time.perf_counter(), batches.chunk(step, chunk_steps)
         with tf.experimental.function_executor_type(EXECUTOR):
             costs, prediction, state = chunk(
                 rows.inputs, rows.targets, tf.constant(end - step), state, rows.weights, rows.starts_over

@@ -154,6 +154,11 @@ def check_objective(settings: Sweeper, points: Sequence[Config], pruner: Mapping
             f"hydra.sweeper.objective={objective!r}: while a trial trains, its cost or its validation error alone is "
             "known, and by that it would be pruned; add hydra/sweeper/pruner=none"
         )
+    if pruner["name"] != "none" and objective in metrics.COSTS and len({point.training.cost for point in points}) > 1:
+        raise ConfigError(
+            f"hydra.sweeper.objective={objective!r}: a trial would be pruned by costs of another training.cost; add "
+            "hydra/sweeper/pruner=none"
+        )
     return objective
 
 

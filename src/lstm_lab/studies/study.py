@@ -18,6 +18,7 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from lstm_lab.config import NEWER
 from lstm_lab.records.processes import is_gone, is_process, this_process
 from lstm_lab.records.reading import is_run_id, printable
 from lstm_lab.runs import metrics
@@ -88,7 +89,9 @@ class Declared:
             "pruner": self.pruner,
             "prune_every": self.prune_every,
             "steps": self.steps(),
-            "on_different_data": any(key.partition(".")[0] in ("data", "experiment") for key in self.space),
+            "on_different_data": any(
+                key == "training.cost" or key.partition(".")[0] in ("data", "experiment") for key in self.space
+            ),
         }
 
     def steps(self) -> int:
@@ -111,6 +114,8 @@ def open_study(storage: optuna.storages.RDBStorage, declared: Declared) -> optun
     known = study.user_attrs.get("identity", identity)
     unknown = {key: text for key, text in identity.items() if key not in known and not key.startswith("config ")}
     known = known | unknown  # to an older version, which did not write it: taken as it is declared now
+    newer = {f"config {key}": json.dumps(value) for key, value in NEWER.items()}  # and this as it then was
+    known = {key: text for key, text in newer.items() if key in identity} | known
     known["objective"] = metrics.today(known["objective"])
     if changed := [key for key, text in identity.items() if known.get(key) != text]:
         details = "; ".join(f"{key} was {known.get(key)}, is {identity.get(key)}" for key in changed[:4])

@@ -18,7 +18,7 @@ from lstm_lab import composing, config
 from lstm_lab.config import CannotRunError, Config
 from lstm_lab.paths import ROOT, locate
 from lstm_lab.records import store, tracking
-from lstm_lab.runs import keeping, metrics, naming, run, setup, watching
+from lstm_lab.runs import metrics, naming, run, setup
 from lstm_lab.runs.setup import Part, Setup
 from lstm_lab.runs.watching import Pruned, Result
 from lstm_lab.studies import database, search, study
@@ -175,15 +175,12 @@ class CostWatch:
 
 
 class ValidationWatch:
-    """Reports the validation error to the study about every so many steps: where the weights are to be had."""
+    """Reports the validation error to the study about every so many steps: where the run is validated anyway."""
 
     def __init__(self, trial: Trial, every: int, made_of: Setup) -> None:
-        self.trial, self.every, self.next, self.made_of = trial, every, every, made_of
-        self.chunk_steps = watching.steps_of_a_chunk(made_of.config.training)
+        self.trial, self.every, self.next, self.steps = trial, every, every, made_of.config.training.steps
 
     def __call__(self, progress: "Progress") -> None:
-        due = self.next <= progress.step < self.made_of.config.training.steps
-        if due and progress.step % self.chunk_steps == 0:  # the same steps for every trial, however slow it is
-            error = keeping.validate(self.made_of).get(metrics.VALIDATION, math.inf)
-            report(self.trial, progress.step, error, "validation error")
+        if progress.validation is not None and self.next <= progress.step < self.steps:
+            report(self.trial, progress.step, progress.validation, "validation error")
             self.next = (progress.step // self.every + 1) * self.every
