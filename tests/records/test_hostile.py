@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 from lstm_lab import config
 from lstm_lab.records import checkpoint, lookup, provenance, reading, store, tagging, tracking
 from lstm_lab.records.store import StoreError
-from lstm_lab.runs import forecasting, resume
+from lstm_lab.runs import forecasting, resume, sheets
 from lstm_lab.science.model import CELLS, build_model, with_units
 from stores import make_run
 from test_config import composed
@@ -116,6 +116,7 @@ def read(sound, run, path):
         "final_weights.npz": lambda: lookup.weights_of(sound.client, run, sound.settings),
         "units.npz": lambda: lookup.units_of(sound.client, run, sound.settings),
         "model/data/model.keras": lambda: lookup.units_in_model(sound.client, run, sound.settings),
+        "half_widths.npy": lambda: lookup.half_widths_of(sound.client, run, ahead(sound)),
     }[path]()
 
 
@@ -287,6 +288,22 @@ UNIT_FILES = {
 def test_units_of_another_form_are_refused(case, sound, run):
     (sound.place / "units.npz").write_bytes(UNIT_FILES[case])
     refused(sound, run, "units.npz")
+
+
+def ahead(sound):
+    """The settings of a run that is backtested three samples ahead."""
+    return settings_of(sound.folder, **{"data.horizon": 1, "evaluation.horizon": 3})
+
+
+def test_half_widths_of_another_form_are_refused(sound, run):
+    assert read(sound, run, "half_widths.npy") is None
+    widths = np.array([[1], [2], [np.inf]], np.float32)
+    (sound.place / "half_widths.npy").write_bytes(npy(widths))
+    np.testing.assert_array_equal(read(sound, run, "half_widths.npy"), widths)
+    assert lookup.half_widths_of(sound.client, run, sound.settings) is None  # of a run that is not backtested
+    for wrong in (widths[:2], widths.astype(np.float64), widths.T, -widths, np.nan * widths, np.zeros(10**6)):
+        (sound.place / "half_widths.npy").write_bytes(npy(wrong))
+        refused(sound, run, "half_widths.npy")
 
 
 def described(**layers):
@@ -505,10 +522,10 @@ def test_a_run_keeps_its_files_in_a_folder_of_its_id_alone(place):
 
 def test_a_columns_name_is_no_formula(tmp_path):
     for name in ("=1+1", "+1", "-1", "@SUM(1)", "\t=1", "\r=1", " =1", '=HYPERLINK("x")'):
-        assert forecasting.in_a_cell(name) == f"'{name}"
+        assert sheets.in_a_cell(name) == f"'{name}"
     for name in ("T [°C]", "a=b", "1", "", "x-y"):
-        assert forecasting.in_a_cell(name) == name
+        assert sheets.in_a_cell(name) == name
     with open(tmp_path / "x.csv", "w+", newline="") as text:
-        forecasting.write_rows(text, ["sample", "=1+1"], [(0, -1.5)])
+        sheets.write_rows(text, ["sample", "=1+1"], [(0, -1.5)])
         text.seek(0)
         assert text.read() == "sample,'=1+1\n0,-1.5\n"
