@@ -61,4 +61,7 @@ def test_a_run_on_a_file_from_before_there_was_a_validation_had_none(run_with):
     text = tracking.config_text(with_some).replace("  validation: 0.1\n", "")
     found = lookup.config_of(CLIENT, run_with(text, {}))
     assert found.data.validation == 0
+    newer = ("cost", "validate_every", "early_stopping", "keep")
+    text = "".join(line for line in text.splitlines(True) if line.strip().partition(":")[0] not in newer)
+    assert lookup.config_of(CLIENT, run_with(text, {})) == found
     assert found.model == with_some.model

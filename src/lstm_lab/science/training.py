@@ -182,8 +182,8 @@ def compile_chunk(model: keras.Model, optimizer: keras.Optimizer, options: Chunk
         def body(k: tf.Tensor, costs: tf.TensorArray, _: tf.Tensor, state: State) -> tuple[Any, ...]:
             with tf.name_scope("inputs"):
                 row = k if stride == 1 else k * stride
-                parts = (tf.slice(rows, [row, 0, 0], [batch_size, -1, -1]) for rows in (inputs, targets))
-                batch = Batch(*parts, None if weights is None else tf.slice(weights, [row, 0], [batch_size, -1]))
+                x, target = (tf.slice(rows, [row, 0, 0], [batch_size, -1, -1]) for rows in (inputs, targets))
+                batch = Batch(x, target, None if weights is None else tf.slice(weights, [row, 0], [batch_size, -1]))
             if starts_over is not None:
                 state = [tf.where(starts_over[k][:, None], 0.0, tensor) for tensor in state]
             cost, prediction, final_state = train_step(forward, variables, optimizer, batch, state, options.cost)
