@@ -17,6 +17,10 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import yaml
+
+from lstm_lab.config import Csv
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -67,6 +71,12 @@ def copy_project(folder: Path, *more: str) -> Path:
     for words in (["init", "-q"], ["add", "-A"], [*identity, "commit", "-qm", "as it stands"]):
         subprocess.run(["git", "-C", str(folder), *words], check=True)
     return folder
+
+
+def csv_settings(**changes) -> Csv:
+    """The settings of a file as conf has them, but for these."""
+    values = yaml.safe_load((ROOT / "conf/data/csv.yaml").read_text())
+    return Csv(**values | {"path": "my.csv"} | changes)
 
 
 @contextlib.contextmanager

@@ -235,6 +235,24 @@ def test_each_sine_needs_amplitude_and_frequency():
 
 
 @pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["data.moments=[1,1,2]"], "data: moments=[1.0, 1.0, 2.0]: each must be larger than the one before"),
+        (
+            ["data.moments=[1,2,3.1]"],
+            "data: moments=[1.0, 2.0, 3.1]: each must be larger than the one before, and",
+        ),
+        (["data.moments=[1,2]"], "data.moments=[1, 2]: must have at least 3 items"),
+        (["data.nudge=0.0009"], "data: nudge=0.0009: must be at least a thousandth of spin=1.0"),
+    ],
+)
+def test_a_tumbling_body_is_one_that_there_can_be(words, said):
+    with pytest.raises(config.ConfigError) as refused:
+        config.check(composed("data=tumbling_body", *words))
+    assert str(refused.value).startswith(said)
+
+
+@pytest.mark.parametrize(
     ("message", "options", "explained"),
     [
         ("Could not override 'model.cel_size'.\nTo append", None, "did you mean 'model.cell_size'?"),

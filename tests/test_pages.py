@@ -199,6 +199,12 @@ class Lab:
             self.server = None
 
 
+def table(header: str, *columns: list) -> str:
+    """A CSV file."""
+    rows = (",".join(map(str, row)) for row in zip(*columns, strict=True))
+    return "\n".join([header, *rows, ""])
+
+
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """A fresh checkout with the environment that runs the tests as its .venv, and the files that the pages speak of."""
@@ -212,7 +218,10 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     (checkout / ".git/info/exclude").write_text(".venv\n/*.csv\n/*.html\n")
     t = np.arange(600) / (10 * np.pi)
     columns = np.stack([np.sin(t), np.cos(t)], axis=1)
-    np.savetxt(checkout / "my.csv", columns, delimiter=",", header="a,b", comments="", fmt="%.6f")
+    hours = np.datetime_as_string(np.datetime64("2024-01-01T00") + np.arange(600)).tolist()
+    (checkout / "my.csv").write_text(table("a,b,when", *columns.T.tolist(), hours))
+    shops = [f"shop {i % 3}" for i in range(600)]
+    (checkout / "shops.csv").write_text(table("shop,sales", shops, columns[:, 0].tolist()))
     np.savetxt(checkout / "inputs.csv", columns[:200, :1], delimiter=",", header="a", comments="", fmt="%.6f")
     with own_port() as port:
         lab = Lab(checkout, str(port))

@@ -21,6 +21,7 @@ from lstm_lab.hiding import hide
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Size = Annotated[int, Field(ge=1, le=10**5)]
 Positive = Annotated[float, Field(gt=0, le=1e6)]
+Measure = Annotated[float, Field(ge=1e-6, le=1e6)]  # whose squares and quotients are sound too
 NonNegative = Annotated[float, Field(ge=0, le=1e6)]
 Number = Annotated[float, Field(ge=-1e6, le=1e6)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -62,7 +63,7 @@ SWEEPER = "hydra.sweeper"  # where the settings of a sweep stand
 WATCHING = {"evaluation", "tracking"}
 WATCHED = {f"training.{key}" for key in ("report_every", "frames", "chunk_steps", "live")}  # and of training, these
 
-# Settings that are newer than runs in the store, and as what these were trained: those of a file, and of training
+# Settings that are newer than runs in the store, and as what these were trained and evaluated; of data, those of files
 NEWER: dict[str, Any] = {
     "data.validation": 0.0,
     **dict.fromkeys(
@@ -73,6 +74,9 @@ NEWER: dict[str, Any] = {
     "data.gaps": "refuse",
     "data.missing": "refuse",
     "data.normalise": "all",
+    **dict.fromkeys(("evaluation.season", "evaluation.interval")),
+    "evaluation.origins": 0,
+    "evaluation.horizon": 1,
     "training.cost": "squared",
     "training.validate_every": None,
     "training.early_stopping": None,
@@ -174,6 +178,37 @@ class DelayedRecall(Curve):
     curve: Literal["delayed_recall"]
     delay: Annotated[int, Field(ge=0, le=10**5)]
     noise_seed: Seed
+
+
+class TumblingBody(Curve):
+    curve: Literal["tumbling_body"]
+    moments: Annotated[list[Measure], Field(min_length=3, max_length=3)]
+    spin: Measure
+    nudge: Measure
+    lead: NonNegative
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """How many numbers go into the model at a time step, and how many come out: one for each axis."""
+        return 3, 3
+
+    @model_validator(mode="after")
+    def moments_are_those_of_a_body(self) -> typing.Self:
+        """With a first, a middle and a last axis."""
+        first, middle, last = self.moments
+        if not first < middle < last <= first + middle:
+            raise ValueError(
+                f"moments={self.moments}: each must be larger than the one before, and the last at most the sum of "
+                "the others, as of every body"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def nudge_is_no_trifle(self) -> typing.Self:
+        """Else the body turns over too rarely for the solution to be exact."""
+        if self.nudge < self.spin / 1000:
+            raise ValueError(f"nudge={self.nudge}: must be at least a thousandth of spin={self.spin}")
+        return self
 
 
 def without_nul(path: str) -> str:
@@ -329,6 +364,11 @@ class Csv(Data):
         return listed(self.target) or listed(self.input)
 
     @property
+    def goes_on(self) -> bool:
+        """Whether a model can go on by its own predictions: its inputs are among its targets, or their future known."""
+        return self.horizon is not None and set(self.inputs) <= set(self.targets)
+
+    @property
     def sizes(self) -> tuple[int, int]:
         """How many numbers go into the model at a time step, and how many come out.
 
@@ -432,6 +472,10 @@ class Training(Group):
 class Evaluation(Group):
     windows: Annotated[int, Field(ge=0, le=10**6)]
     trials: bool
+    season: Annotated[int, Field(ge=1, le=10**6)] | None
+    origins: Annotated[int, Field(ge=0, le=10**4)]
+    horizon: Annotated[int, Field(ge=1, le=10**4)]
+    interval: Annotated[float, Field(gt=0, lt=1)] | None
 
 
 def plain_text(text: str) -> str:
@@ -479,7 +523,9 @@ class Config(Group):
     """Everything that decides what one run does."""
 
     model: Annotated[LSTM | GRU | SimpleRNN, Field(discriminator="cell")]
-    data: Annotated[SineToCosine | NoisySinesToDerivative | DelayedRecall | Csv, Field(discriminator="curve")]
+    data: Annotated[
+        SineToCosine | NoisySinesToDerivative | DelayedRecall | TumblingBody | Csv, Field(discriminator="curve")
+    ]
     optimizer: Annotated[Adam | Nadam | SGD | RMSprop, Field(discriminator="name")]
     training: Training
     evaluation: Evaluation
@@ -489,6 +535,14 @@ class Config(Group):
     def experiment(self) -> str:
         """The experiment in MLflow that the run goes to: each data set has its own, unless the config names one."""
         return self.tracking.experiment or self.data.experiment
+
+    @property
+    def lead_times(self) -> int:
+        """How many samples ahead the run's backtest goes; 0 if it has none."""
+        data, asked = self.data, self.evaluation
+        if not isinstance(data, Csv) or not data.horizon or not asked.windows or not asked.origins:
+            return 0
+        return max(data.horizon, asked.horizon) if data.goes_on else data.horizon
 
     @property
     def validated(self) -> bool:

@@ -7,7 +7,7 @@ mean squared errors over a constant, 1,535 (the variance of the shipped file is 
 import numpy as np
 import pytest
 
-from helpers import ROOT
+from helpers import ROOT, csv_settings
 from lstm_lab.science.curves import Continuation
 from lstm_lab.science.evaluation import least_squares
 from lstm_lab.science.series import SeriesBatches
@@ -19,12 +19,11 @@ ANCHORS = {(1712, 1920): 0.1285, (1921, 1955): 0.1262, (1956, 1979): 0.3584}
 def stretch():
     """All years, those after LAST_FITTED held out, as the program cuts the file."""
     held_out, samples = LAST_YEAR - LAST_FITTED, LAST_YEAR - FIRST_YEAR + 1
-    batches = SeriesBatches(
-        ROOT / "conf/data/series/sunspots.csv",
-        input="sunspots", target=None, horizon=1, held_out=(held_out - 0.5) / samples, validation=0.0,
-        batch_size=1, time_steps=1,
-    )  # fmt: skip
-    return batches.continuation(steps=1, windows=samples)
+    settings = csv_settings(
+        input="sunspots", horizon=1, held_out=(held_out - 0.5) / samples, validation=0.0, batch_size=1, time_steps=1
+    )
+    [curve] = SeriesBatches(ROOT / "conf/data/series/sunspots.csv", settings).unseen(steps=1, windows=samples)
+    return curve
 
 
 def regression(inputs, targets, first):
@@ -41,6 +40,6 @@ def test_the_least_squares_have_the_errors_of_the_autoregression_of_order_12():
     twice = [np.concatenate([values[:first], values[:first]]) for values in (inputs, targets)]
     fitted = regression(*twice, first)
     prediction = np.concatenate([fitted, regression(inputs, targets, first)])
-    squares = (curve.unit[1] * (prediction - targets)) ** 2
+    squares = (curve.units[1] * (prediction - targets))[:, 0] ** 2
     errors = {(begin, end): squares[(years >= begin) & (years <= end)].mean() / CONSTANT for begin, end in ANCHORS}
     assert errors == pytest.approx(ANCHORS, abs=5e-5)

@@ -3,10 +3,14 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from scipy.integrate import solve_ivp
 
-from lstm_lab.science.curves import Batches
+from lstm_lab import config
+from lstm_lab.science.curves import CURVES, SIGNALS, Batches, angular_velocity, tumbling_body
+from test_config import composed
 
 SPACING = 1 / (10 * math.pi)
+TUMBLING = {"moments": [1.0, 2.0, 2.5], "spin": 1.3, "nudge": 0.02, "lead": 5.0}
 NOISY = {"amplitudes": [0.6, 0.3], "frequencies": [1.0, 2.3], "noise_stddev": 0.05, "noise_seed": 7}
 
 
@@ -37,6 +41,7 @@ PARAMETERS = {
     "sine_to_cosine": {},
     "noisy_sines_to_derivative": NOISY,
     "delayed_recall": {"delay": 5, "noise_seed": 7},
+    "tumbling_body": TUMBLING,
 }
 
 
@@ -94,3 +99,34 @@ def test_delayed_recalls_target_is_its_input_some_samples_ago():
     assert 0.85 < inputs.std() < 1.15
     correlation = np.correlate(inputs, inputs, "full")[len(inputs) : len(inputs) + 8] / len(inputs)
     assert np.abs(correlation).max() < 0.15
+
+
+def test_a_tumbling_body_obeys_eulers_equations():
+    moments, spin, nudge = np.array(TUMBLING["moments"]), TUMBLING["spin"], TUMBLING["nudge"]
+
+    def acceleration(t, w):
+        return (np.roll(moments, -1) - np.roll(moments, -2)) * np.roll(w, -1) * np.roll(w, -2) / moments
+
+    t = np.linspace(0, 60, 301)
+    turning = angular_velocity(t, moments, spin, nudge)
+    solved = solve_ivp(acceleration, (0, 60), [0, spin, nudge], "DOP853", t, rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(turning, solved.y.T, atol=1e-8)
+    assert turning[:, 1].min() < -0.999 * spin  # it did turn over
+    energy, momentum = (moments * turning**2).sum(axis=1), ((moments * turning) ** 2).sum(axis=1)
+    assert np.ptp(energy) < 1e-12 * energy[0]
+    assert np.ptp(momentum) < 1e-12 * momentum[0]
+
+
+def test_a_tumbling_bodys_target_is_its_input_later():
+    n = np.arange(1000)
+    _, later = tumbling_body(n, 0.2 * n, **TUMBLING)
+    sooner, _ = tumbling_body(n, 0.2 * n + TUMBLING["lead"], **TUMBLING)
+    np.testing.assert_array_equal(later, sooner)
+
+
+@pytest.mark.parametrize("curve", CURVES)
+def test_a_curve_has_as_many_signals_as_its_config_and_its_names_say(curve):
+    data = config.check(composed(f"data={curve}")).data
+    batches = Batches(**data.model_dump())
+    assert (batches.input_size, batches.output_size) == data.sizes
+    assert len(SIGNALS.get(curve, [""])) == batches.output_size

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lstm_lab.science.curves import Batches, Continuation
-from lstm_lab.science.evaluation import baselines, evaluate, least_squares, measure
+from lstm_lab.science.evaluation import baselines, errors_of, evaluate, least_squares, measure
 from lstm_lab.science.model import CELLS, build_model, zero_state
 from lstm_lab.science.training import ChunkOptions, Program, build_optimizer, train
 
@@ -44,48 +44,50 @@ def last_state(model, batches, carry_state=True):
 @pytest.mark.parametrize("cell", CELLS)
 def test_the_last_rows_state_stands_exactly_at_the_first_sample_never_trained_on(cell, curve):
     model, batches = small_model(cell), curve_batches(curve)
-    unseen = batches.continuation(STEPS, windows=6)
+    unseen = batches.unseen(STEPS, windows=6)
     evaluated = evaluate(model, unseen, last_state(model, batches), time_steps=TIME, carry_state=True)
     # Row ROWS - 1 began at window ROWS - 1: from there to the end of what is evaluated, in one go
     whole = batches.rows(ROWS - 1, STEPS + 6).inputs.reshape(1, -1, 1)
     expected = np.asarray(model([whole, *zero_state(model, 1)])[0]).ravel()[STEPS * TIME :]
-    np.testing.assert_allclose(evaluated.prediction, expected, atol=1e-6)
+    np.testing.assert_allclose(evaluated.prediction[:, 0], expected, atol=1e-6)
     assert len(expected) == 6 * TIME
 
 
 def test_without_carry_every_window_starts_from_zero():
     model, batches = small_model(), curve_batches()
     state = last_state(model, batches, carry_state=False)
-    unseen = batches.continuation(STEPS, windows=6)
-    evaluated = evaluate(model, unseen, state, time_steps=TIME, carry_state=False)
+    evaluated = evaluate(model, batches.unseen(STEPS, windows=6), state, time_steps=TIME, carry_state=False)
     alone = [model([window[None], *zero_state(model, 1)])[0] for window in batches.rows(STEPS - 1 + ROWS, 6).inputs]
-    np.testing.assert_allclose(evaluated.prediction, np.ravel(alone), atol=1e-6)
+    np.testing.assert_allclose(evaluated.prediction[:, 0], np.ravel(alone), atol=1e-6)
 
 
 @pytest.mark.parametrize("windows", [1, 6, 30])
 def test_the_continuation_begins_right_after_the_last_sample_trained_on(windows):
     batches = curve_batches()
-    stretch = batches.continuation(STEPS, windows)
+    [stretch] = batches.unseen(STEPS, windows)
     trained = batches.rows(STEPS - 1, ROWS).x
     assert stretch.x[stretch.first - 1] == trained[-1, -1]
     assert stretch.x[stretch.first] > trained.max()
     assert len(stretch.x) - stretch.first == windows * TIME
     assert stretch.x[0] >= 0
     assert stretch.first == min(windows, STEPS - 1 + ROWS) * TIME
-    np.testing.assert_array_equal(stretch.targets, np.cos(stretch.x).astype(np.float32))
+    np.testing.assert_array_equal(stretch.targets[:, 0], np.cos(stretch.x).astype(np.float32))
 
 
 def test_the_metrics_of_a_prediction_written_down():
-    target = np.array([1.0, 2.0, 3.0, 6.0], np.float32)
-    prediction = np.array([2.0, 2.0, 3.0, 4.0], np.float32)
+    def measured(target, prediction):
+        targets = np.array(target, np.float32)[:, None]
+        stretch = Continuation(np.arange(4), targets, targets, 0, 0)
+        return measure(errors_of([stretch], [np.array(prediction, np.float32)[:, None]], time_steps=2))
+
     expected = {"mse": 5 / 4, "rmse": math.sqrt(5 / 4), "mae": 3 / 4, "r2": 1 - 5 / 14, "mse_position_0": 1 / 2}
-    assert measure(target, prediction, time_steps=2) == pytest.approx(expected)
-    assert math.isnan(measure(np.zeros(4), np.zeros(4), 2)["r2"])
+    assert measured([1, 2, 3, 6], [2, 2, 3, 4]) == pytest.approx(expected)
+    assert math.isnan(measured([0] * 4, [0] * 4)["r2"])
 
 
 def test_least_squares_finds_a_linear_relation_again_and_learns_nothing_from_the_samples_it_is_scored_on():
-    inputs = np.random.default_rng(0).normal(size=300)
-    targets = 1 + 2 * inputs - 3 * np.roll(inputs, 2)
+    inputs = np.random.default_rng(0).normal(size=(300, 1))
+    targets = 1 + 2 * inputs - 3 * np.roll(inputs, 2, axis=0)
     stretch = Continuation(np.arange(300), inputs.astype(np.float32), targets.astype(np.float32), 150, 150)
     np.testing.assert_allclose(least_squares(stretch, lags=5), targets[150:], atol=1e-5)
     np.testing.assert_allclose(least_squares(stretch, lags=1).mean(), 1, atol=0.6)  # it cannot see so far back
@@ -94,13 +96,13 @@ def test_least_squares_finds_a_linear_relation_again_and_learns_nothing_from_the
 
 
 def test_the_baselines_are_what_their_names_say():
-    stretch = curve_batches().continuation(STEPS, windows=6)
+    [stretch] = curve_batches().unseen(STEPS, windows=6)
     guesses = baselines(stretch, TIME)
     assert not guesses["predict_zero"].any()
     np.testing.assert_array_equal(guesses["persistence"], stretch.inputs[stretch.first :])
     # cos(x) is a combination of sin(x) and sin(x - d): on the clean curve the straight line is exact
     np.testing.assert_allclose(guesses["least_squares"], stretch.targets[stretch.first :], atol=1e-5)
-    evaluated = evaluate(small_model(), stretch, zero_state(small_model(), 1), time_steps=TIME, carry_state=True)
+    evaluated = evaluate(small_model(), [stretch], zero_state(small_model(), 1), time_steps=TIME, carry_state=True)
     x = stretch.x[stretch.first :]
     assert evaluated.metrics["predict_zero_mse"] == pytest.approx((np.cos(x) ** 2).mean(), rel=1e-5)
     assert evaluated.metrics["persistence_mse"] == pytest.approx(((np.sin(x) - np.cos(x)) ** 2).mean(), rel=1e-5)

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from helpers import ROOT
-from lstm_lab.science.curves import Batches
+from lstm_lab.science.curves import Batches, Rows
 from lstm_lab.science.model import build_model, zero_state
 from lstm_lab.science.training import (
     COSTS,
@@ -161,6 +161,83 @@ def test_equal_seeds_give_equal_bits_whatever_the_chunks(jit_compile):
     }
     np.testing.assert_array_equal(costs[0, 7], costs[0, 33])
     assert not np.array_equal(costs[0, 7], costs[1, 7])
+
+
+def test_the_cost_counts_each_step_as_much_as_its_weight():
+    prediction, target = tf.reshape(tf.range(12.0), (2, 3, 2)), tf.ones((2, 3, 2))
+    squares = np.array([[1 + 0, 1 + 4, 9 + 16], [25 + 36, 49 + 64, 81 + 100]])
+    assert float(cost_of(prediction, target)) == squares.sum() / 2
+    weights = np.array([[1, 0, 1], [0, 1, 0.5]], np.float32)
+    assert float(cost_of(prediction, target, weights)) == (1 + 25 + 113 + 90.5) / 2
+    assert float(cost_of(prediction, target, np.zeros((2, 3), np.float32))) == 0
+
+
+class Drawn:
+    """Batches of two inputs and two targets, with weights and rows that start over, or without."""
+
+    batch_size, stride, steps = 3, 3, 6
+
+    def __init__(self, weights=None, starts_over=None):
+        rng = np.random.default_rng(0)
+        self.inputs, self.targets = rng.normal(size=(2, self.steps * 3, 4, 2)).astype(np.float32)
+        self.weights, self.starts_over = weights, starts_over
+
+    def chunk(self, first, steps):
+        k = np.minimum(first + np.arange(steps), self.steps - 1)
+        n = (3 * k[:, None] + np.arange(3)).ravel()
+        weights = None if self.weights is None else self.weights[n]
+        fresh = None if self.starts_over is None else self.starts_over[k]
+        return Rows(np.zeros((3 * steps, 4)), self.inputs[n], self.targets[n], weights, fresh)
+
+
+def trained_on(batches, model, jit_compile, learning_rate):
+    """Costs, last prediction and state, and weights of six steps, in chunks of four."""
+    options = ChunkOptions(3, carry_state=True, jit_compile=jit_compile, stride=3)
+    program = Program(model, build_optimizer("sgd", learning_rate=learning_rate), options)
+    state = [np.full((3, 3), 0.5, np.float32)] * 2
+    made = list(train(program.chunk, batches, state, steps=6, chunk_steps=4))
+    return [all_costs(made), made[-1].prediction, *(tensor.numpy() for tensor in made[-1].state), *model.get_weights()]
+
+
+def two_by_two():
+    settings = {"hidden_stddev": 1.0, "hidden_bias": 0.1, "seed": 0, "forget_bias": 1.0}
+    return build_model("lstm", 3, input_size=2, output_size=2, **settings)
+
+
+STARTS = np.array([[0, 1, 0], [0, 0, 0], [1, 0, 0], [0, 0, 1], [1, 1, 1], [0, 0, 0]], bool)
+WEIGHTS = np.where(np.random.default_rng(1).random((18, 4)) < 0.7, 1, 0).astype(np.float32)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True], ids=["plain", "xla"])
+def test_a_row_starts_over_while_its_neighbours_carry_on_and_what_has_no_weight_teaches_nothing(jit_compile):
+    """Against a loop by hand: each row by itself, one window at a time, with Keras's layers and a gradient tape."""
+    model, batches = two_by_two(), Drawn(WEIGHTS, STARTS)
+    states, costs = [[np.full((1, 3), 0.5, np.float32)] * 2] * 3, []
+    for k in range(6):
+        with tf.GradientTape() as tape:
+            cost = 0.0
+            for b in range(3):
+                state = [np.zeros((1, 3), np.float32)] * 2 if STARTS[k, b] else states[b]
+                prediction, *states[b] = model([*map(tf.constant, (batches.inputs[[3 * k + b]], *state))])
+                squares = (prediction[0] - batches.targets[3 * k + b]) ** 2
+                cost += tf.reduce_sum(squares[WEIGHTS[3 * k + b] == 1]) / 3
+        costs.append(float(cost))
+        gradients = tape.gradient(cost, model.trainable_variables)
+        for variable, gradient in zip(model.trainable_variables, gradients, strict=True):
+            variable.assign(variable - 0.01 * gradient)
+    expected = [np.concatenate(tensors) for tensors in zip(*states, strict=True)]
+    found = trained_on(batches, two_by_two(), jit_compile, 0.01)
+    np.testing.assert_allclose(found[0], costs, rtol=1e-5)
+    for one, other in zip(found[2:], [*expected, *model.get_weights()], strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True], ids=["plain", "xla"])
+def test_weights_of_one_and_no_row_that_starts_over_are_the_bits_without_them(jit_compile):
+    plain = trained_on(Drawn(), two_by_two(), jit_compile, 0.01)
+    ones, nowhere = np.ones((18, 4), np.float32), np.zeros((6, 3), bool)
+    with_both = trained_on(Drawn(ones, nowhere), two_by_two(), jit_compile, 0.01)
+    assert [array.tobytes() for array in plain] == [array.tobytes() for array in with_both]
 
 
 def test_progress_comes_after_the_first_step_and_then_chunk_by_chunk():

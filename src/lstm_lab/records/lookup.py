@@ -310,6 +310,23 @@ def units_of(client: "MlflowClient", run: "Run", settings: Config) -> "dict[str,
         return reading.units_by_series(reading.arrays_of(content), settings.data.sizes)
 
 
+def half_widths_of(client: "MlflowClient", run: "Run", settings: Config) -> np.ndarray | None:
+    """Half the widths, float32 [lead times, targets], of the run's prediction intervals; None if it has none.
+
+    They are normalised, and infinite where there is no interval.
+    """
+    shape = settings.lead_times, settings.data.sizes[1]
+    content = artifact(client, run, "half_widths.npy", bytes_of([shape]) + ROOM) if settings.lead_times else None
+    if content is None:
+        return None
+    with told(run, "half_widths.npy"):
+        found = reading.array_of(content)
+        reading.check_floats(found, shape, "half-widths")
+        if not (found >= 0).all():
+            raise UnsoundError("has half-widths that are none")
+        return found
+
+
 def units_in_model(client: "MlflowClient", run: "Run", settings: Config) -> "Units | None":
     """The units that the kept model of a run on a file has; None if the run keeps no model.
 

@@ -22,6 +22,7 @@ from matplotlib.lines import Line2D  # noqa: E402
 from lstm_lab.runs.lettering import cut, drawable, write  # noqa: E402
 from lstm_lab.runs.panels import (  # noqa: E402
     PANELS,
+    PREDICTION,
     TARGET,
     Labels,
     draw_line,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from lstm_lab.science.evaluation import Evaluation
     from lstm_lab.science.judging import Judge
     from lstm_lab.science.times import Times
+    from lstm_lab.science.verification import Verification
 
 # What a cost sums, by its kind
 COSTS = {"squared": "summed squared error", "absolute": "summed absolute error", "huber": "summed Huber loss"}
@@ -52,6 +54,8 @@ SHOWN_STEPS = 1000  # points of a cost's curve, each of as many steps as it take
 NAMED_WINDOWS = 8  # of those side by side
 AVERAGED = 20  # steps that a mean is over, or points if these are of more
 BAND: dict[str, Any] = {"color": "tab:blue", "alpha": 0.15, "linewidth": 0}
+NAIVE: dict[str, Any] = {"color": "tab:orange", "linestyle": "-.", "linewidth": 1.5, "label": "seasonal naive"}
+INSIDE: dict[str, Any] = {"color": "tab:green", "linewidth": 2, "label": "of the truths inside the intervals"}
 ROLLED_OUT: dict[str, Any] = {
     "color": "tab:green",
     "linestyle": "-.",
@@ -65,7 +69,7 @@ def labels_of(config: Config, times: "Times | None" = None) -> Labels:
     data = config.data
     if not isinstance(data, Csv):
         return Labels(y=SIGNALS.get(data.curve, ("",)))
-    y = listed(data.target) or listed(data.input)
+    y = data.targets
     target = f"target: {cut(y[0])}" if len(y) == 1 else "target"  # of several each panel has the name
     how = f", {counted(data.horizon)} ahead" if data.horizon else f" from {cut(', '.join(listed(data.input)))}"
     return Labels(times.name if times else SAMPLE, tuple(y), (target,), (f"prediction{how}",), times)
@@ -251,6 +255,31 @@ def forecast_figure(
         ax.axvline(x[last], color="gray", linewidth=1)
         ax.margins(x=0)
     finish(axes, labels, title, count, fontsize="medium")
+    return figure
+
+
+def backtest_figure(verified: "Verification") -> Figure:
+    """Errors by lead time beside the seasonal naive forecast's and, if there are intervals, how often they hold."""
+    leads = np.arange(1, len(verified.by_lead) + 1)
+    scores = {name: np.array([at[name].overall for at in verified.by_lead]) for name in verified.by_lead[0]}
+    name, named = ("mase", "mean absolute scaled error") if np.isfinite(scores["mase"]).any() else ("rmse", "RMSE")
+    level = verified.level if np.isfinite(scores["coverage"]).any() else None
+    figure, axes = new_figure(1 if level is None else 2)
+    draw_line(axes[0], leads, scores[f"seasonal_naive_{name}"], NAIVE)
+    draw_line(axes[0], leads, scores[name], PREDICTION | {"label": "model"})
+    axes[0].set_ylabel(named)
+    axes[0].set_ylim(bottom=0)
+    if level is not None:
+        axes[1].axhline(100 * level, color="gray", linewidth=1, label=f"{100 * level:g} % of the truths")
+        draw_line(axes[1], leads, 100 * scores["coverage"], INSIDE)
+        axes[1].set(ylabel="inside, per cent", ylim=(0, 105))
+    share_x(axes)
+    for ax in axes:
+        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.margins(x=0.02)
+    axes[-1].set_xlabel("samples ahead")
+    axes[0].set_title(f"forecasts from {verified.origins:,} held-out origins")
+    legend(axes)
     return figure
 
 

@@ -1,12 +1,11 @@
 """Forecasting: a tracked run's model goes through a series, and on beyond its end."""
 
 import contextlib
-import csv
 import functools
 import itertools
 import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
@@ -14,11 +13,13 @@ from typing import IO, TYPE_CHECKING, Any, Self
 import numpy as np
 
 from lstm_lab import runtime, texts
+from lstm_lab.commandline import complain
 from lstm_lab.config import Config, ConfigError, Csv, listed
 from lstm_lab.paths import LONGEST_FILE_NAME, ROOT, expanded, locate, short_name, whole_file
 from lstm_lab.records import lookup, store
 from lstm_lab.records.store import StoreError
 from lstm_lab.runs import keeping, setup
+from lstm_lab.runs.sheets import write_rows
 from lstm_lab.science.sampling import calendar_of
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from lstm_lab.science.times import Times
 
 AT_ONCE = 1000  # samples that the model goes through in one call
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # what a formula in a spreadsheet may begin with
 SHOWN = 300  # samples that the picture shows of a prediction
 PAST = 3  # times as many known samples as forecast ones
 NOT_LOADED = "run={}: its model cannot be loaded"
@@ -58,9 +58,10 @@ def forecast(name: str, path: str | None, column: str | None, steps: str | None,
 
     with whole_file(target) as whole, open(whole, "w", encoding="utf-8", newline="") as text:
         if length:
-            made = [beyond(going, known, length) for known in found]
-            write_forecasts(text, found, made)
-            figure = functools.partial(draw_forecast, *longest(found, made))
+            band = Band.of(client, run, config, length)
+            made = [Forecast.of(going, known, length, band) for known in found]
+            write_forecasts(text, found, made, band)
+            figure = functools.partial(draw_forecast, *longest(found, made), band)
         else:
             tails = write_predictions(text, found, going)
             figure = functools.partial(draw_predictions, *longest(found, tails))
@@ -133,12 +134,12 @@ def longest(found: Sequence[Known], made: Sequence[Any]) -> tuple[Known, Any]:
     return max(zip(found, made, strict=True), key=lambda pair: len(pair[0].values))
 
 
-def draw_forecast(known: Known, made: np.ndarray) -> "Figure":
+def draw_forecast(known: Known, forecast: "Forecast", band: "Band | None") -> "Figure":
     """The forecast after the last known values, at most PAST times as many."""
     from lstm_lab.runs import figures
     from lstm_lab.runs.lettering import cut
 
-    count = len(known.values)
+    count, made = len(known.values), forecast.values
     first = max(0, count - min(max(SHOWN // 5, PAST * len(made)), 10 * SHOWN))
     x = np.arange(first, count + len(made))
     times = known.times if known.times and known.times.at(x) is not None else None
@@ -148,9 +149,10 @@ def draw_forecast(known: Known, made: np.ndarray) -> "Figure":
     title = f"{title} of {figures.counted(len(made))} after {after}"
     x_label = times.name if times else figures.SAMPLE
     names = tuple(known.targets)
-    labels = figures.Labels(x_label, names, ("known",), ("forecast on its own predictions",), times)
+    called = f"{band.name} interval" if band else ""
+    labels = figures.Labels(x_label, names, ("known",), ("forecast on its own predictions",), times, called)
     past = np.full((count, len(names)), np.nan) if known.truth is None else known.truth
-    return figures.forecast_figure(x, past[first:], made, labels, title)
+    return figures.forecast_figure(x, past[first:], made, labels, title, forecast.ends)
 
 
 def draw_predictions(known: Known, tail: tuple[np.ndarray, float]) -> "Figure":
@@ -166,34 +168,25 @@ def draw_predictions(known: Known, tail: tuple[np.ndarray, float]) -> "Figure":
     if known.truth is None:
         labels = figures.Labels(x_label, tuple(names), tuple(known.columns), ("prediction",), times)
         return figures.prediction_figure(x, known.values[x[0] :], made, labels, title, of_input=True)
-    targets = tuple(f"target: {name}" for name in names)
+    targets = (f"target: {names[0]}" if len(names) == 1 else "target",)  # of several each panel has the name
     labels = figures.Labels(x_label, tuple(names), targets, (f"prediction from {cut(inputs)}",), times)
     title = f"{title}: mean squared error {mse:.3g}" if len(names) == 1 else title
     return figures.prediction_figure(x, known.truth[x[0] :], made, labels, title, of_input=False)
 
 
-def write_rows(text: IO[str], header: Sequence[str], rows: Iterable[Sequence[float]]) -> None:
-    """Writes a CSV file."""
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(map(in_a_cell, header))
-    writer.writerows(rows)
+def write_forecasts(text: IO[str], found: Sequence[Known], made: Sequence["Forecast"], band: "Band | None") -> None:
+    """Writes, series by series, the forecast of the samples that follow, and the ends of its intervals."""
 
-
-def in_a_cell(text: str) -> str:
-    """A text as a cell of a CSV file: no spreadsheet takes it for a formula and runs it."""
-    return f"'{text}" if text.lstrip(" ").startswith(FORMULA) else text
-
-
-def write_forecasts(text: IO[str], found: Sequence[Known], made: Sequence[np.ndarray]) -> None:
-    """Writes, series by series, the forecast of the samples that follow the known ones."""
-
-    def rows(known: Known, forecast: np.ndarray) -> Iterator[tuple]:
-        numbers = [values for _, values in known.numbered(len(known.values), len(forecast))]
-        return zip(*numbers, *forecast.T.tolist(), strict=True)
+    def rows(known: Known, forecast: Forecast) -> Iterator[tuple]:
+        numbers = [values for _, values in known.numbered(len(known.values), len(forecast.values))]
+        parts = [forecast.values, *(forecast.ends or ())]
+        columns = [part[:, i].tolist() for i in range(len(known.targets)) for part in parts]
+        return zip(*numbers, *[["" if math.isnan(v) else v for v in column] for column in columns], strict=True)
 
     header = [name for name, _ in found[0].numbered(len(found[0].values), 1)]
-    lines = itertools.chain.from_iterable(map(rows, found, made))
-    write_rows(text, [*header, *found[0].targets], lines)
+    for name in found[0].targets:
+        header += [name, *([f"{name} low {band.name}", f"{name} high {band.name}"] if band else [])]
+    write_rows(text, header, itertools.chain.from_iterable(map(rows, found, made)))
 
 
 def write_predictions(text: IO[str], found: Sequence[Known], going: "Going") -> list[tuple[np.ndarray, float]]:
@@ -387,7 +380,9 @@ class Going:
     def inputs_of(self, known: Known, first: int, values: np.ndarray) -> np.ndarray:
         """The model's inputs for these values [samples, inputs], of the samples from `first` on: as in training."""
         then = first + self.horizon + np.arange(len(values))
-        columns = np.hstack([values, known.foreknown[then]] if known.foreknown.shape[1] else [values])
+        columns = values
+        if known.foreknown.shape[1]:  # of the last inputs that roll_out is given the predictions are not asked for
+            columns = np.hstack([values, known.foreknown[np.minimum(then, len(known.foreknown) - 1)]])
         mean, stddev = self.units_in(known)[0][:, : columns.shape[1]]
         with np.errstate(over="ignore"):  # what is too far is told where the model knows no number
             normalised, missing = ((columns - mean) / stddev).astype(np.float32), np.isnan(columns)
@@ -400,6 +395,50 @@ class Going:
                 )
             parts.append(calendar_of(times.astype("M8[us]"), self.calendar))
         return np.hstack([*parts, missing] if self.indicators else parts)
+
+
+@dataclass(frozen=True)
+class Band:
+    """Prediction intervals: their name, such as '90 %', and `half_widths` [steps, targets], NaN where there is none.
+
+    These are normalised.
+    """
+
+    name: str
+    half_widths: np.ndarray
+
+    @classmethod
+    def of(cls, client: "MlflowClient", run: "Run", config: Config, steps: int) -> Self | None:
+        """Those that the run's backtest came to, for so many steps; None if there are none. Says how far they go."""
+        if config.evaluation.interval is None or not config.lead_times:
+            return None
+        name, found = f"{100 * config.evaluation.interval:g} %", lookup.half_widths_of(client, run, config)
+        if found is None or not np.isfinite(found).any():
+            complain(f"no {name} intervals: the run has none, for want of samples for validation")
+            return None
+        half_widths = np.full((steps, found.shape[1]), np.nan)
+        half_widths[: len(found)] = np.where(np.isfinite(found), found, np.nan)[:steps]
+        reach = int(np.isfinite(half_widths).all(axis=1).sum())
+        if reach < steps:
+            complain(f"{name} intervals end after {reach:,} of {steps:,} samples, as far as the run was backtested")
+        return cls(name, half_widths)
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """A series' forecast, `values` [steps, targets], and the lower and upper `ends` of its intervals, if any."""
+
+    values: np.ndarray
+    ends: tuple[np.ndarray, np.ndarray] | None
+
+    @classmethod
+    def of(cls, going: Going, known: Known, steps: int, band: Band | None) -> Self:
+        """That of the samples that follow the series."""
+        values = beyond(going, known, steps)
+        if band is None:
+            return cls(values, None)
+        reach = band.half_widths * going.units_in(known)[1][1]
+        return cls(values, (values - reach, values + reach))
 
 
 def beyond(going: Going, known: Known, steps: int) -> np.ndarray:
@@ -428,5 +467,6 @@ def beyond(going: Going, known: Known, steps: int) -> np.ndarray:
         values = going.in_units(known, last)[:, fed]
         inputs = going.inputs_of(known, count, np.concatenate([values, unknown]))[None]
         args = going.predict, inputs[:, :horizon], state, steps - horizon, going.feedback, inputs[:, horizon:]
-        last = np.concatenate([last, roll_out(*args, reset_every=going.reset_every)[0]])
+        begin = known.parts[-1][0]
+        last = np.concatenate([last, roll_out(*args, reset_every=going.reset_every, gone=count - begin)[0]])
     return going.in_units(known, last[:steps])

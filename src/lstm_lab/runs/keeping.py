@@ -15,13 +15,12 @@ from lstm_lab.config import Config, Csv, listed
 from lstm_lab.paths import ROOT, whole_file
 from lstm_lab.records import lookup, provenance, store
 from lstm_lab.records.tracking import config_text
-from lstm_lab.runs import datafile
+from lstm_lab.runs import backtesting, datafile
 from lstm_lab.runs import metrics as names
 from lstm_lab.runs.metrics import BEST_STEP, VALIDATION, summarize
 from lstm_lab.runs.setup import Part, Setup, arrays_digest
 from lstm_lab.runs.telling import CONTRADICTED, baselines_in_words, tell
 from lstm_lab.runs.watching import Result, Trained
-from lstm_lab.science.series import SeriesBatches
 
 if TYPE_CHECKING:  # these import TensorFlow or MLflow, and a refused config must not wait for them
     import keras
@@ -34,6 +33,9 @@ if TYPE_CHECKING:  # these import TensorFlow or MLflow, and a refused config mus
     from lstm_lab.science.judging import Judge
     from lstm_lab.science.samples import Samples
     from lstm_lab.science.times import Times
+    from lstm_lab.science.verification import Verification
+
+    Evaluated = tuple[Evaluation, Verification | None]
 
 
 @contextlib.contextmanager
@@ -74,8 +76,10 @@ def keep(setup: Setup, tracked: "TrackedRun", folder: Path, trained: Trained) ->
         evaluated = evaluate(setup, record, metrics)
     tracked.log_summary(len(result.costs), metrics, tags_of(result, tracked), tell(setup.config, result))
     write_end(folder, result, trained.checkpoint)
-    if isinstance(setup.source, SeriesBatches):
-        np.savez(folder / "units.npz", **setup.source.unit_table())  # type: ignore[arg-type]
+    if units := setup.source.unit_table():
+        np.savez(folder / "units.npz", **units)  # type: ignore[arg-type]
+    if evaluated and evaluated[1]:
+        backtesting.write(folder, evaluated[1], setup.config)
     if wanted.figures or best:
         draw_figures(folder / "figures", setup, trained, evaluated)
     tracked.log_files(folder)
@@ -121,10 +125,10 @@ def judged(judge: "Judge", step: int) -> dict[str, float]:
     return {VALIDATION: error if math.isfinite(error) else math.nan, **best}
 
 
-def evaluate(setup: Setup, record: "Record", metrics: dict[str, float]) -> "Evaluation":
+def evaluate(setup: Setup, record: "Record", metrics: dict[str, float]) -> "Evaluated":
     """Lets the curve go on where training stopped, with the state of the last row if it stands exactly there.
 
-    Adds to `metrics` what comes of it.
+    Adds to `metrics` what comes of it, and of a backtest.
     """
     from lstm_lab.science import evaluation
 
@@ -137,9 +141,13 @@ def evaluate(setup: Setup, record: "Record", metrics: dict[str, float]) -> "Eval
         state if source.carries_into_unseen else None,
         time_steps=config.data.time_steps,
         carry_state=config.training.carry_state,
+        seasons=backtesting.seasons_of(config, source),
     )
-    metrics |= {names.evaluated(key): value for key, value in evaluated.metrics.items() if math.isfinite(value)}
-    return evaluated
+    found = dict(evaluated.metrics)
+    if isinstance(config.data, Csv) and (each := names.of_each_target(config.data.targets)):
+        found |= zip(each, np.sqrt(evaluated.target_mses).tolist(), strict=True)
+    metrics |= {names.evaluated(key): value for key, value in found.items() if math.isfinite(value)}
+    return evaluated, backtesting.verify(setup, metrics)
 
 
 def model_in_units(setup: Setup) -> "keras.Model":
@@ -176,10 +184,11 @@ def times_in(path: Path, samples: "Samples", columns: Sequence[str | None]) -> "
     return None
 
 
-def draw_figures(folder: Path, setup: Setup, trained: Trained, evaluated: "Evaluation | None") -> None:
+def draw_figures(folder: Path, setup: Setup, trained: Trained, evaluated: "Evaluated | None") -> None:
     """Draws cost curve, fitted curve and, if there is what they show, the animation of the fit and the curve's end."""
     from lstm_lab.runs import animation, figures
     from lstm_lab.runs.observers import in_units, shown_curve
+    from lstm_lab.science.series import SeriesBatches
 
     config, epoch, data = setup.config, setup.source.epoch, setup.config.data
     costs, last, frames = trained.watchers.record.costs, trained.watchers.record.last, trained.watchers.frames
@@ -200,9 +209,12 @@ def draw_figures(folder: Path, setup: Setup, trained: Trained, evaluated: "Evalu
     if frames:
         draw(folder / "fit.gif", "fit.gif", lambda whole: animation.fit_animation(whole, frames, costs, labels, epoch))
     if evaluated:
-        note, error = baselines_in_words(evaluated.metrics), f"mean squared error {evaluated.metrics['mse']:.3g}"
+        curve, verified = evaluated
+        note, error = baselines_in_words(curve.metrics), f"mean squared error {curve.metrics['mse']:.3g}"
         unseen = f"never trained on: {error}"
-        png("continued_curve.png", lambda: figures.continued_figure(evaluated, labels, note=note, title=unseen))
+        png("continued_curve.png", lambda: figures.continued_figure(curve, labels, note=note, title=unseen))
+        if verified:
+            png("backtest.png", lambda: figures.backtest_figure(verified))
 
 
 def windows_in_words(config: Config) -> str:

@@ -1,9 +1,11 @@
 """The figures that stand for a run: which there are, by which of them runs are ranked, and which runs can be ranked."""
 
 import hashlib
+import itertools
 import json
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,11 @@ BEST_STEP = "best_step"  # after how many steps the validation error was lowest
 HELD_OUT = "evaluation/mse"
 EVALUATION = ("mse", "rmse", "mae", "r2", "mse_position_0")
 BASELINES = ("predict_zero_mse", "persistence_mse", "least_squares_mse")
-OF_A_HORIZON = ("rollout_mse", "rollout_persistence_mse")
+OF_THE_NAIVE = ("seasonal_naive_mse", "seasonal_naive_mase")  # that forecasts are measured by
+OF_ITS_OWN = ("rollout_mse", "rollout_persistence_mse")  # where a model goes on by its own predictions
+BACKTEST = ("mase", "rmse", "smape", "seasonal_naive_mase", "seasonal_naive_rmse")
+INTERVALS = ("coverage", "width")
+NAMED = 150  # characters of a column's name in that of a metric; MLflow takes 250 in all
 HIGH_IS_GOOD = ("steps_per_second", "evaluation/r2")
 
 
@@ -48,18 +54,44 @@ def mean_of_last(costs: np.ndarray, epoch: int | None) -> float:
 def metrics_of(config: Config) -> list[str]:
     """The metrics that a run of this config has at its end."""
     found = [*COSTS, *(["steps_per_second"] if config.training.steps > 1 else [])]  # the first step is compiled, too
-    horizon = None
-    if isinstance(config.data, Csv):
-        found += [VALIDATION, BEST_STEP] if config.data.validation else []
-        horizon = config.data.horizon
-    if config.evaluation.windows:
-        found += map(evaluated, (*EVALUATION, *BASELINES, *(OF_A_HORIZON if horizon else ())))
+    data, asked = config.data, config.evaluation
+    if isinstance(data, Csv) and data.validation:
+        found += [VALIDATION, BEST_STEP]
+    if asked.windows:
+        found += map(evaluated, (*EVALUATION, *BASELINES))
+    if asked.windows and isinstance(data, Csv):
+        forecast = ("mase", "smape", *OF_THE_NAIVE) if data.horizon else ()
+        own = OF_ITS_OWN if data.goes_on else ()
+        found += map(evaluated, (*of_each_target(data.targets), *forecast, *own))
+    if config.lead_times:
+        intervals = INTERVALS if asked.interval and VALIDATION in found else ()
+        found += [f"backtest/{name}" for name in (*BACKTEST, *intervals)]
     return found
+
+
+def of_each_target(targets: Sequence[str]) -> list[str]:
+    """The metric of each of several targets; a single one's is the run's.
+
+    MLflow takes letters, digits, `_`, `-`, `.` and spaces. What becomes equal so gets a number.
+    """
+    found: list[str] = []
+    for target in targets if len(targets) > 1 else ():
+        name = re.sub(r"[^\w\-. ]", "_", target[:NAMED])
+        name = f"rmse/{'_' * len(name) if set(name) == {'.'} else name}"
+        found.append(next(free for free in numbered(name) if free not in found))
+    return found
+
+
+def numbered(name: str) -> Iterator[str]:
+    """A name, and then the same with 2, 3, ... behind it."""
+    yield name
+    yield from (f"{name} {i}" for i in itertools.count(2))
 
 
 def evaluated(name: str) -> str:
     """What a metric of `science.evaluation` is called among a run's: baselines, which are the data's, stand apart."""
-    return f"baselines/{name}" if name in (*BASELINES, "rollout_persistence_mse") else f"evaluation/{name}"
+    baseline = name in (*BASELINES, *OF_THE_NAIVE, "rollout_persistence_mse")
+    return f"{'baselines' if baseline else 'evaluation'}/{name}"
 
 
 def today(name: str) -> str:
@@ -79,7 +111,7 @@ def data_set(params: Mapping[str, str], file_sha256: str | None) -> str:
     A cost is a sum over a window, so the window's length belongs to it, and what an error costs, unless a validation
     error ranks the run.
     """
-    left_out = {"data.batch_size"}
+    left_out = {"data.batch_size", "data.time"}
     if file_sha256:
         left_out.add("data.path")
     validated = params.get("data.validation", "0.0") not in ("0", "0.0")

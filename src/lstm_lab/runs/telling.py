@@ -75,8 +75,9 @@ def tell(config: Config, result: "Result") -> str:
 
 def baselines_in_words(metrics: Mapping[str, float]) -> str:
     """The baselines' mean squared errors in a line."""
-    names = ["predict_zero", "persistence", "least_squares"]
-    return "baselines: " + ", ".join(f"{name.replace('_', ' ')} {metrics[f'{name}_mse']:.3g}" for name in names)
+    names = ["predict_zero", "persistence", "seasonal_naive", "least_squares"]
+    found = {name.replace("_", " "): metrics[key] for name in names if (key := f"{name}_mse") in metrics}
+    return "baselines: " + ", ".join(f"{name} {value:.3g}" for name, value in found.items())
 
 
 def report(console: Console, tracked: "TrackedRun", result: "Result") -> None:
@@ -92,6 +93,8 @@ def report(console: Console, tracked: "TrackedRun", result: "Result") -> None:
     say(console, f"cost {found['final_cost']:.4g}, mean of the last {LAST} {found['mean_last_20_cost']:.4g}{speed}")
     if HELD_OUT in found:
         say(console, held_out(found))
+    if told := backtest_in_words(tracked.config, found):
+        say(console, told)
     say(console, link(console, tracked))
     ident, what = f" ({result.run_id[:8]})", next_command(tracked, result)
     room = max(10, console.width - len(f"run {ident}{what}")) if console.is_terminal else LONGEST_LINE
@@ -100,13 +103,32 @@ def report(console: Console, tracked: "TrackedRun", result: "Result") -> None:
 
 def held_out(metrics: Mapping[str, float]) -> str:
     """The error on samples never trained on, beside the best of what it takes no training to reach."""
-    known = {name: metrics[key] for name in BASELINES if (key := f"baselines/{name}") in metrics}
+    names = (*BASELINES, "seasonal_naive_mse")
+    known = {name: metrics[key] for name in names if (key := f"baselines/{name}") in metrics}
     validated = f", validation {metrics[VALIDATION]:.3g}" if VALIDATION in metrics else ""
     said = f"held-out error {metrics[HELD_OUT]:.3g}{validated}"
     if not known:
         return said
     best = min(known, key=lambda name: known[name])
     return f"{said}; baseline {known[best]:.3g} ({best.removesuffix('_mse').replace('_', ' ')})"
+
+
+def backtest_in_words(config: Config, metrics: Mapping[str, float]) -> str:
+    """What the backtest came to, or why there is none that was asked for; nothing if none was."""
+    steps, level = config.lead_times, config.evaluation.interval
+    if not steps or HELD_OUT not in metrics:
+        return ""
+    ahead = f"1 to {steps:,} samples ahead" if steps > 1 else "1 sample ahead"
+    if "backtest/rmse" not in metrics:
+        return f"no forecasts {ahead}: no held-out stretch is so long; lower evaluation.horizon"
+    rival = f" (seasonal naive {metrics['backtest/seasonal_naive_mase']:.3g})" if "backtest/mase" in metrics else ""
+    error = f"MASE {metrics['backtest/mase']:.3g}{rival}" if rival else f"RMSE {metrics['backtest/rmse']:.3g}"
+    if level is None:
+        return f"{ahead}: {error}"
+    interval = f"{100 * level:g} % intervals"
+    if "backtest/coverage" in metrics:
+        return f"{ahead}: {error}; {interval} hold {metrics['backtest/coverage']:.1%}"
+    return f"{ahead}: {error}; no {interval}: too few samples for validation"
 
 
 def link(console: Console, tracked: "TrackedRun") -> str:

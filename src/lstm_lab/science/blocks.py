@@ -44,9 +44,12 @@ def grammar(separator: str, comment: str) -> tuple[re.Pattern[bytes], re.Pattern
 
     As csv and PyArrow do, it takes a quote within a field for a character, and blanks before a quote for nothing.
     """
-    part, gap = ("[ \t]++", "[ \t]") if separator == BLANKS else (re.escape(separator), "[ \t]".replace(separator, ""))
-    other = r"[^ \t\n]" if separator == BLANKS else rf"[^{part}\n]"
-    field = rf'{gap}*+(?:"(?:[^"]++|"")*+"{gap}*+|(?!"){other}*+)'
+    if separator == BLANKS:
+        part, gap, others = "[ \t]++", "", " \t\n"
+    else:
+        part, gap, others = re.escape(separator), "[ \t]*+".replace(separator, ""), f"{re.escape(separator)}\n"
+    quoted = rf'"[^"]*+"(?:"[^"]*+")*+{gap}'
+    field = rf'(?:[^" \t{others}][^{others}]*+|{gap}(?:{quoted}|(?!")[^{others}]*+))'  # the most usual first
     aside = rf"{re.escape(comment)}[^\n]*+\n|" if comment else ""
     row = rf"(?:{aside}(?:{field}{part})*+{field}\n)"
     return re.compile(f"{row}*+".encode()), re.compile(row.encode()), re.compile(f"(?:{field}{part})*+".encode())
@@ -112,10 +115,12 @@ def plain(text: bytes, dialect: Dialect) -> bytes:
     """The rows without blanks before a quote, and with a tab for blanks that separate two fields."""
     quoted = b'"' in text
     if dialect.separator != BLANKS:
-        mark = re.escape(dialect.separator.encode())
-        return re.sub(rb"(^|" + mark + rb')[ ]+(?=")', rb"\1", text, flags=re.M) if quoted and b' "' in text else text
+        mark, gap = re.escape(dialect.separator.encode()), b" \t".replace(dialect.separator.encode(), b"")
+        if quoted and any(bytes([blank]) + b'"' in text for blank in gap):
+            return re.sub(rb"(^|" + mark + rb")[" + gap + rb']+(?=")', rb"\1", text, flags=re.M)
+        return text
     if quoted:
-        text = re.sub(rb'("(?:[^"]++|"")*+")|[ \t]+', lambda match: match[1] or b"\t", text)
+        text = re.sub(rb'("[^"]*+"(?:"[^"]*+")*+)|[ \t]+', lambda match: match[1] or b"\t", text)
     else:
         text = re.sub(rb"[ \t]+", b"\t", text)
     return re.sub(rb"^\t|\t$", b"", text, flags=re.M)
@@ -153,7 +158,7 @@ def decode(path: Path, stream: BinaryIO | Unpacked, encoding: str) -> Iterator[b
         try:
             text = decoder.decode(raw, not raw).encode() if decoder else raw
         except UnicodeError as error:
-            raise not_decoded(path, error, raw, encoding, line) from None
+            raise not_decoded(path, error, encoding, line) from None
         text = held + (text if i else text.removeprefix(codecs.BOM_UTF8))
         held = b"\r" if text.endswith(b"\r") and raw else b""
         text = text[: len(text) - len(held)]
@@ -182,13 +187,13 @@ def check_utf8(path: Path, lines: bytes, line: int) -> None:
         try:
             lines.decode()
         except UnicodeDecodeError as error:
-            raise not_decoded(path, error, lines, "utf-8", line) from None
+            raise not_decoded(path, error, "utf-8", line) from None
 
 
 def not_ended(path: Path, rest: bytes, dialect: Dialect, line: int) -> ConfigError:
     """What is said of a row without an end."""
     at = grammar(dialect.separator, dialect.comment)[2].match(rest).end()  # type: ignore[union-attr]
-    quoted = re.compile(rb'[ \t]*+"(?:[^"]++|"")*+"').match(rest, at)
+    quoted = re.compile(rb'[ \t]*+"[^"]*+"(?:"[^"]*+")*+').match(rest, at)
     if quoted:
         line += rest.count(b"\n", 0, quoted.end())
         return ConfigError(f"{path}, line {line}: cannot be read as CSV: text follows a closing quote")

@@ -8,6 +8,7 @@ Every function here is a pure function of the sample number: there is no cursor,
 """
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -48,6 +49,32 @@ def delayed_recall(n: np.ndarray, x: np.ndarray, *, delay: int, noise_seed: int)
     return noise[delay:], noise[: len(n)]
 
 
+def tumbling_body(
+    n: np.ndarray, x: np.ndarray, *, moments: Sequence[float], spin: float, nudge: float, lead: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """The angular velocities [samples, 3] of a free body about its own axes in, the same ones `lead` later out."""
+    return angular_velocity(x, moments, spin, nudge), angular_velocity(x + lead, moments, spin, nudge)
+
+
+def angular_velocity(t: np.ndarray, moments: Sequence[float], spin: float, nudge: float) -> np.ndarray:
+    """How a body turns [samples, 3] at times t that was thrown at time 0, with (0, spin, nudge), and is left alone.
+
+    It solves Euler's equations I1 w1' = (I2 - I3) w2 w3 and so on around, for moments of inertia I1 < I2 < I3, in
+    Jacobi's elliptic functions (Landau and Lifshitz, Mechanics, section 37). However small the nudge is, the body does
+    not go on turning about its middle axis: it turns over and over (Ashbaugh, Chicone and Cushman, 1991).
+    """
+    from scipy.special import ellipj, ellipk
+
+    first, middle, last = moments
+    of_spin = middle * (middle - first) * spin**2
+    excess = of_spin + last * (last - first) * nudge**2  # M^2 - 2 E I1, of momentum M and energy E
+    m, rate = of_spin / excess, math.sqrt((last - middle) * excess / (first * middle * last))
+    sn, cn, dn, _ = ellipj(rate * t + ellipk(m), m)
+    about_first = spin * math.sqrt(middle * (last - middle) / (first * (last - first)))
+    about_last = math.sqrt(excess / (last * (last - first)))
+    return np.stack([about_first * cn, spin * sn, about_last * dn], axis=-1)
+
+
 def gaussian_noise(n: np.ndarray, seed: int) -> np.ndarray:
     """Standard normal noise for consecutive sample numbers `n`: sample i gets the same value in every batch.
 
@@ -64,8 +91,8 @@ CURVES: dict[str, Callable[..., tuple[np.ndarray, np.ndarray]]] = {
     "sine_to_cosine": sine_to_cosine,
     "noisy_sines_to_derivative": noisy_sines_to_derivative,
     "delayed_recall": delayed_recall,
+    "tumbling_body": tumbling_body,
 }
-
 # What the targets of a curve are called in figures, where it has several
 SIGNALS: dict[str, tuple[str, ...]] = {"tumbling_body": ("ω1", "ω2", "ω3")}
 
@@ -96,7 +123,9 @@ class Continuation:
     trained on, the others never. With a `horizon` the targets lie so many samples later than the inputs. `units`
     [2, output_size] are the means and standard deviations that the targets were normalised with. `weights` [samples]
     tells which targets are known; all of them, if None. `same` tells of each of the first inputs which target is
-    the same signal, or None; of none, if that is not known. The future of those behind them is known.
+    the same signal, or None; of none, if that is not known. The future of those behind them is known, but for the last
+    `indicators`, which tell of missing values. Of a file, `series` is the number of the series, and from `held_out` on
+    the samples are held out: the number may be below 0, or beyond the last of them.
     """
 
     x: np.ndarray
@@ -108,11 +137,19 @@ class Continuation:
     units: np.ndarray | None = None
     weights: np.ndarray | None = None
     same: Sequence[int | None] | None = None
+    indicators: int = 0
+    series: int = 0
+    held_out: int = 0
 
     def in_units(self, values: np.ndarray) -> np.ndarray:
         """Targets or predictions [..., output_size] as they were before they were normalised, in float64."""
         mean, stddev = (0.0, 1.0) if self.units is None else self.units
         return mean + stddev * values.astype(np.float64)
+
+    def normalised(self, values: np.ndarray) -> np.ndarray:
+        """Values [..., output_size] in the targets' units as these are."""
+        mean, stddev = (0.0, 1.0) if self.units is None else self.units
+        return (values - mean) / stddev
 
 
 class Source(Protocol):
@@ -135,6 +172,9 @@ class Source(Protocol):
     @property
     def units(self) -> Units | None:
         """Those of inputs and targets, if they are normalised and all series alike."""
+
+    def unit_table(self) -> dict[str, np.ndarray]:
+        """The units by series, as they are kept with a run: `series`, `inputs`, `targets`; nothing without units."""
 
     @property
     def epoch(self) -> int | None:
@@ -201,6 +241,10 @@ class Batches:
         trained = before * self.time_steps
         inputs, targets = (values.reshape(-1, values.shape[-1]) for values in (rows.inputs, rows.targets))
         return [Continuation(rows.x.ravel(), inputs, targets, trained, trained)]
+
+    def unit_table(self) -> dict[str, np.ndarray]:
+        """A curve's numbers are as they are."""
+        return {}
 
     def validation(self) -> list[Continuation]:
         """There are none: nearly every batch of a curve is new to the model, so that its cost ranks runs already."""

@@ -103,15 +103,16 @@ def find_dialect(path: Path, start: bytes, whole: bool, form: Form) -> Dialect:
         raise ConfigError(f"{path}: is empty, or its first line is: that line must name the columns")
     lines = text.split("\n")[:LOOKED_AT]
     comment = comment_of(lines) if form.comment is None else form.comment
-    kept = [i for i, line in enumerate(lines) if line.strip() and not is_comment(line, comment)]
+    hint = re.fullmatch(r"sep=([ -~\t])", lines[0].strip("\n "), re.IGNORECASE)  # as a spreadsheet program has it
+    kept = [i for i, line in enumerate(lines) if line.strip() and not is_comment(line, comment)][bool(hint) :]
     if not kept:
         raise ConfigError(f"{path}: has comments alone; a line must name the columns")
     rows_in = [lines[i] + "\n" for i in kept]
-    separator = SPELT.get(form.separator or "", form.separator) or separator_of(rows_in)
+    separator = SPELT.get(form.separator or "", form.separator) or (hint[1] if hint else separator_of(rows_in))
     rows = rows_of(rows_in, separator)
     if not rows:
         raise ConfigError(f"{path}, line {kept[0] + 1}: cannot be read as CSV; is a quote opened there and not closed?")
-    comments = [line for line in lines[: kept[0]] if line.strip()]
+    comments = [line for line in lines[: kept[0]] if is_comment(line, comment)]
     return with_numbers(path, Draft(separator, encoding, comment, rows, lines[kept[0] :], comments), form, kept[0])
 
 
@@ -131,8 +132,10 @@ def with_numbers(path: Path, draft: Draft, form: Form, before: int) -> Dialect:
     """The dialect: the columns' names, and how numbers are written in the rows below; `before` is how many lines."""
     names, body, comments = draft.rows[0], draft.rows[1:], len(draft.above)
     lines = before + spanned(draft.lines, draft.separator)
-    if is_numbers(names):
-        names, body, lines, comments = names_above(path, draft, before), draft.rows, before, comments - 1
+    if any(map(is_number, names)) and (above := names_above(draft)):
+        names, body, lines, comments = above, draft.rows, before, comments - 1
+    elif any(names) and all(is_number(name) or not name for name in names):
+        raise ConfigError(f"{path}, line {before + 1}: has numbers alone; the first line must name the columns")
     fields = [field for row in body for field in row]
     missing = MISSING if form.missing_values is None else ("", *form.missing_values)
     decimal, thousands, assumed = numbers_of(fields, draft.separator, form)
@@ -153,14 +156,13 @@ def with_numbers(path: Path, draft: Draft, form: Form, before: int) -> Dialect:
     )
 
 
-def names_above(path: Path, draft: Draft, before: int) -> list[str]:
-    """The names that the last comment has for the columns, as NumPy writes them; ConfigError if it has none."""
-    fields = len(draft.rows[0])
+def names_above(draft: Draft) -> list[str]:
+    """The names that the last comment has for the columns, as NumPy writes them; [] if it has none."""
     for line in draft.above[-1:]:
         for names in rows_of([line.removeprefix(draft.comment) + "\n"], draft.separator):
-            if len(names) == fields and not is_numbers(names):
+            if len(names) == len(draft.rows[0]) and not any(map(is_number, names)):
                 return names
-    raise ConfigError(f"{path}, line {before + 1}: has numbers alone; the first line must name the columns")
+    return []
 
 
 def check(form: Form) -> None:
@@ -221,20 +223,20 @@ def decoded(path: Path, start: bytes, encoding: str, whole: bool) -> str:
     try:
         text = codecs.getincrementaldecoder(encoding)().decode(start, whole)
     except UnicodeError as error:
-        raise not_decoded(path, error, start, encoding, 1) from None
+        raise not_decoded(path, error, encoding, 1) from None
     return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
 
 
-def not_decoded(path: Path, error: UnicodeError, data: bytes, encoding: str, line: int) -> ConfigError:
+def not_decoded(path: Path, error: UnicodeError, encoding: str, line: int) -> ConfigError:
     """What is said of bytes that begin with that line and cannot be decoded."""
     if not isinstance(error, UnicodeDecodeError):
-        return ConfigError(f"{path}: is not {encoding} ({error})")
-    before = data[: error.start].replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    place = len(before) - before.rfind(b"\n")
+        return ConfigError(f"{path}: is not {encoding} ({' '.join(str(error).split())})")
+    before = error.object[: error.start].replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    place, line = len(before) - before.rfind(b"\n"), line + before.count(b"\n")
     name = "UTF-8" if encoding == "utf-8" else encoding
     return ConfigError(
-        f"{path}, line {line + before.count(10)}: byte {place} (0x{data[error.start]:02x}) is not {name}; save the "
-        "file in that encoding, or give data.encoding, such as cp1252 or gb18030"
+        f"{path}, line {line}: byte {place} (0x{error.object[error.start]:02x}) is not {name}; save the file in that "
+        "encoding, or give data.encoding, such as cp1252 or gb18030"
     )
 
 
@@ -244,11 +246,15 @@ def is_comment(line: str, comment: str) -> bool:
 
 
 def comment_of(lines: list[str]) -> str:
-    """What comments begin with: of COMMENTS the one that the most lines do; "" if none."""
+    """What comments begin with: of COMMENTS the one that the most lines do; "" if none.
+
+    Where most lines below the first that does not begin so do, they are no comments.
+    """
     counts = {mark: sum(line.startswith(mark) for line in lines) for mark in COMMENTS}
     mark = max(COMMENTS, key=counts.__getitem__)
-    filled = sum(map(bool, map(str.strip, lines)))
-    return mark if 0 < counts[mark] < filled else ""
+    first = next((i for i, line in enumerate(lines) if line.strip() and not line.startswith(mark)), len(lines))
+    below = [line.startswith(mark) for line in lines[first + 1 :] if line.strip()]
+    return mark if counts[mark] and 2 * sum(below) <= len(below) else ""
 
 
 def rows_of(lines: list[str], separator: str) -> list[list[str]]:
@@ -301,9 +307,9 @@ def spanned(lines: list[str], separator: str) -> int:
     return reader.line_num
 
 
-def is_numbers(names: list[str]) -> bool:
-    """No name of a column among them."""
-    return any(names) and all(NUMBER.fullmatch(name) or WITH_COMMA.fullmatch(name) or not name for name in names)
+def is_number(text: str) -> bool:
+    """It is no name of a column."""
+    return bool(NUMBER.fullmatch(text) or WITH_COMMA.fullmatch(text))
 
 
 def numbers_of(fields: list[str], separator: str, form: Form) -> tuple[str, str, str]:

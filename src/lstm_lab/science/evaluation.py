@@ -4,13 +4,18 @@ import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from lstm_lab.science import backtest, scores
 from lstm_lab.science.curves import Continuation
 from lstm_lab.science.model import zero_state
+
+if TYPE_CHECKING:
+    from lstm_lab.science.seasons import Seasons
 
 Predict = Callable[[np.ndarray, Sequence[np.ndarray]], tuple[np.ndarray, list[np.ndarray]]]
 
@@ -68,41 +73,83 @@ def evaluate(
     *,
     time_steps: int,
     carry_state: bool,
+    seasons: "Seasons | None" = None,
 ) -> Evaluation:
     """Predicts the samples that were never trained on, from `state` [1, cell_size] at the first of them on.
 
     Where `state` is None, the model first goes through the samples before, from a state of zeros. Without
     `carry_state` every window of `time_steps` samples starts from a state of zeros, as in training. With a horizon the
-    curve is also forecast from `first` on by the model's own predictions, if its inputs are among its targets.
+    curve is also forecast from `first` on by the model's own predictions, if its inputs are among its targets; and with
+    `seasons` it is beside their naive forecast.
 
     Errors are in the target's units; those of several targets in their standard deviations, so that each counts alike.
     """
-    guesses: list[dict[str, np.ndarray]] = []
-    for curve in stretches:
-        made, reached = predicted(model, curve, state, time_steps=time_steps, carry_state=carry_state)
-        guess: dict[str, np.ndarray] = {"": made} | baselines(curve, time_steps)
-        if rolls_out(curve):
-            first, length = curve.inputs[curve.first :], len(curve.inputs) - curve.first
-            reset_every = None if carry_state else time_steps
-            predict, known = compile_prediction(model), first[: curve.horizon]
-            guess["rollout"] = roll_out(predict, known, reached, length, order_of(curve), reset_every)
-            guess["rollout_persistence"] = np.broadcast_to(repeated(curve, known[-1:]), made.shape)
-        guesses.append(guess)
+    options: dict[str, Any] = {"time_steps": time_steps, "carry_state": carry_state, "seasons": seasons}
+    guesses = [guesses_of(model, curve, state, **options) for curve in stretches]
     errors = {name: errors_of(stretches, [guess[name] for guess in guesses], time_steps) for name in guesses[0]}
     metrics = measure(errors[""])
     for name in [name for name in errors if name]:
         metrics[f"{name}_mse"] = mean_square(errors[name].values)
+    if seasons:
+        metrics |= scaled(stretches, guesses, seasons)
     longest = max(range(len(stretches)), key=lambda i: len(stretches[i].x) - stretches[i].first)
     curve, guess = stretches[longest], guesses[longest]
     target = np.where(known_in(curve)[:, None], curve.in_units(curve.targets), np.nan)
-    rolled_out = curve.in_units(guess["rollout"]) if "rollout" in guess else None
-    shown = curve.x, target, curve.first, curve.trained, curve.in_units(guess[""]), rolled_out
+    made, on_its_own = curve.in_units(guess[""]), curve.in_units(guess["rollout"]) if "rollout" in guess else None
+    shown = curve.x, target, curve.first, curve.trained, made, on_its_own
     return Evaluation(metrics, errors[""].target_mses, *shown)
+
+
+def guesses_of(
+    model: keras.Model,
+    curve: Continuation,
+    state: Sequence[np.ndarray] | None,
+    *,
+    time_steps: int,
+    carry_state: bool,
+    seasons: "Seasons | None",
+) -> dict[str, np.ndarray]:
+    """The model's prediction, '', and by name what else is predicted: each [samples from `first` on, output_size]."""
+    made, reached = predicted(model, curve, state, time_steps=time_steps, carry_state=carry_state)
+    guesses: dict[str, np.ndarray] = {"": made} | baselines(curve, time_steps)
+    if rolls_out(curve):
+        guesses |= rolled_out(model, curve, reached, None if carry_state else time_steps)
+    if seasons:
+        guesses["seasonal_naive"] = curve.normalised(seasons.along(curve))
+    return guesses
+
+
+def rolled_out(
+    model: keras.Model, curve: Continuation, state: Sequence[np.ndarray], reset_every: int | None
+) -> dict[str, np.ndarray]:
+    """The forecast [samples from `first` on, output_size] on the model's own predictions, and the last known value."""
+    begin, steps, feedback = curve.first + curve.horizon, len(curve.x) - curve.first, backtest.feedback_of(curve)
+    known, future = curve.inputs[None, curve.first : begin], backtest.future_of(curve)[None, begin:]
+    predict = compile_prediction(model)
+    made = backtest.roll_out(predict, known, state, steps, feedback, future, reset_every=reset_every)[0]
+    return {"rollout": made, "rollout_persistence": np.broadcast_to(repeated(curve, known[0, -1:]), made.shape)}
 
 
 def known_in(curve: Continuation) -> np.ndarray:
     """Which of the targets [samples] are known."""
     return np.ones(len(curve.x), bool) if curve.weights is None else curve.weights > 0
+
+
+def scaled(
+    stretches: Sequence[Continuation], guesses: Sequence[dict[str, np.ndarray]], seasons: "Seasons"
+) -> dict[str, float]:
+    """The scaled errors, of the seasonal naive forecast too, and the symmetric percentage errors."""
+    parts = []
+    for curve, guess in zip(stretches, guesses, strict=True):
+        true = curve.in_units(backtest.known_targets(curve)[curve.first :])
+        made, naive = curve.in_units(guess[""]), curve.in_units(guess["seasonal_naive"])
+        parts.append((true, made, naive, np.broadcast_to(seasons.error(curve), true.shape)))
+    truth, made, naive, scale = map(np.concatenate, zip(*parts, strict=True))
+    return {
+        "mase": scores.mase(truth, made, scale).overall,
+        "smape": scores.smape(truth, made).overall,
+        "seasonal_naive_mase": scores.mase(truth, naive, scale).overall,
+    }
 
 
 @dataclass(frozen=True)
@@ -156,7 +203,7 @@ def predicted(
         made = predict(windows, zero_state(model, len(windows)))[0]
         return made.reshape(len(unseen), -1), zeros
     if state is None:
-        state = predict(curve.inputs[None, : curve.first], zeros)[1]
+        state = predict(curve.inputs[None, : curve.first], zeros)[1] if curve.first else zeros
     # One long row: windows make no difference to a state that is carried.
     return predict(unseen[None], state)[0][0], state
 
@@ -199,36 +246,6 @@ def in_rows(curve: Continuation, lead: int, body: int) -> tuple[np.ndarray, ...]
 def rolls_out(curve: Continuation) -> bool:
     """Whether the curve can go on by the predictions of its own inputs."""
     return bool(curve.horizon) and curve.same is not None and None not in curve.same
-
-
-def order_of(curve: Continuation) -> list[int]:
-    """Which target each input is fed by, where the curve goes on by its own predictions."""
-    return [target for target in curve.same or () if target is not None]
-
-
-def roll_out(
-    predict: Predict,
-    known: np.ndarray,
-    state: Sequence[np.ndarray],
-    steps: int,
-    order: Sequence[int] = (0,),
-    reset_every: int | None = None,
-) -> np.ndarray:
-    """The forecast [steps, output_size] of a model whose targets are its inputs some samples later.
-
-    `known` [horizon, input_size] are as many inputs as the horizon is long. They are fed first, then the predictions,
-    each in its turn the input of another: the target `order[i]` is the input i, and inputs beyond these are 0. With
-    `reset_every` the state starts over every so many samples.
-    """
-    inputs, made = list(known), []
-    for i in range(steps):
-        if reset_every and i % reset_every == 0:
-            state = [np.zeros_like(tensor) for tensor in state]
-        prediction, state = predict(inputs[i][None, None], state)
-        made.append(prediction[0, 0])
-        inputs.append(np.zeros_like(known[0], prediction.dtype))
-        inputs[-1][: len(order)] = prediction[0, 0, list(order)]
-    return np.array(made)
 
 
 def mean_square(errors: np.ndarray) -> float:

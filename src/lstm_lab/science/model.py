@@ -42,25 +42,28 @@ def build_model(
     `recurrent_layer`. `forget_bias` (LSTM only; Jozefowicz et al., 2015) is kept in the cell's bias.
     """
     in_seed, *recurrent_seeds, out_seed = spawn_seeds(seed, 4)
-
-    def hidden(units: int, seed: int, name: str) -> keras.layers.Dense:
-        return keras.layers.Dense(
-            units,
-            kernel_initializer=keras.initializers.RandomNormal(stddev=hidden_stddev, seed=seed),
-            bias_initializer=keras.initializers.Constant(hidden_bias),
-            name=name,
-        )
-
+    in_hidden = hidden_layer("in_hidden", cell_size, hidden_stddev, hidden_bias, in_seed)
+    out_hidden = hidden_layer("out_hidden", output_size, hidden_stddev, hidden_bias, out_seed)
     x = keras.Input((None, input_size), name="x")
     initial_state = [keras.Input((cell_size,), name=name) for name in CELLS[cell][2]]
     recurrent = recurrent_layer(cell, cell_size, recurrent_initializer, recurrent_seeds)
-    hidden_sequence, *final_state = recurrent(hidden(cell_size, in_seed, "in_hidden")(x), initial_state=initial_state)
-    prediction = hidden(output_size, out_seed, "out_hidden")(hidden_sequence)
+    hidden_sequence, *final_state = recurrent(in_hidden(x), initial_state=initial_state)
+    prediction = out_hidden(hidden_sequence)
     if forget_bias is not None:
         bias = np.zeros(4 * cell_size, np.float32)
         bias[cell_size : 2 * cell_size] = forget_bias  # Keras orders the gates i, f, g, o
         recurrent.cell.bias.assign(bias)
     return keras.Model([x, *initial_state], [prediction, *final_state], name=f"{cell}_{cell_size}")
+
+
+def hidden_layer(name: str, units: int, stddev: float, bias: float, seed: int) -> keras.layers.Dense:
+    """x W + b, with W from a normal distribution around zero and every b the same."""
+    return keras.layers.Dense(
+        units,
+        kernel_initializer=keras.initializers.RandomNormal(stddev=stddev, seed=seed),
+        bias_initializer=keras.initializers.Constant(bias),
+        name=name,
+    )
 
 
 def recurrent_layer(cell: str, cell_size: int, recurrent_initializer: str, seeds: Sequence[int]) -> keras.layers.RNN:

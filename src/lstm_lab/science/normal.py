@@ -14,6 +14,7 @@ SMALLEST = 1e-100  # of a column's standard deviation, so that its square is a n
 STEPS = 1000  # from one float64 number to the next, that the standard deviation spans at least
 FARTHEST = 1e30  # standard deviations from the mean: float32 and the model's weights leave room for no more
 BLOCK = 2**16  # samples that are worked on at a time
+Unit = tuple[float, float]  # mean and standard deviation
 
 
 @dataclass(frozen=True)
@@ -41,13 +42,18 @@ class Column:
         low = min((block.min() for block in self.blocks() if len(block)), default=math.inf)
         return float(low), float(max((block.max() for block in self.blocks() if len(block)), default=-math.inf))
 
+    def is_constant(self) -> bool:
+        """Whether there are no two that differ."""
+        low, high = self.ends()
+        return low >= high
+
 
 def exact_sum(blocks: Iterable[np.ndarray]) -> float:
     """The sum of all numbers, rounded once: no processor rounds it otherwise."""
     return math.fsum(itertools.chain.from_iterable(block.tolist() for block in blocks))
 
 
-def unit_of(column: Column) -> tuple[float, float]:
+def unit_of(column: Column) -> Unit:
     """Mean and standard deviation of the column.
 
     ConfigError if float64 does not hold what there is to learn: the values are equal or nearly so, or the deviation is
@@ -75,10 +81,13 @@ def unit_of(column: Column) -> tuple[float, float]:
     return mean, stddev
 
 
-def check_outliers(column: Column, unit: tuple[float, float]) -> None:
+def check_outliers(column: Column, unit: Unit) -> None:
     """ConfigError if one of the values is so far off that float32 does not tell the others apart."""
     mean, stddev = unit
-    every = 1 + column.count() // BLOCK
+    count = column.count()
+    if not count:
+        return
+    every = 1 + count // BLOCK
     low, high = np.quantile(np.concatenate([block[::every] for block in column.blocks()]), (0.25, 0.75)).tolist()
     step = stddev * float(np.spacing(np.float32(max(mean - low, high - mean) / stddev)))
     if 0 < high - low < STEPS * step:
@@ -90,7 +99,7 @@ def check_outliers(column: Column, unit: tuple[float, float]) -> None:
         )
 
 
-def check_range(column: Column, unit: tuple[float, float]) -> None:
+def check_range(column: Column, unit: Unit) -> None:
     """ConfigError if one of the values is so far off that it cannot be normalised to a float32."""
     mean, stddev = unit
     for value in filter(math.isfinite, column.ends()):

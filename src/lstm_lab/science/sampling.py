@@ -6,19 +6,32 @@ from dataclasses import dataclass
 import numpy as np
 
 from lstm_lab.config import ConfigError
+from lstm_lab.science.scores import season_of
 
 DAY = np.timedelta64(1, "D").astype("m8[us]")
 LOOKED_AT = 100_000  # stamps that tell the interval
+SAME_DAY = 5  # days by which a month's last working day, or the like, is early or late
 TOLERANCE = 0.25  # of an interval, by which a stamp may be early or late
-NAMES = {86_400_000_000: "day", 3_600_000_000: "hour", 60_000_000: "minute", 1_000_000: "second", 1000: "millisecond"}
+NAMES = {
+    604_800_000_000: "week",
+    86_400_000_000: "day",
+    3_600_000_000: "hour",
+    60_000_000: "minute",
+    1_000_000: "second",
+    1000: "millisecond",
+}
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """The interval from sample to sample: so many microseconds ('us'), months ('M'), or working days ('B')."""
+    """The interval from sample to sample: so many microseconds ('us'), months ('M'), or working days ('B').
+
+    Months are from one last day to the next, if `at_end`, and else from one such day of the month to the next.
+    """
 
     unit: str
     interval: int
+    at_end: bool = False
 
     @property
     def name(self) -> str:
@@ -30,6 +43,13 @@ class Sampling:
             size, what = next(((size, name) for size, name in NAMES.items() if count % size == 0), (1, "microsecond"))
             count //= size
         return what if count == 1 else f"{count:,} {what}s"
+
+    @property
+    def season(self) -> int:
+        """How many samples make a season, as of `season_of`; of working days a week has five."""
+        if self.unit == "B":
+            return 1 if 5 % self.interval else 5 // self.interval
+        return season_of(np.timedelta64(self.interval, self.unit))  # type: ignore[call-overload]
 
     def steps(self, times: np.ndarray) -> np.ndarray:
         """How many intervals lie from each of the stamps [samples] to the next, float64 [samples - 1]."""
@@ -46,11 +66,11 @@ class Sampling:
             return time + (count * self.interval).astype("m8[us]")
         day = time.astype("M8[D]")
         if self.unit == "B":
-            return np.busday_offset(day, count).astype("M8[us]") + (time - day)
+            return np.busday_offset(day, count, roll="backward").astype("M8[us]") + (time - day)
         month, one = time.astype("M8[M]"), np.timedelta64(1, "D")
         later = month + count * self.interval
         last = (later + 1).astype("M8[D]") - one
-        if day != (month + 1).astype("M8[D]") - one:
+        if not self.at_end:
             last = np.minimum(later.astype("M8[D]") + (day - month.astype("M8[D]")), last)
         return last.astype("M8[us]") + (time - day)
 
@@ -73,20 +93,28 @@ def calendar_of(times: np.ndarray, kinds: Sequence[str]) -> np.ndarray:
 def sampling_of(times: np.ndarray) -> Sampling | None:
     """The interval that lies most often from one of the stamps [samples] to the next; None for less than two."""
     times = times[:LOOKED_AT]
-    apart = np.diff(times)
-    apart = apart[apart > np.timedelta64(0)]
-    if not len(apart):
+    if len(times) < 2:
         return None
-    values, counts = np.unique(apart, return_counts=True)
-    usual = values[np.argmax(counts)]
-    if 28 * DAY <= usual <= 366 * DAY:
-        months = np.diff(times.astype("M8[M]")).astype(int)
-        values, counts = np.unique(months[months > 0], return_counts=True)
-        if len(values) and (months > 0).all():
-            return Sampling("M", int(values[np.argmax(counts)]))
+    apart = np.abs(np.diff(times))
+    values, counts = np.unique(apart[apart > np.timedelta64(0)], return_counts=True)
+    usual = values[np.argmax(counts)] if len(values) else DAY
+    even = (apart == usual).all() and len(apart) > 3  # as no months are
+    if usual >= 28 * DAY and not even and (monthly := months_of(times)):
+        return monthly
     if usual == DAY and len(times) > 14 and np.is_busday(times.astype("M8[D]")).all():
         return Sampling("B", 1)
     return Sampling("us", int(usual.astype(np.int64)))
+
+
+def months_of(times: np.ndarray) -> Sampling | None:
+    """So many months, if the stamps [samples] are of nearly the same day of different ones."""
+    days, months = times.astype("M8[D]"), times.astype("M8[M]")
+    apart, of_month = np.diff(months).astype(int), (days - months.astype("M8[D]")).astype(int)
+    if (apart <= 0).any() or np.ptp(of_month) > SAME_DAY:
+        return None
+    at_end = bool(((days + 1).astype("M8[M]") > months).all())
+    values, counts = np.unique(apart, return_counts=True)
+    return Sampling("M", int(values[np.argmax(counts)]), at_end)
 
 
 def gaps_of(times: np.ndarray, sampling: Sampling, where: Callable[[int], str]) -> tuple[np.ndarray, np.ndarray]:
@@ -98,13 +126,17 @@ def gaps_of(times: np.ndarray, sampling: Sampling, where: Callable[[int], str]) 
     wrong = (times[1:] <= times[:-1]) | (np.rint(steps) < 1) | (np.abs(steps - np.rint(steps)) > TOLERANCE)
     if wrong.any():
         i = int(np.argmax(wrong))
-        before, now = (str(time).replace("T", " ").removesuffix(".000000") for time in times[i : i + 2])
+        written = [str(time).replace("T", " ").removesuffix(".000000") for time in times[i : i + 2]]
+        before, now = (text.removesuffix(" 00:00:00") for text in written)
         if now == before:
-            said = f"the time stamp {now} stands there twice"
+            said = f"the time stamp {now} stands there twice; data.series=COLUMN tells several series of one file apart"
         elif times[i + 1] < times[i]:
             said = f"the time stamp {now} comes after {before}; sort the file by time"
         else:
-            said = f"the time stamp {now} comes after {before}, and the others are a multiple of {sampling.name} apart"
+            said = (
+                f"the time stamp {now} comes after {before}, and there is one every {sampling.name}; without data.time "
+                "the samples are taken as they come"
+            )
         raise ConfigError(f"{where(i + 1)}: {said}")
     behind = np.flatnonzero(steps > 1.5)
     return behind, np.rint(steps[behind]).astype(np.int64) - 1

@@ -4,6 +4,7 @@ Arrays are [..., targets]. A target that is NaN is missing: it is left out. A pr
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,16 +49,27 @@ def smape(target: np.ndarray, prediction: np.ndarray) -> Score:
     return averaged(200 * deviations(target, prediction) / np.where(size == 0, 1, size), target)
 
 
-def mase(target: np.ndarray, prediction: np.ndarray, training_target: np.ndarray, season: int) -> Score:
+def mase(target: np.ndarray, prediction: np.ndarray, scale: np.ndarray) -> Score:
     """The mean absolute scaled error (Hyndman and Koehler, 2006): below 1 is better than the seasonal naive forecast.
 
-    Errors are divided by the mean absolute error of that forecast in `training_target` [samples, targets], samples in
-    their order, for each target. NaN or infinite if they make no more than a season, or all seasons are the same.
+    Errors are divided by `scale` [..., targets], the `seasonal_error` of what was trained on. NaN or infinite if that
+    is NaN or 0.
     """
-    known = training_target.astype(np.float64)
-    seasonal = known[season:] - known[:-season]
     with np.errstate(divide="ignore", invalid="ignore"):
-        return averaged(deviations(target, prediction) / averaged(np.abs(seasonal), seasonal).each, target)
+        return averaged(deviations(target, prediction) / scale, target)
+
+
+def seasonal_error(pieces: Iterable[np.ndarray], season: int) -> np.ndarray:
+    """The mean absolute error [targets] of the seasonal naive forecast one season ahead, over pieces of a series.
+
+    Each is [samples, targets], samples in their order. NaN if they make no more than a season.
+    """
+    total, count = 0.0, 0
+    for piece in pieces:
+        known = piece.astype(np.float64)
+        off = np.abs(known[season:] - known[:-season])
+        total, count = total + np.nansum(off, axis=0), count + (~np.isnan(off)).sum(axis=0)
+    return np.where(count == 0, np.nan, total) / np.maximum(count, 1)
 
 
 def seasonal_naive(past: np.ndarray, steps: int, season: int) -> np.ndarray:

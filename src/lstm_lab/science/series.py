@@ -8,11 +8,13 @@ No file is ever in memory as a whole: its numbers lie in temporary files, which 
 the process.
 """
 
+import functools
 import hashlib
 import itertools
 import math
 import os
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +22,7 @@ import numpy as np
 from lstm_lab.config import ConfigError, Csv, listed
 from lstm_lab.science import normal, samples, streams
 from lstm_lab.science.curves import Continuation, Rows, Units
-from lstm_lab.science.normal import Column
+from lstm_lab.science.normal import Column, Unit
 from lstm_lab.science.samples import Series
 from lstm_lab.science.sampling import calendar_of
 from lstm_lab.science.streams import Stretch
@@ -95,13 +97,17 @@ class SeriesBatches:
         count = len(self.samples.values)
         unseen, between = math.ceil(self.settings.held_out * count), math.ceil(self.settings.validation * count)
         alone = not others and len(first.stretches) == 1
-        if self.streams is None:
-            left = sum(
-                max(0, split.trained - one.first) for one, split in zip(self.samples.series, self.splits, strict=True)
-            )
-            needs = f"{left:,} are left to train on, a batch of {rows} x {steps} needs {rows * steps if alone else 1:,}"
+        if self.streams is None and alone:
+            left = max(0, self.splits[0].trained - first.first)
+            needs = f"{left:,} are left to train on, a batch of {rows} x {steps} needs {rows * steps:,}"
+        elif self.streams is None:
+            needs = f"none has a target, {self.horizon:,} samples later, to train on"
         elif alone and (unseen < steps or 0 < between < steps):
             needs = f"these make no window of {steps} to {'evaluate' if unseen < steps else 'validate'}"
+        elif not self.has_pairs([(split.known, split.stop) for split in self.splits]):
+            needs = "none has a target to evaluate"
+        elif between and not self.has_pairs([(split.trained, split.known) for split in self.splits]):
+            needs = "none has a target to validate"
         else:
             return
         kept = f"{unseen:,} held out" + (f" and {between:,} for validation" if between else "")
@@ -110,31 +116,55 @@ class SeriesBatches:
             "lower data.batch_size or data.time_steps, or change data.held_out or data.validation"
         )
 
+    def has_pairs(self, parts: Sequence[Stretch]) -> bool:
+        """Whether one of the series has a pair in its part, from such a number to before such a number."""
+        return any(
+            max(begin, first) < min(end - self.horizon, stop)
+            for one, (first, stop) in zip(self.samples.series, parts, strict=True)
+            for begin, end in one.stretches
+        )
+
     def normalised(self) -> np.ndarray:
-        """Means and standard deviations of the columns, over all series or of each one: [1 or series, 2, columns]."""
+        """Means and standard deviations of the columns, over all series or of each one: [1 or series, 2, columns].
+
+        Those of a column that is constant in one series, as what tells of a shop may be, are the ones over all.
+        """
         trained, later = [], []
         for one, split in zip(self.samples.series, self.splits, strict=True):
             end = min(split.trained + self.horizon, one.stop)
             trained.append((one.first, end))
             later.append((end, one.stop))
-        if self.settings.normalise == "all":
-            return np.array([self.units_over(tuple(trained), tuple(later))])
-        return np.array(
-            [
-                self.units_over((part,), (rest,), f", series '{one.name}'")
-                for one, part, rest in zip(self.samples.series, trained, later, strict=True)
-            ]
-        )
+        columns = range(len(self.samples.columns))
 
-    def units_over(self, trained: tuple[Stretch, ...], later: tuple[Stretch, ...], of: str = "") -> np.ndarray:
-        """Means and standard deviations [2, columns] of what is trained on; ConfigError if they do not serve."""
-        units = []
-        for i, name in enumerate(self.samples.columns):
-            column = Column(self.samples.values[:, i], trained, f"{self.path}, column '{name}'{of}")
-            units.append(normal.unit_of(column))
-            normal.check_outliers(column, units[-1])
-            normal.check_range(replace(column, stretches=later), units[-1])
-        return np.array(units).T
+        @functools.cache
+        def over_all(i: int) -> tuple[float, float]:
+            return normal.unit_of(self.column(i, trained))
+
+        if self.settings.normalise == "all":
+            units = [over_all(i) for i in columns]
+            self.check_units(units, trained, later)
+            return np.array([units]).swapaxes(1, 2)
+        found = []
+        for one, part, rest in zip(self.samples.series, trained, later, strict=True):
+            own = [self.column(i, [part], f", series '{one.name}'") for i in columns]
+            found.append(
+                [over_all(i) if column.is_constant() else normal.unit_of(column) for i, column in enumerate(own)]
+            )
+            self.check_units(found[-1], [part], [rest], f", series '{one.name}'")
+        return np.array(found).swapaxes(1, 2)
+
+    def column(self, i: int, stretches: Sequence[Stretch], of: str = "") -> Column:
+        """Those stretches of the column of that number."""
+        where = f"{self.path}, column '{self.samples.columns[i]}'{of}"
+        return Column(self.samples.values[:, i], tuple(stretches), where)
+
+    def check_units(
+        self, units: Sequence[Unit], trained: Sequence[Stretch], later: Sequence[Stretch], of: str = ""
+    ) -> None:
+        """Raises ConfigError if float32 does not hold what is trained on, or what comes later, in these units."""
+        for i, unit in enumerate(units):
+            normal.check_outliers(self.column(i, trained, of), unit)
+            normal.check_range(self.column(i, later, of), unit)
 
     @property
     def units(self) -> Units | None:
@@ -239,13 +269,41 @@ class SeriesBatches:
                 windows -= count
             start = max(begin, begin_here - before * self.time_steps)
             n = np.arange(start, begin_here + count * self.time_steps)
-            inputs, targets, weights = self.pairs(n, n < end_here)
-            trained = max(0, self.splits[series].trained - start)
-            known = None if weights.all() else weights
-            x, units = (n + self.horizon).astype(float), self.units_of(series)[1]
-            found.append(
-                Continuation(x, inputs, targets, begin_here - start, trained, self.horizon, units, known, self.same)
-            )
+            found.append(self.continuation(series, n, begin_here, end_here))
+        return found
+
+    def continuation(self, series: int, n: np.ndarray, first: int, end: int) -> Continuation:
+        """The pairs numbered `n` of a series, to be predicted from that numbered `first` on; none from `end` on."""
+        inputs, targets, weights = self.pairs(n, n < end)
+        split, start = self.splits[series], int(n[0])
+        return Continuation(
+            (n + self.horizon).astype(float),
+            inputs,
+            targets,
+            first - start,
+            max(0, split.trained - start),
+            self.horizon,
+            self.units_of(series)[1],
+            None if weights.all() else weights,
+            self.same,
+            indicators=len(self.inputs) + len(self.known) if self.settings.missing == "mask" else 0,
+            series=series,
+            held_out=split.known - start,
+        )
+
+    def since_training(self) -> list[Continuation]:
+        """All that was not trained on, each stretch by itself, after at most LEAD_IN windows that were.
+
+        Windows as of the whole stretch begin where it begins, too.
+        """
+        found = []
+        for i, (one, split) in enumerate(zip(self.samples.series, self.splits, strict=True)):
+            for begin, stop in one.stretches:
+                first, end = max(begin, split.trained), min(stop - self.horizon, split.stop)
+                if first < end:
+                    windows = max(0, (first - begin) // self.time_steps - LEAD_IN)
+                    n = np.arange(begin + windows * self.time_steps, end)
+                    found.append(self.continuation(i, n, first, end))
         return found
 
     @property

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from lstm_lab.config import ConfigError
 from lstm_lab.science.archives import Hashed, kind_of, unpack
-from lstm_lab.science.blocks import Block, fill, is_comment, numbered, read_blocks
+from lstm_lab.science.blocks import fill, is_comment, numbered, read_blocks
 from lstm_lab.science.dialect import BLANKS, LONGEST_LINE, Dialect, Form, find_dialect, listed
 
 if TYPE_CHECKING:
@@ -21,11 +21,11 @@ SAMPLES = 2**17  # of a Parquet file that are read at a time
 
 
 class FaultError(Exception):
-    """Something is wrong with a sample: `said`, with {} for the text of its field in that column, if it is one's."""
+    """Something is wrong with a sample: `said`, with {} for the text of its fields in those columns."""
 
-    def __init__(self, sample: int, column: str | None, said: str) -> None:
+    def __init__(self, sample: int, columns: Sequence[str], said: str) -> None:
         super().__init__(said)
-        self.sample, self.column, self.said = sample, column, said
+        self.sample, self.columns, self.said = sample, columns, said
 
 
 class CsvSource:
@@ -47,25 +47,24 @@ class CsvSource:
         samples = 0
         with open(self.path, "rb") as file, Hashed(file) as hashed, unpack(self.path, hashed) as stream:
             for block in read_blocks(self.path, stream, self.dialect):
-                arrays = self.parse(block, samples)
-                samples += len(arrays[0])
                 self.comments += block.comments
-                yield arrays, empty_rows(block.text, self.dialect)
+                if block.text:
+                    arrays = self.parse(block.text, samples)
+                    samples += len(arrays[0])
+                    yield arrays, empty_rows(block.text, self.dialect)
             self.sha256 = hashed.hexdigest()
 
-    def parse(self, block: Block, samples: int) -> "list[pyarrow.Array]":
-        """The columns of the block; those of numbers are doubles unless one is not plainly a number."""
+    def parse(self, text: bytes, samples: int) -> "list[pyarrow.Array]":
+        """The columns of the rows; those of numbers are doubles unless one of them is not plainly a number."""
         import pyarrow
 
-        with_thousands = bool(self.dialect.thousands)
-        text = block.text
-        for as_texts in (False, True) if not with_thousands else (True,):
-            try:
-                return self.parsed(text, as_texts)
-            except pyarrow.ArrowInvalid as error:
-                if "columns, got" in str(error):
-                    text = self.refitted(text, samples)
-        return self.parsed(text, True)
+        as_texts = bool(self.dialect.thousands)
+        try:
+            return self.parsed(text, as_texts)
+        except pyarrow.ArrowInvalid as error:
+            if "columns, got" in str(error):
+                text = self.refitted(text, samples)
+        return self.parsed(text, as_texts=True)
 
     def parsed(self, text: bytes, as_texts: bool) -> "list[pyarrow.Array]":
         """The columns of those rows."""
@@ -73,12 +72,12 @@ class CsvSource:
         from pyarrow import csv as parser
 
         dialect = self.dialect
-        places = [str(place) for place in dict.fromkeys(self.places)]
+        places, fields = [str(place) for place in dict.fromkeys(self.places)], map(str, range(dialect.width))
         double = pyarrow.string() if as_texts else pyarrow.float64()
         types = dict.fromkeys(places, double) | {str(place): pyarrow.string() for place in self.places[self.numbers :]}
         table = parser.read_csv(
             pyarrow.BufferReader(text),
-            parser.ReadOptions(column_names=[str(i) for i in range(dialect.width)], block_size=len(text) + 1),
+            parser.ReadOptions(use_threads=False, column_names=list(fields), block_size=len(text) + 1),
             parser.ParseOptions(
                 delimiter="\t" if dialect.separator == BLANKS else dialect.separator,
                 newlines_in_values=b'"' in text,
@@ -95,29 +94,32 @@ class CsvSource:
         """The rows with as many fields as there are columns; FaultError unless nameless empty ones tell them apart."""
         dialect = self.dialect
         separator = "\t" if dialect.separator == BLANKS else dialect.separator
-        refitted = io.StringIO()
+        refitted, rows = io.StringIO(), csv.reader(io.StringIO(text.decode(), newline=""), delimiter=separator)
         writer = csv.writer(refitted, delimiter=separator, lineterminator="\n")
-        named = len(dialect.names)
-        while named and not dialect.names[named - 1]:
-            named -= 1
-        for i, row in enumerate(csv.reader(io.StringIO(text.decode(), newline=""), delimiter=separator)):
-            if len(row) < named or any(field.strip() for field in row[dialect.width :]):
-                raise FaultError(samples + i, None, f"has {len(row)} fields, but the first line names {named} columns")
-            writer.writerow([*row[: dialect.width], *[""] * (dialect.width - len(row))])
+        named = len("".join(name[:1] or " " for name in dialect.names).rstrip())
+        try:
+            for i, row in enumerate(rows):
+                if len(row) < named or any(field.strip() for field in row[dialect.width :]):
+                    raise FaultError(
+                        samples + i, (), f"has {len(row)} fields, but the first line names {named} columns"
+                    )
+                writer.writerow([*row[: dialect.width], *[""] * (dialect.width - len(row))])
+        except csv.Error as error:
+            raise ConfigError(f"{self.path}: cannot be read as CSV ({error})") from None
         return refitted.getvalue().encode()
 
     def blame(self, fault: FaultError) -> ConfigError:
         """What is said of a fault, with the line that an editor shows."""
         line, row = locate(self.path, self.dialect, fault.sample)
         where = f"{self.path}, line {line}"
-        if fault.column is None:
+        if not fault.columns:
             return ConfigError(f"{where}: {fault.said}; the file was read as {self.told()}")
-        places = [self.places[self.columns.index(name)] for name in fault.column.split("\0")]
-        text = " ".join(row[place].strip() for place in places if place < len(row))
+        places = [self.places[self.columns.index(name)] for name in fault.columns]
+        text = " ".join(row[place].strip() for place in places if place < len(row)).strip()
         said = fault.said.replace("{}", shown(text)) if text else "is empty; " + fault.said.partition("; ")[2]
-        if "no number" in said or "no time" in said:
+        if "; " not in said:
             said += f"; the file was read as {self.told()}"
-        return ConfigError(f"{where}, column '{' '.join(fault.column.split(chr(0)))}': {said}")
+        return ConfigError(f"{where}, column '{' '.join(map(shown, fault.columns))}': {said}")
 
     def told(self) -> str:
         """How the file was read, also what is the plain default."""
@@ -160,7 +162,7 @@ class ParquetSource:
                         ],
                         0,
                     )
-        except pyarrow.ArrowException as error:
+        except (pyarrow.ArrowException, OSError) as error:
             raise broken_parquet(self.path, error) from None
         with open(self.path, "rb") as whole:
             self.sha256 = hashlib.file_digest(whole, "sha256").hexdigest()
@@ -170,24 +172,27 @@ class ParquetSource:
         import pyarrow
         from pyarrow import compute, types
 
-        if types.is_dictionary(array.type):
-            array = array.dictionary_decode()
-        if types.is_nested(array.type) or types.is_binary(array.type):
-            raise ConfigError(f"{self.path}, column '{name}': is of type {array.type}; it must be of numbers or texts")
-        if types.is_string(array.type) or types.is_large_string(array.type) or types.is_string_view(array.type):
-            return compute.cast(array, pyarrow.string())
-        if types.is_temporal(array.type) and not number:
-            unit = pyarrow.timestamp("us", getattr(array.type, "tz", None))
-            return compute.cast(array, unit, safe=False)
-        if number and types.is_temporal(array.type):
-            raise ConfigError(f"{self.path}, column '{name}': is of type {array.type}; it must be of numbers")
-        return compute.cast(array, pyarrow.float64() if number else pyarrow.string(), safe=False)
+        kind = array.type.value_type if types.is_dictionary(array.type) else array.type
+        target = pyarrow.float64() if number else pyarrow.string()
+        if types.is_decimal(kind) or types.is_large_string(kind) or types.is_string(kind):
+            target = pyarrow.string()  # of a decimal too: it becomes the nearest double only when read as a text is
+        elif types.is_timestamp(kind) and not number:
+            target = pyarrow.timestamp("us", kind.tz)
+        refused = types.is_nested(kind) or types.is_binary(kind) or (number and types.is_temporal(kind))
+        try:
+            if not refused:
+                return compute.cast(array, target, safe=False)
+        except pyarrow.ArrowException:
+            pass
+        needs = "numbers" if number else "texts or times"
+        raise ConfigError(f"{self.path}, column '{name}': is of type {kind}; it must be of {needs}")
 
     def blame(self, fault: FaultError) -> ConfigError:
         """What is said of a fault; rows are counted from 1."""
         said = fault.said.replace("{}", "that").removeprefix("'that' ")
-        name = (fault.column or "").replace("\0", " ")
-        return ConfigError(f"{self.path}, row {fault.sample + 1}, column '{name}': {said}")
+        return ConfigError(
+            f"{self.path}, row {fault.sample + 1}, column '{' '.join(map(shown, fault.columns))}': {said}"
+        )
 
     def understood(self) -> list[str]:
         """How the file was read."""
@@ -220,25 +225,26 @@ def parquet_names(path: Path) -> list[str]:
         with parquet.ParquetFile(path) as file:
             return list(file.schema_arrow.names)
     except (pyarrow.ArrowException, OSError) as error:
-        if isinstance(error, OSError) and error.errno:
-            raise
         raise broken_parquet(path, error) from None
 
 
 def broken_parquet(path: Path, error: Exception) -> ConfigError:
-    """What is said of a Parquet file that cannot be read."""
+    """What is said of a Parquet file that cannot be read; an error of the system passes."""
+    if isinstance(error, OSError) and error.errno:
+        raise error
     return ConfigError(f"{path}: is a broken Parquet file ({' '.join(str(error).split())[:200].rstrip('.')})")
 
 
 def place_of(where: str, names: Sequence[str], column: str) -> int:
     """Where in a row the column stands."""
     if names.count(column) > 1:
-        raise ConfigError(f"{where}: the column '{column}' stands there {names.count(column)} times")
+        raise ConfigError(f"{where}: the column '{shown(column)}' stands there {names.count(column)} times")
     if column not in names:
         there = [name for name in names if name]
-        [*near] = difflib.get_close_matches(column, there, 1)
+        cased = {name.casefold(): name for name in there}
+        near = [cased[name] for name in difflib.get_close_matches(column.casefold(), cased, 1)]
         hint = f"; did you mean {listed(near)}?" if near else ""
-        raise ConfigError(f"{where}: there is no column '{column}'; there is {listed(there)}{hint}")
+        raise ConfigError(f"{where}: there is no column '{shown(column)}'; there is {listed(there)}{hint}")
     return names.index(column)
 
 
@@ -256,8 +262,10 @@ def locate(path: Path, dialect: Dialect, sample: int) -> tuple[int, list[str]]:
     text = row.decode(errors="replace")
     if dialect.separator == BLANKS:
         text = text.strip(" \t\n").replace("\t", " ")
-    fields = next(csv.reader(io.StringIO(text, newline=""), delimiter=dialect.separator, skipinitialspace=True), [])
-    return line, fields
+    try:
+        return line, next(csv.reader([text], delimiter=dialect.separator, skipinitialspace=True), [])
+    except csv.Error:  # a field longer than Python's csv takes
+        return line, text.split(dialect.separator)
 
 
 def empty_rows(text: bytes, dialect: Dialect) -> int:

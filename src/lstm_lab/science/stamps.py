@@ -76,23 +76,29 @@ class Stamps:
         chars = np.frombuffer(texts.buffers()[2] or b"", np.uint8)
         lengths = np.diff(ends)
         times = np.full(len(texts), "NaT", "M8[us]")
-        if (lengths > LONGEST).any():
-            raise BadStampError(int(np.argmax(lengths > LONGEST)))
-        for length in np.unique(lengths[lengths > 0]).tolist():
+        if not self.form and lengths.any():
+            self.form = texts[int(np.argmax(lengths > 0))].as_py()
+        bad = np.flatnonzero(lengths > LONGEST)[:1].tolist()
+        for length in np.unique(lengths[(lengths > 0) & (lengths <= LONGEST)]).tolist():
             rows = np.flatnonzero(lengths == length)
             stamps = chars[ends[rows][:, None] + np.arange(length)]
             shapes = TO_ZERO[stamps]
             while len(rows):
                 same = (shapes == shapes[0]).all(axis=1)
-                times[rows[same]] = self.read_shape(shapes[0].tobytes(), stamps[same], rows[same])
+                try:
+                    times[rows[same]] = self.read_shape(shapes[0].tobytes(), stamps[same], rows[same])
+                except BadStampError as error:
+                    bad.append(error.index)
                 rows, stamps, shapes = rows[~same], stamps[~same], shapes[~same]
+        if bad:
+            raise BadStampError(min(bad))
         return times
 
     def read_shape(self, shape: bytes, stamps: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """The times of the stamps [stamps, characters], uint8, all of that shape, which have those numbers."""
         match = match_shape(shape)
         if match is None:
-            raise BadStampError(rows[0])
+            raise BadStampError(int(rows[0]))
         places = {name: match.span(name) for name, text in match.groupdict().items() if text is not None}
         parts = {name: digits(stamps[:, a:b]) for name, (a, b) in places.items() if match[name].strip("0") == ""}
         if "p" in parts:
@@ -109,10 +115,8 @@ class Stamps:
         if "f" in parts:
             parts["f"] = fraction(parts["f"], int(np.diff(places["f"])[0]))
         times, valid = moments(parts)
-        if valid.any():
-            self.form = self.form or stamps[np.argmax(valid)].tobytes().decode()
         if not valid.all():
-            raise BadStampError(rows[np.argmin(valid)])
+            raise BadStampError(int(rows[np.argmin(valid)]))
         return times
 
     def order(self, parts: dict[str, np.ndarray], rows: np.ndarray) -> None:

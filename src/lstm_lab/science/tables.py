@@ -28,6 +28,7 @@ from lstm_lab.science.sources import (
     locate,
     open_source,
     parquet_names,
+    shown,
 )
 from lstm_lab.science.stamps import BadStampError, OtherOrderError, Stamps
 
@@ -105,7 +106,6 @@ def line_of(path: str | os.PathLike, form: Form, sample: int) -> int:
         if kind_of(Path(path)) == "parquet":
             return sample + 1
         return locate(Path(path), dialect_of(Path(path), form), sample)[0]
-    raise AssertionError
 
 
 @contextlib.contextmanager
@@ -121,7 +121,7 @@ def readable(path: str | os.PathLike) -> Iterator[tuple[int, int]]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):  # of the temporary file
             raise
-        raise ConfigError(f"data.path={path}: cannot be read ({error.strerror or error})") from None
+        raise ConfigError(f"data.path={path}: cannot be read ({error.strerror})") from None
 
 
 @functools.lru_cache(maxsize=4)
@@ -186,12 +186,12 @@ class Gathered:
         self.missing -= self.empty * len(self.wanted.columns)
         self.samples -= self.empty
 
-    def lack(self, missing: np.ndarray, column: str, needs: str) -> None:
-        """Keeps the first sample whose value in that column is missing, if it is the first of all."""
+    def lack(self, missing: np.ndarray, columns: Sequence[str], needs: str) -> None:
+        """Keeps the first sample whose value in those columns is missing, if it is the first of all."""
         if missing.any():
             sample = self.samples + int(np.argmax(missing))
             if self.lacking is None or sample < self.lacking.sample:
-                self.lacking = FaultError(sample, column, f"'{{}}' stands for a missing value; {needs}")
+                self.lacking = FaultError(sample, columns, f"'{{}}' stands for a missing value; {needs}")
 
     def check_values(self, block: np.ndarray) -> None:
         """FaultError for a number that is too large; missing ones are counted and, if they are refused, kept."""
@@ -200,10 +200,10 @@ class Gathered:
         if not self.wanted.missing:
             for i, column in enumerate(self.wanted.columns):
                 needs = "every sample needs a number; data.missing=interpolate or data.missing=mask goes on without"
-                self.lack(missing[:, i], column, needs)
+                self.lack(missing[:, i], [column], needs)
         if (large := np.abs(block) > LARGEST).any():
             row, place = np.argwhere(large)[0].tolist()
-            raise FaultError(self.samples + row, self.wanted.columns[place], f"'{{}}' is no number, {WRITTEN}")
+            raise FaultError(self.samples + row, [self.wanted.columns[place]], f"'{{}}' is no number, {WRITTEN}")
 
     def numbers(self, array: "pyarrow.Array", column: str) -> np.ndarray:
         """The numbers of a column, NaN where one is missing."""
@@ -215,7 +215,7 @@ class Gathered:
             bad = compute.is_nan(array).fill_null(False).to_numpy(zero_copy_only=False)
             bad = bad if isinstance(self.source, CsvSource) else np.zeros(len(array), bool)
         if bad.any():
-            raise FaultError(self.samples + int(np.argmax(bad)), column, f"'{{}}' is no number, {WRITTEN}")
+            raise FaultError(self.samples + int(np.argmax(bad)), [column], f"'{{}}' is no number, {WRITTEN}")
         values = array.to_numpy(zero_copy_only=False)
         return np.where(np.isin(values, self.codes), np.nan, values) if self.codes else values
 
@@ -224,7 +224,6 @@ class Gathered:
         import pyarrow
         from pyarrow import compute, types
 
-        column = "\0".join(self.wanted.time)
         if len(arrays) == 1 and types.is_timestamp(arrays[0].type):
             times = arrays[0].cast(pyarrow.timestamp("us")).to_numpy(zero_copy_only=False).astype("M8[us]")
         else:
@@ -235,9 +234,11 @@ class Gathered:
             try:
                 times = self.stamps.read(texts)
             except BadStampError as bad:
-                like = f"{self.stamps.form} above" if self.stamps.form else "2024-01-31 23:30"
-                raise FaultError(self.samples + bad.index, column, f"'{{}}' is no time, such as {like}") from None
-        self.lack(np.isnat(times), column, "every sample needs a time")
+                form = self.stamps.form
+                like = "2024-01-31 23:30" if form == texts[bad.index].as_py() else f"{shown(form)} above"
+                said = f"'{{}}' is no time, such as {like}"
+                raise FaultError(self.samples + bad.index, self.wanted.time, said) from None
+        self.lack(np.isnat(times), self.wanted.time, "every sample needs a time")
         return times
 
     def labels(self, array: "pyarrow.Array") -> np.ndarray:
@@ -247,7 +248,7 @@ class Gathered:
 
         column = str(self.wanted.series)
         texts = compute.utf8_trim_whitespace(compute.cast(array, pyarrow.string())).fill_null("")
-        self.lack(compute.equal(texts, "").to_numpy(zero_copy_only=False), column, "every sample needs a series")
+        self.lack(compute.equal(texts, "").to_numpy(zero_copy_only=False), [column], "every sample needs a series")
         coded = texts.dictionary_encode()
         numbers = [self.names.setdefault(name, len(self.names)) for name in coded.dictionary.to_pylist()]
         if len(self.names) > MOST_SERIES:
