@@ -6,12 +6,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from lstm_lab.science import evaluation
+from lstm_lab.science import validation
 from lstm_lab.science.curves import Batches, Continuation
-from lstm_lab.science.evaluation import validate
 from lstm_lab.science.judging import Judge, is_over
 from lstm_lab.science.model import build_model, zero_state
 from lstm_lab.science.training import ChunkOptions, Program, Progress, build_optimizer, train
+from lstm_lab.science.validation import in_rows, validate
 
 UNITS = np.array([[1e6, 5.0], [40.0, 0.5]])
 
@@ -29,7 +29,7 @@ def stretch(count, first, outputs=1, missing=()):
 @pytest.mark.parametrize("carry_state", [True, False])
 def test_the_validation_error_is_that_of_each_stretch_predicted_by_itself(outputs, carry_state, monkeypatch):
     """Cut into rows or not: of three stretches the second is of three rows and the third has nothing before it."""
-    monkeypatch.setattr(evaluation, "LEAD_SAMPLES", 32)
+    monkeypatch.setattr(validation, "LEAD_SAMPLES", 32)
     model = build_model("gru", 3, hidden_stddev=1, hidden_bias=0, seed=0, input_size=2, output_size=outputs)
     stretches = [stretch(40, 20, outputs), stretch(152, 60, outputs, missing=(61, 100, 151)), stretch(16, 0, outputs)]
     squares = []
@@ -40,12 +40,12 @@ def test_the_validation_error_is_that_of_each_stretch_predicted_by_itself(output
         known = slice(None) if one.weights is None else one.weights[one.first :] > 0
         squares.append((error * (40.0 if outputs == 1 else 1))[known] ** 2)
     expected = np.concatenate(squares).mean()
-    assert validate(model, stretches, time_steps=4, carry_state=carry_state) == pytest.approx(expected, rel=1e-5)
+    assert validate(model, in_rows(stretches, time_steps=4, carry_state=carry_state)) == pytest.approx(expected, rel=1e-5)
 
 
 def test_without_a_known_target_there_is_no_validation_error():
     model = build_model("gru", 3, hidden_stddev=1, hidden_bias=0, seed=0, input_size=2)
-    assert math.isnan(validate(model, [stretch(8, 4, missing=range(8))], time_steps=4, carry_state=True))
+    assert math.isnan(validate(model, in_rows([stretch(8, 4, missing=range(8))], time_steps=4, carry_state=True)))
 
 
 def steps_of(errors, every=10, bad=None, **how):
