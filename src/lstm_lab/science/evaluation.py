@@ -23,9 +23,6 @@ Predict = Callable[[np.ndarray, Sequence[np.ndarray]], tuple[np.ndarray, list[np
 LAGS, FITTED = 100, 10_000
 FOR_EACH = 5  # samples that are there at least for each of its weights
 
-# What a model goes through before the samples that it is validated on, and how many rows of these at a time
-LEAD_WINDOWS, LEAD_SAMPLES, ROWS = 5, 100, 512
-
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -210,41 +207,6 @@ def predicted(
         state = predict(curve.inputs[None, : curve.first], zeros)[1] if curve.first else zeros
     # One long row: windows make no difference to a state that is carried.
     return predict(unseen[None], state)[0][0], state
-
-
-def validate(model: keras.Model, stretches: Sequence[Continuation], *, time_steps: int, carry_state: bool) -> float:
-    """The mean squared error from `first` on, as `evaluate` measures it; NaN if no target is known.
-
-    The stretches are cut into rows that are predicted side by side, each after a lead-in of its own: it takes about the
-    time of one row, however many there are. The sum is exact, since the error may decide which weights are kept.
-    """
-    lead = max(LEAD_WINDOWS * time_steps, LEAD_SAMPLES) if carry_state else 0
-    cut = [in_rows(curve, lead, lead or time_steps) for curve in stretches]
-    inputs, targets, counts, scale = (np.concatenate(parts) for parts in zip(*cut, strict=True))
-    width = np.flatnonzero(counts.any(axis=0))[-1:].sum() + 1  # where nothing counts any more
-    predict, squares = compile_prediction(model), []
-    for rows in (slice(first, first + ROWS) for first in range(0, len(inputs), ROWS)):
-        there = counts[rows, :width]
-        made = predict(inputs[rows, :width], zero_state(model, len(there)))[0]
-        errors = (made.astype(np.float64) - targets[rows, :width]) * scale[rows]
-        squares.append(errors[there].ravel() ** 2)
-    whole = np.concatenate(squares)
-    return math.fsum(whole.tolist()) / len(whole) if len(whole) else math.nan
-
-
-def in_rows(curve: Continuation, lead: int, body: int) -> tuple[np.ndarray, ...]:
-    """The stretch from `first` on in rows of `body` samples, each after the `lead` before it or as many as there are.
-
-    Inputs and targets [rows, lead + body, size]; which samples of a row count [rows, lead + body]; and what makes of a
-    normalised error one that `errors_of` gives [rows, 1, output_size].
-    """
-    start, last = np.arange(curve.first, len(curve.x), body)[:, None], len(curve.x) - 1
-    n = np.maximum(0, start - lead) + np.arange(lead + body)
-    counts = (n >= start) & (n < start + body) & (n <= last)
-    n = np.minimum(n, last)
-    size = curve.targets.shape[1]
-    scale = np.ones(size) if curve.units is None or size > 1 else curve.units[1]
-    return curve.inputs[n], curve.targets[n], counts & known_in(curve)[n], np.broadcast_to(scale, (len(n), 1, size))
 
 
 def rolls_out(curve: Continuation) -> bool:
