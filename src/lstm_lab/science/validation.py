@@ -33,7 +33,7 @@ class InRows(NamedTuple):
 
 
 def in_rows(stretches: Sequence[Continuation], *, time_steps: int, carry_state: bool) -> InRows:
-    """The stretches from `first` on in rows of equal length, each after as many samples before it as there are, to LEAD.
+    """The stretches from `first` on in rows of equal length, each after what is before it, at most the lead-in.
 
     Without `carry_state` a row is a window. With it rows are longer, and there is less lead-in, where there is much.
     """
