@@ -23,7 +23,6 @@ Predict = Callable[[np.ndarray, Sequence[np.ndarray]], tuple[np.ndarray, list[np
 LAGS, FITTED = 100, 10_000
 
 
-
 @dataclass(frozen=True)
 class Evaluation:
     """Metrics by name, and the curve that they are of, in the targets' own units.
