@@ -5,7 +5,15 @@ import math
 import numpy as np
 import pytest
 
-from lstm_lab.science.scores import mase, rmse, season_of, seasonal_naive, seasonal_naive_along, smape
+from lstm_lab.science.scores import (
+    mase,
+    rmse,
+    season_of,
+    seasonal_error,
+    seasonal_naive,
+    seasonal_naive_along,
+    smape,
+)
 
 NAN = math.nan
 TARGET = np.array([[1, 10], [3, NAN], [0, 20]], np.float32)
@@ -25,18 +33,20 @@ def test_errors_written_down_for_each_target_and_over_all_without_the_missing_va
 
 def test_the_scaled_error_divides_by_that_of_the_seasonal_naive_forecast_in_training():
     # One sample back the training targets are off by 2, 1, 5 and by 1; two samples back by 3, 6 and by 4
-    check(mase(TARGET, PREDICTION, TRAINING, 1), [1 / (8 / 3), 5], (3 / (8 / 3) + 10) / 5)
-    check(mase(TARGET, PREDICTION, TRAINING, 2), [1 / 4.5, 5 / 4], (3 / 4.5 + 10 / 4) / 5)
+    check(mase(TARGET, PREDICTION, seasonal_error([TRAINING], 1)), [1 / (8 / 3), 5], (3 / (8 / 3) + 10) / 5)
+    check(mase(TARGET, PREDICTION, seasonal_error([TRAINING], 2)), [1 / 4.5, 5 / 4], (3 / 4.5 + 10 / 4) / 5)
     values = np.random.default_rng(0).normal(size=(50, 2))
-    scored = mase(values[6:], seasonal_naive_along(values, 1, 6)[6:], values, 6)
-    check(scored, [1, 1], 1)
+    scale = seasonal_error([values], 6)
+    check(mase(values[6:], seasonal_naive_along(values, 1, 6)[6:], scale), [1, 1], 1)
+    pieces = [values[i : i + 20 + 6] for i in range(0, 50, 20)]  # that overlap by a season
+    np.testing.assert_allclose(seasonal_error(pieces, 6), scale, rtol=1e-15)
 
 
 def test_scores_of_nothing_and_by_nothing_are_no_number_and_a_prediction_that_is_none_is_not_left_out():
     check(rmse(TARGET[1:2], PREDICTION[1:2]), [2, NAN], 2)
     assert math.isnan(rmse(TARGET[1:2, 1:], PREDICTION[1:2, 1:]).overall)
-    assert math.isnan(mase(TARGET, PREDICTION, TRAINING, 4).overall)
-    assert mase(TARGET[1:], PREDICTION[1:] + 1, np.ones((5, 2)), 1).overall == math.inf
+    assert math.isnan(mase(TARGET, PREDICTION, seasonal_error([TRAINING], 4)).overall)
+    assert mase(TARGET[1:], PREDICTION[1:] + 1, seasonal_error([np.ones((5, 2))], 1)).overall == math.inf
     assert math.isnan(rmse(TARGET, np.full_like(TARGET, NAN)).overall)
 
 
