@@ -57,17 +57,6 @@ def test_a_run_of_another_program_has_none(run_with):
         lookup.config_of(CLIENT, run_with(None, {}))
 
 
-<<<<<<< HEAD
-def test_a_run_on_a_file_from_before_there_was_a_validation_had_none(run_with):
-    with_some = config.check(composed("data=csv", "data.path=x.csv", "data.input=a", "data.horizon=1"))
-    text = tracking.config_text(with_some).replace("  validation: 0.1\n", "")
-    found = lookup.config_of(CLIENT, run_with(text, {}))
-    assert found.data.validation == 0
-    newer = ("cost", "validate_every", "early_stopping", "keep")
-    text = "".join(line for line in text.splitlines(True) if line.strip().partition(":")[0] not in newer)
-    assert lookup.config_of(CLIENT, run_with(text, {})) == found
-    assert found.model == with_some.model
-=======
 @pytest.mark.parametrize("words", [("data=csv", "data.path=x.csv", "data.input=a", "data.horizon=1"), ()])
 def test_a_run_from_before_there_was_a_setting_is_as_it_was_then(words, run_with):
     with_all = config.check(composed(*words))
@@ -80,4 +69,3 @@ def test_a_run_from_before_there_was_a_setting_is_as_it_was_then(words, run_with
     assert (found.evaluation.origins, found.evaluation.interval, found.lead_times) == (0, None, 0)
     if words:
         assert (found.data.validation, found.data.known, found.data.calendar) == (0, None, [])
->>>>>>> d042c22382aa699d0cfdd8f5c151952af2e46ca8

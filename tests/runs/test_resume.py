@@ -18,13 +18,8 @@ import pytest
 from mlflow import MlflowClient
 from rich.console import Console
 
-<<<<<<< HEAD
-from helpers import copy_project, held, train, train_until, wait_until_held
-from lstm_lab.config import NEWER, WATCHING, CannotRunError, ConfigError, check, flatten
-=======
 from helpers import copy_project, csv_settings, held, train, train_until, wait_until_held
-from lstm_lab.config import WATCHING, CannotRunError, ConfigError, check, flatten
->>>>>>> d042c22382aa699d0cfdd8f5c151952af2e46ca8
+from lstm_lab.config import NEWER, WATCHING, CannotRunError, ConfigError, check, flatten
 from lstm_lab.records import checkpoint, lookup, processes, store, tagging, tracking
 from lstm_lab.records.tracking import VALIDATION
 from lstm_lab.runs import resume, run, setup
@@ -410,17 +405,6 @@ def test_checkpoints_of_another_config_or_with_nothing_left_are_passed_over(stor
 
 def test_a_checkpoint_knows_its_data_by_the_file_and_older_ones_by_its_path(stored, monkeypatch, tmp_path):
     run, client = stored
-<<<<<<< HEAD
-    run_id, place = run.info.run_id, {"path": "a.csv", "input": "a", "target": "b", "horizon": None}
-    values = lookup.config_of(client, run).model_dump()
-    sizes = {key: values["data"][key] for key in ("batch_size", "time_steps")}
-    values["data"] = {"curve": "csv", "held_out": 0.1, "validation": 0.1, **sizes, **place}
-    values = lookup.completed(values)
-    here, moved = check(values), check({**values, "data": {**values["data"], "path": "b.csv"}})
-    assert resume.digest(here) == resume.digest(moved)
-    values = {key: value for key, value in flatten(here.model_dump(exclude=WATCHING)) if key not in resume.MAY_CHANGE}
-    values = {key: value for key, value in values.items() if NEWER.get(key, NEWER) != value}
-=======
     run_id, values = run.info.run_id, lookup.config_of(client, run).model_dump()
     old = {"curve": "csv", "path": "a.csv", "input": "a", "target": "b", "horizon": None, "held_out": 0.1}
     old |= {"validation": 0.1, "batch_size": 8, "time_steps": 20}  # what there was to set when they were written
@@ -429,7 +413,7 @@ def test_a_checkpoint_knows_its_data_by_the_file_and_older_ones_by_its_path(stor
     assert resume.digest(here) == resume.digest(moved)
     values = here.model_dump(exclude=WATCHING) | {"data": old}
     values = {key: value for key, value in flatten(values) if key not in resume.MAY_CHANGE}
->>>>>>> d042c22382aa699d0cfdd8f5c151952af2e46ca8
+    values = {key: value for key, value in values.items() if NEWER.get(key, NEWER) != value}
     assert resume.digest(here, "a.csv") == hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
     monkeypatch.setattr(resume, "ROOT", tmp_path)
