@@ -63,15 +63,6 @@ def test_a_run_ends_in_four_lines_that_fit_into_80_columns(monkeypatch):
     assert len(lines) == 4
 
 
-def test_the_page_says_of_what_kind_the_cost_is_and_why_training_ended():
-    values = composed("experiment=sunspots", "training.cost=huber")
-    why = "stopped early after 2 steps: no better validation error for 1 point; best at step 1"
-    result = SimpleNamespace(costs=[2.0, 1.0], metrics={"mean_last_20_cost": 1.0}, status="FINISHED", reason=why)
-    assert f"Its Huber cost fell from 2 to 1 (mean of the last 20: 1). It {why}." in telling.tell(
-        config.check(values), result
-    )
-
-
 CSV = ("data=csv", "data.path=x.csv", "data.horizon=1", "data.input=a")
 TESTED = {"evaluation/mse": 1.0, "backtest/rmse": 2.0, "backtest/mase": 0.98765, "backtest/seasonal_naive_mase": 1.2}
 
@@ -91,6 +82,15 @@ def test_how_good_forecasts_are_is_told_in_a_line(metrics, words, said, monkeypa
     assert ended(monkeypatch, 100, {"evaluation/mse": 1.0}, CSV)[2] == nothing
     for off in ("evaluation.origins=0", "evaluation.windows=0"):
         assert "ahead" not in "".join(ended(monkeypatch, 100, {"evaluation/mse": 1.0}, (*CSV, off)))
+
+
+def test_the_page_says_of_what_kind_the_cost_is_and_why_training_ended():
+    values = composed("experiment=sunspots", "training.cost=huber")
+    why = "stopped early after 2 steps: no better validation error for 1 point; best at step 1"
+    result = SimpleNamespace(costs=[2.0, 1.0], metrics={"mean_last_20_cost": 1.0}, status="FINISHED", reason=why)
+    assert f"Its Huber cost fell from 2 to 1 (mean of the last 20: 1). It {why}." in telling.tell(
+        config.check(values), result
+    )
 
 
 def test_a_files_name_is_no_link_on_the_runs_page():

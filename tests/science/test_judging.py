@@ -40,8 +40,9 @@ def test_the_validation_error_is_that_of_each_stretch_predicted_by_itself(output
         known = slice(None) if one.weights is None else one.weights[one.first :] > 0
         squares.append((error * (40.0 if outputs == 1 else 1))[known] ** 2)
     expected = np.concatenate(squares).mean()
-    rows = in_rows(stretches, time_steps=4, carry_state=carry_state)
-    assert validate(model, rows) == pytest.approx(expected, rel=1e-5)
+    assert validate(model, in_rows(stretches, time_steps=4, carry_state=carry_state)) == pytest.approx(
+        expected, rel=1e-5
+    )
 
 
 def test_without_a_known_target_there_is_no_validation_error():
