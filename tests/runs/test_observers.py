@@ -50,8 +50,8 @@ def test_terminal_prints_the_cost_every_so_many_steps_and_no_control_characters(
 def test_beside_a_cost_stands_the_validation_error_of_its_weights_or_the_last_before():
     output = io.StringIO()
     terminal = observers.Terminal(Console(file=output), observers.Record(), steps=9, report_every=3)
-    for step, validation in ((1, None), (3, 812.04), (4, None), (5, 700.5), (7, None), (9, 1.5)):
-        terminal(dataclasses.replace(progress(step, [5.0] * (step if step == 1 else 2)), validation=validation))
+    for step, validation in enumerate((None, None, 812.04, None, 700.5, None, None, None, 1.5), start=1):
+        terminal(dataclasses.replace(progress(step, [5.0]), validation=validation))
     terminal.close()
     assert output.getvalue().splitlines() == [
         "step       0   cost 5",

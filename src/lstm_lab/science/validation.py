@@ -33,9 +33,9 @@ class InRows(NamedTuple):
 
 
 def in_rows(stretches: Sequence[Continuation], *, time_steps: int, carry_state: bool) -> InRows:
-    """The stretches from `first` on in rows of equal length, each after what is before it, at most the lead-in.
+    """The stretches from `first` on in rows, each after its lead-in or as much of it as there is.
 
-    Without `carry_state` a row is a window. With it rows are longer, and there is less lead-in, where there is much.
+    Without `carry_state` a row is a window. Where samples are many, rows are longer, so that there is less lead-in.
     """
     lead = max(LEAD_WINDOWS * time_steps, LEAD_SAMPLES) if carry_state else 0
     total = sum(len(curve.x) - curve.first for curve in stretches)
