@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 from lstm_lab.runs import keeping
 from lstm_lab.runs.datafile import sha256_of
 from lstm_lab.runs.setup import Part
@@ -30,10 +32,10 @@ def test_a_picture_that_cannot_be_drawn_is_told_and_ends_nothing(tmp_path, capsy
 def test_the_times_of_a_file_that_is_another_by_now_are_not_those_of_the_run(tmp_path):
     file = tmp_path / "my.csv"
     file.write_text("year,a\n1990,1\n1991,2\n")
-    read = sha256_of(str(file))
-    assert keeping.times_of(file, ["a", None], read).name == "year"
-    assert keeping.times_of(file, ["a", "year"], read) is None
+    read = SimpleNamespace(times=None, series=[""], sha256=sha256_of(str(file)))
+    assert keeping.times_in(file, read, ["a", None]).name == "year"
+    assert keeping.times_in(file, read, ["a", "year"]) is None
     file.write_text("year,a\n1991,1\n1992,2\n")
-    assert keeping.times_of(file, ["a", None], read) is None
+    assert keeping.times_in(file, read, ["a", None]) is None
     file.unlink()
-    assert keeping.times_of(file, ["a", None], read) is None
+    assert keeping.times_in(file, read, ["a", None]) is None

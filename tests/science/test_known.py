@@ -9,7 +9,7 @@ from lstm_lab.runs.forecasting import Going, Known, beyond
 from lstm_lab.science.sampling import calendar_of
 from lstm_lab.science.series import SeriesBatches
 
-PLAIN = {key.removeprefix("data."): value for key, value in config.NEWER.items()}
+PLAIN = {key[5:]: value for key, value in config.NEWER.items() if key.startswith("data.")}
 SAMPLES, FUTURE = 100, 4
 
 
