@@ -18,7 +18,7 @@ import pytest
 from mlflow import MlflowClient
 from rich.console import Console
 
-from helpers import copy_project, held, train, train_until, wait_until_held
+from helpers import copy_project, csv_settings, held, train, train_until, wait_until_held
 from lstm_lab.config import WATCHING, CannotRunError, ConfigError, check, flatten
 from lstm_lab.records import checkpoint, lookup, processes, store, tagging, tracking
 from lstm_lab.runs import resume, run, setup
@@ -358,13 +358,14 @@ def test_checkpoints_of_another_config_or_with_nothing_left_are_passed_over(stor
 
 def test_a_checkpoint_knows_its_data_by_the_file_and_older_ones_by_its_path(stored, monkeypatch, tmp_path):
     run, client = stored
-    run_id, place = run.info.run_id, {"path": "a.csv", "input": "a", "target": "b", "horizon": None}
-    values = lookup.config_of(client, run).model_dump()
-    sizes = {key: values["data"][key] for key in ("batch_size", "time_steps")}
-    values["data"] = {"curve": "csv", "held_out": 0.1, "validation": 0.1, **sizes, **place}
-    here, moved = check(values), check({**values, "data": {**values["data"], "path": "b.csv"}})
+    run_id, values = run.info.run_id, lookup.config_of(client, run).model_dump()
+    old = {"curve": "csv", "path": "a.csv", "input": "a", "target": "b", "horizon": None, "held_out": 0.1}
+    old |= {"validation": 0.1, "batch_size": 8, "time_steps": 20}  # what there was to set when they were written
+    data = [csv_settings(**old | {"path": path}).model_dump() for path in ("a.csv", "b.csv")]
+    here, moved = (check(values | {"data": settings}) for settings in data)
     assert resume.digest(here) == resume.digest(moved)
-    values = {key: value for key, value in flatten(here.model_dump(exclude=WATCHING)) if key not in resume.MAY_CHANGE}
+    values = here.model_dump(exclude=WATCHING) | {"data": old}
+    values = {key: value for key, value in flatten(values) if key not in resume.MAY_CHANGE}
     assert resume.digest(here, "a.csv") == hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
     monkeypatch.setattr(resume, "ROOT", tmp_path)

@@ -95,6 +95,18 @@ def test_least_squares_finds_a_linear_relation_again_and_learns_nothing_from_the
     np.testing.assert_allclose(least_squares(stretch, lags=5), targets[150:], atol=1e-5)
 
 
+def test_least_squares_has_no_more_weights_than_samples_tell():
+    """As many as there are samples would follow the noise, and explode where an input was hardly ever there."""
+    rng = np.random.default_rng(0)
+    inputs, targets = rng.normal(size=(150, 4)), rng.normal(size=(150, 1))
+    stretch = Continuation(np.arange(150), inputs.astype(np.float32), targets.astype(np.float32), 100, 100)
+    assert (least_squares(stretch, lags=25) ** 2).mean() < 0.5
+    with_one_lag = np.column_stack([inputs, np.ones(150)])
+    weights = np.linalg.lstsq(with_one_lag[:30], targets[20:50], rcond=None)[0]
+    few = Continuation(np.arange(40), inputs[:40], targets[20:60], 30, 30)
+    np.testing.assert_allclose(least_squares(few, lags=25), with_one_lag[30:40] @ weights, rtol=1e-9)
+
+
 def test_the_baselines_are_what_their_names_say():
     [stretch] = curve_batches().unseen(STEPS, windows=6)
     guesses = baselines(stretch, TIME)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lstm_lab.config import ConfigError
-from lstm_lab.science.sampling import calendar_of, gaps_of, sampling_of
+from lstm_lab.science.sampling import gaps_of, sampling_of
 
 
 def stamps(*texts):
@@ -100,14 +100,3 @@ def test_a_day_at_a_weekend_is_none_of_the_working_days():
 
 def test_one_stamp_tells_no_interval():
     assert sampling_of(stamps("2024-01-01")) is None
-
-
-def test_the_calendar_is_a_circle():
-    """The tenth of January 2024 was a Wednesday."""
-    when = stamps("2024-01-10T06:00", "2024-04-08T18:00", "2024-10-06T00:00")
-    hours, weekdays, months = (calendar_of(when, [kind]) for kind in ("hour", "weekday", "month"))
-    np.testing.assert_allclose(hours, [[1, 0], [-1, 0], [0, 1]], atol=1e-15)
-    third = 2 * np.pi / 7 * np.array([2, 0, 6])
-    np.testing.assert_allclose(weekdays, np.stack([np.sin(third), np.cos(third)], axis=1), atol=1e-15)
-    np.testing.assert_allclose(months, [[0, 1], [1, 0], [-1, 0]], atol=1e-15)
-    np.testing.assert_array_equal(calendar_of(when, ["month", "hour"]), np.hstack([months, hours]))

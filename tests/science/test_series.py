@@ -14,6 +14,7 @@ from mlflow import MlflowClient
 from helpers import copy_project, csv_settings, train
 from lstm_lab.config import ConfigError
 from lstm_lab.records.tagging import tags_of
+from lstm_lab.science.backtest import roll_out
 from lstm_lab.science.evaluation import compile_prediction, evaluate, validate
 from lstm_lab.science.model import build_model, with_units, zero_state
 from lstm_lab.science.series import SeriesBatches
@@ -158,6 +159,14 @@ def test_the_held_out_samples_are_predicted_after_those_before_them_and_rolled_o
     assert found.metrics["rollout_persistence_mse"] == pytest.approx(
         ((values[81] - values[82:102]) ** 2).mean(), rel=1e-5
     )
+
+
+def test_without_carry_a_rollout_starts_over_with_every_window():
+    model = build_model("gru", 3, hidden_stddev=1.0, hidden_bias=0.1, seed=0)
+    predict, state = compile_prediction(model), zero_state(model, 1)
+    found = roll_out(predict, np.array([[[0.5]]]), state, 6, [0], reset_every=3)
+    again = roll_out(predict, found[:, 2:3], state, 3, [0])
+    np.testing.assert_allclose(found[:, 3:], again, atol=1e-6)
 
 
 def test_the_model_is_kept_for_numbers_in_their_own_units(tmp_path):

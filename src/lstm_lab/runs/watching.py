@@ -130,7 +130,7 @@ def watchers_of(
         frames=observers.Frames(settings.steps, settings.frames, setup.source.units) if wanted.animation else None,
         terminal=observers.Terminal(setup.console, record, settings.steps, settings.printed_every),
         tensorboard=tensorboard,
-        live=observers.LiveFigure(setup.source.units, figures.labels_of(setup.config)) if settings.live else None,
+        live=observers.LiveFigure(setup.source.units, figures.labels_of_fit(setup.config)) if settings.live else None,
         of_trial=part.watch(setup) if part and part.watch else None,
     )
 

@@ -21,6 +21,7 @@ Predict = Callable[[np.ndarray, Sequence[np.ndarray]], tuple[np.ndarray, list[np
 
 # The least-squares baseline sees at most so many inputs and is fitted on at most so many samples: a bound on memory.
 LAGS, FITTED = 100, 10_000
+FOR_EACH = 5  # samples that are there at least for each of its weights
 
 # What a model goes through before the samples that it is validated on, and how many rows of these at a time
 LEAD_WINDOWS, LEAD_SAMPLES, ROWS = 5, 100, 512
@@ -32,7 +33,8 @@ class Evaluation:
 
     `x` [samples] and `target` [samples, output_size], NaN where it is not known, are the whole stretch, whose first
     `trained` were trained on; `prediction` and, with a horizon, `rolled_out` begin at `first`. Of several stretches it
-    is the longest. `target_mses` [output_size] are the mean squared errors of every target in its own units.
+    is the longest, of the `series` of that number. `target_mses` [output_size] are the mean squared errors of every
+    target in its own units.
     """
 
     metrics: dict[str, float]
@@ -43,6 +45,7 @@ class Evaluation:
     trained: int
     prediction: np.ndarray
     rolled_out: np.ndarray | None
+    series: int = 0
 
 
 @functools.lru_cache(maxsize=8)
@@ -97,7 +100,7 @@ def evaluate(
     target = np.where(known_in(curve)[:, None], curve.in_units(curve.targets), np.nan)
     made, on_its_own = curve.in_units(guess[""]), curve.in_units(guess["rollout"]) if "rollout" in guess else None
     shown = curve.x, target, curve.first, curve.trained, made, on_its_own
-    return Evaluation(metrics, errors[""].target_mses, *shown)
+    return Evaluation(metrics, errors[""].target_mses, *shown, curve.series)
 
 
 def guesses_of(
@@ -199,9 +202,10 @@ def predicted(
     """The normalised prediction [samples from `first` on, output_size], and the state that it began with."""
     predict, unseen, zeros = compile_prediction(model), curve.inputs[curve.first :], zero_state(model, 1)
     if not carry_state:
-        windows = unseen.reshape(-1, time_steps, unseen.shape[-1])
+        padded = np.pad(unseen, [(0, -len(unseen) % time_steps), (0, 0)])  # a short stretch is less than a window
+        windows = padded.reshape(-1, time_steps, unseen.shape[-1])
         made = predict(windows, zero_state(model, len(windows)))[0]
-        return made.reshape(len(unseen), -1), zeros
+        return made.reshape(len(padded), -1)[: len(unseen)], zeros
     if state is None:
         state = predict(curve.inputs[None, : curve.first], zeros)[1] if curve.first else zeros
     # One long row: windows make no difference to a state that is carried.
@@ -296,10 +300,11 @@ def repeated(curve: Continuation, inputs: np.ndarray) -> np.ndarray:
 def least_squares(curve: Continuation, lags: int) -> np.ndarray:
     """The linear regression of the targets on the last `lags` inputs and a constant, fitted before `curve.first`.
 
-    Of many inputs it takes fewer lags, and where there are no samples to be fitted on, the mean.
+    Of many inputs or few samples it takes fewer lags, so that each weight has some samples to be fitted on; where there
+    are none, it is the mean.
     """
     samples, size = curve.inputs.shape
-    lags = max(1, min(lags, LAGS // size, curve.first))
+    lags = max(1, min(lags, LAGS // size, curve.first // (FOR_EACH * size)))
     windows = np.lib.stride_tricks.sliding_window_view(curve.inputs.astype(np.float64), lags, axis=0)
     known, unknown = np.split(windows.reshape(samples - lags + 1, -1), [curve.first - lags + 1])
     known = known[-FITTED:]

@@ -156,8 +156,9 @@ def between_gaps(samples: Samples, gaps: str, where: Callable[[int], str], scrat
     total = int(left_out.sum())
     found = f"{len(behind):,} gap{'s' * (len(behind) > 1)} of {total:,} sample{'s' * (total > 1)}"
     if gaps == "refuse":
+        first = "1 time stamp is" if left_out[0] == 1 else f"{int(left_out[0]):,} time stamps are"
         raise ConfigError(
-            f"{where(int(behind[0]) + 1)}: {int(left_out[0]):,} time stamps are left out before it (samples every "
+            f"{where(int(behind[0]) + 1)}: {first} left out before it (samples every "
             f"{sampling.name}, {found} in all); data.gaps=fill puts samples in, data.gaps=reset starts over there"
         )
     samples = replace(samples, understood=f"{samples.understood}, {found} ({gaps})")

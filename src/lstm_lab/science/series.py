@@ -268,13 +268,13 @@ class SeriesBatches:
                 count = min(count, windows)
                 windows -= count
             start = max(begin, begin_here - before * self.time_steps)
-            n = np.arange(start, begin_here + count * self.time_steps)
-            found.append(self.continuation(series, n, begin_here, end_here))
+            n = np.arange(start, min(begin_here + count * self.time_steps, end_here))
+            found.append(self.continuation(series, n, begin_here))
         return found
 
-    def continuation(self, series: int, n: np.ndarray, first: int, end: int) -> Continuation:
-        """The pairs numbered `n` of a series, to be predicted from that numbered `first` on; none from `end` on."""
-        inputs, targets, weights = self.pairs(n, n < end)
+    def continuation(self, series: int, n: np.ndarray, first: int) -> Continuation:
+        """The pairs numbered `n` of a series, to be predicted from that numbered `first` on."""
+        inputs, targets, weights = self.pairs(n, np.ones(len(n), bool))
         split, start = self.splits[series], int(n[0])
         return Continuation(
             (n + self.horizon).astype(float),
@@ -303,7 +303,7 @@ class SeriesBatches:
                 if first < end:
                     windows = max(0, (first - begin) // self.time_steps - LEAD_IN)
                     n = np.arange(begin + windows * self.time_steps, end)
-                    found.append(self.continuation(i, n, first, end))
+                    found.append(self.continuation(i, n, first))
         return found
 
     @property
