@@ -42,9 +42,9 @@ from lstm_lab.science.evaluation import compile_prediction, evaluate
 from lstm_lab.science.model import build_model, with_units, zero_state
 from lstm_lab.science.seasons import Seasons
 from lstm_lab.science.series import SeriesBatches
-from lstm_lab.science.times import Times
 from lstm_lab.science.training import ChunkOptions, Program, build_optimizer
 from lstm_lab.science.training import train as train_steps
+from lstm_lab.tables.times import Times
 
 COLUMN = "T [°C] $a$_温"
 RUN = ":cat: [bold] $x$ 1e3"
