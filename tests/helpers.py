@@ -17,10 +17,6 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-import yaml
-
-from lstm_lab.config import Csv
-
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -73,8 +69,12 @@ def copy_project(folder: Path, *more: str) -> Path:
     return folder
 
 
-def csv_settings(**changes) -> Csv:
+def csv_settings(**changes):
     """The settings of a file as conf has them, but for these."""
+    import yaml  # here, since what imports this module may be a script, without src/ on its path
+
+    from lstm_lab.config import Csv
+
     values = yaml.safe_load((ROOT / "conf/data/csv.yaml").read_text())
     return Csv(**values | {"path": "my.csv"} | changes)
 

@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 from lstm_lab import config
 from lstm_lab.records import checkpoint, lookup, provenance, reading, store, tagging, tracking
 from lstm_lab.records.store import StoreError
-from lstm_lab.runs import forecasting, resume
+from lstm_lab.runs import forecasting, resume, sheets
 from lstm_lab.science.model import CELLS, build_model, with_units
 from stores import make_run
 from test_config import composed
@@ -57,6 +57,13 @@ def npz(arrays, **options):
     return archive(named, **options)
 
 
+def units_file(**changes):
+    """The units of two series, as a run keeps them, but for these arrays; None leaves one out."""
+    arrays = {"series": np.array(["", "south"]), "inputs": np.tile(UNITS[0], (2, 1, 1))}
+    arrays |= {"targets": np.tile(UNITS[1], (2, 1, 1))} | changes
+    return archive({f"{name}.npy": npy(array) for name, array in arrays.items() if array is not None})
+
+
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory):
     """A store with one sound run on a file: its client, id, the folder of its files, its config, weights and model."""
@@ -75,6 +82,7 @@ def sound(tmp_path_factory):
         "cost.npy": np.geomspace(30, 0.01, STEPS).astype(np.float32),
         "final_weights.npz": npz(model.get_weights()),
         "model/data/model.keras": (folder / "model.keras").read_bytes(),
+        "units.npz": units_file(),
         "checkpoint/checkpoint.npz": checkpoint.to_bytes(saved),
         **{f"provenance/{file.name}": file.read_bytes() for file in (folder / "made").iterdir()},
     }
@@ -106,7 +114,9 @@ def read(sound, run, path):
         "config.yaml": lambda: lookup.config_of(sound.client, run),
         "cost.npy": lambda: lookup.costs_of(sound.client, run, STEPS),
         "final_weights.npz": lambda: lookup.weights_of(sound.client, run, sound.settings),
-        "model/data/model.keras": lambda: lookup.units_of(sound.client, run, sound.settings),
+        "units.npz": lambda: lookup.units_of(sound.client, run, sound.settings),
+        "model/data/model.keras": lambda: lookup.units_in_model(sound.client, run, sound.settings),
+        "half_widths.npy": lambda: lookup.half_widths_of(sound.client, run, ahead(sound)),
     }[path]()
 
 
@@ -128,6 +138,9 @@ def test_a_sound_run_is_read_as_it_was_written(sound, run):
     for one, other in zip(read(sound, run, "final_weights.npz"), sound.saved.weights, strict=True):
         np.testing.assert_array_equal(one, other)
     np.testing.assert_allclose(read(sound, run, "model/data/model.keras"), UNITS)
+    assert list(read(sound, run, "units.npz")) == ["", "south"]
+    for units in read(sound, run, "units.npz").values():
+        np.testing.assert_array_equal(units, UNITS)
     assert lookup.provenance_of(sound.client, sound.id).packages == provenance.packages()
     found = resume.stored(sound.client, run, sound.settings)
     assert found.costs.tobytes() == sound.saved.costs.tobytes()
@@ -174,7 +187,7 @@ def test_a_config_of_another_form_is_refused(case, sound, run):
     assert not os.path.exists("pwned")  # what one of them would make
 
 
-PLACES = ("config.yaml", "cost.npy", "final_weights.npz", "model/data/model.keras")
+PLACES = ("config.yaml", "cost.npy", "final_weights.npz", "units.npz", "model/data/model.keras")
 
 
 @pytest.mark.parametrize("path", PLACES)
@@ -253,6 +266,46 @@ def test_weights_of_another_form_are_refused(sound, run):
         refused(sound, run, "final_weights.npz")
 
 
+UNIT_FILES = {
+    "no names": units_file(series=None),
+    "names that are numbers": units_file(series=np.arange(2)),
+    "names that are objects": units_file(series=np.array(["", 1], object)),
+    "one name": units_file(series=np.array("south")),
+    "no inputs": units_file(inputs=None),
+    "no targets": units_file(targets=None),
+    "of other series": units_file(targets=np.tile(UNITS[1], (3, 1, 1))),
+    "of more columns": units_file(inputs=np.tile(UNITS[0], (2, 1, 2))),
+    "float32": units_file(inputs=np.tile(UNITS[0], (2, 1, 1)).astype(np.float32)),
+    "a deviation of zero": units_file(targets=np.tile([[3.0], [0.0]], (2, 1, 1))),
+    "no number": units_file(inputs=np.tile([[np.nan], [1.0]], (2, 1, 1))),
+    "of more series than there is room": archive({"series.npy": npy(np.array(["x"]), shape=(10**15,))}),
+    "no archive": b"PK",
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("case", UNIT_FILES)
+def test_units_of_another_form_are_refused(case, sound, run):
+    (sound.place / "units.npz").write_bytes(UNIT_FILES[case])
+    refused(sound, run, "units.npz")
+
+
+def ahead(sound):
+    """The settings of a run that is backtested three samples ahead."""
+    return settings_of(sound.folder, **{"data.horizon": 1, "evaluation.horizon": 3})
+
+
+def test_half_widths_of_another_form_are_refused(sound, run):
+    assert read(sound, run, "half_widths.npy") is None
+    widths = np.array([[1], [2], [np.inf]], np.float32)
+    (sound.place / "half_widths.npy").write_bytes(npy(widths))
+    np.testing.assert_array_equal(read(sound, run, "half_widths.npy"), widths)
+    assert lookup.half_widths_of(sound.client, run, sound.settings) is None  # of a run that is not backtested
+    for wrong in (widths[:2], widths.astype(np.float64), widths.T, -widths, np.nan * widths, np.zeros(10**6)):
+        (sound.place / "half_widths.npy").write_bytes(npy(wrong))
+        refused(sound, run, "half_widths.npy")
+
+
 def described(**layers):
     """A kept model whose description has these layers, each with its settings."""
     listed = [{"class_name": "Rescaling", "config": {"name": name, **values}} for name, values in layers.items()]
@@ -311,7 +364,7 @@ def test_files_and_units_come_from_a_server_too(sound, server, tmp_path):
     (tmp_path / "kept/data/model.keras").write_bytes((sound.place / "model/data/model.keras").read_bytes())
     logged = client.create_logged_model(experiment, name="model", source_run_id=run.info.run_id)
     client.log_model_artifacts(logged.model_id, str(tmp_path / "kept"))
-    np.testing.assert_allclose(lookup.units_of(client, run, sound.settings), UNITS)
+    np.testing.assert_allclose(lookup.units_of(client, run, sound.settings)[""], UNITS)
 
 
 def test_a_forecast_obeys_nothing_that_the_kept_model_says(sound, run, tmp_path, monkeypatch):
@@ -469,10 +522,10 @@ def test_a_run_keeps_its_files_in_a_folder_of_its_id_alone(place):
 
 def test_a_columns_name_is_no_formula(tmp_path):
     for name in ("=1+1", "+1", "-1", "@SUM(1)", "\t=1", "\r=1", " =1", '=HYPERLINK("x")'):
-        assert forecasting.in_a_cell(name) == f"'{name}"
+        assert sheets.in_a_cell(name) == f"'{name}"
     for name in ("T [°C]", "a=b", "1", "", "x-y"):
-        assert forecasting.in_a_cell(name) == name
+        assert sheets.in_a_cell(name) == name
     with open(tmp_path / "x.csv", "w+", newline="") as text:
-        forecasting.write_rows(text, ["sample", "=1+1"], [(0, -1.5)])
+        sheets.write_rows(text, ["sample", "=1+1"], [(0, -1.5)])
         text.seek(0)
         assert text.read() == "sample,'=1+1\n0,-1.5\n"

@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
+import yaml
 
 from lstm_lab import config
 from lstm_lab.records import lookup, tracking
@@ -56,9 +57,15 @@ def test_a_run_of_another_program_has_none(run_with):
         lookup.config_of(CLIENT, run_with(None, {}))
 
 
-def test_a_run_on_a_file_from_before_there_was_a_validation_had_none(run_with):
-    with_some = config.check(composed("data=csv", "data.path=x.csv", "data.input=a", "data.horizon=1"))
-    text = tracking.config_text(with_some).replace("  validation: 0.1\n", "")
-    found = lookup.config_of(CLIENT, run_with(text, {}))
-    assert found.data.validation == 0
-    assert found.model == with_some.model
+@pytest.mark.parametrize("words", [("data=csv", "data.path=x.csv", "data.input=a", "data.horizon=1"), ()])
+def test_a_run_from_before_there_was_a_setting_is_as_it_was_then(words, run_with):
+    with_all = config.check(composed(*words))
+    values = with_all.model_dump()
+    for key in config.NEWER:
+        group, _, name = key.partition(".")
+        values[group].pop(name, None)
+    found = lookup.config_of(CLIENT, run_with(yaml.safe_dump(values), {}))
+    assert (found.model, found.evaluation.windows) == (with_all.model, with_all.evaluation.windows)
+    assert (found.evaluation.origins, found.evaluation.interval, found.lead_times) == (0, None, 0)
+    if words:
+        assert (found.data.validation, found.data.known, found.data.calendar) == (0, None, [])

@@ -6,7 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from lstm_lab.config import ConfigError, Csv
+from helpers import csv_settings
+from lstm_lab.config import ConfigError
 from lstm_lab.runs import datafile
 
 NOT_THE_FILE = "is not the file that the run began with: its SHA-256 was"
@@ -28,8 +29,7 @@ class Config(SimpleNamespace):
 
 
 def config_on(path):
-    data = {"batch_size": 1, "time_steps": 1, "input": "a", "target": "a", "horizon": None, "held_out": 0.1}
-    return Config(data=Csv(curve="csv", path=str(path), validation=0.1, **data))
+    return Config(data=csv_settings(path=str(path), input="a", target="a"))
 
 
 def tags_of(content):

@@ -1,6 +1,9 @@
+import numpy as np
+
+from helpers import csv_settings
 from lstm_lab.runs import keeping
-from lstm_lab.runs.datafile import sha256_of
 from lstm_lab.runs.setup import Part
+from lstm_lab.tables import samples
 
 
 def test_what_is_logged_of_a_trial_is_its_own_whatever_is_in_its_folder(tmp_path):
@@ -27,13 +30,27 @@ def test_a_picture_that_cannot_be_drawn_is_told_and_ends_nothing(tmp_path, capsy
     assert (tmp_path / "fit.png").read_bytes() == b"whole"
 
 
+def samples_of(file, **settings):
+    settings = csv_settings(**{"input": "a", "horizon": 1} | settings)
+    return samples.load(file, samples.wanted_of(settings, ["a"]))
+
+
 def test_the_times_of_a_file_that_is_another_by_now_are_not_those_of_the_run(tmp_path):
     file = tmp_path / "my.csv"
     file.write_text("year,a\n1990,1\n1991,2\n")
-    read = sha256_of(str(file))
-    assert keeping.times_of(file, ["a", None], read).name == "year"
-    assert keeping.times_of(file, ["a", "year"], read) is None
+    read = samples_of(file)
+    assert keeping.times_in(file, read, ["a", None]).name == "year"
+    assert keeping.times_in(file, read, ["a", "year"]) is None
     file.write_text("year,a\n1991,1\n1992,2\n")
-    assert keeping.times_of(file, ["a", None], read) is None
+    assert keeping.times_in(file, read, ["a", None]) is None
     file.unlink()
-    assert keeping.times_of(file, ["a", None], read) is None
+    assert keeping.times_in(file, read, ["a", None]) is None
+
+
+def test_the_time_stamps_that_are_named_are_the_times_and_of_many_series_none_is_looked_for(tmp_path):
+    file = tmp_path / "my.csv"
+    file.write_text("year,shop,at,a\n1990,x,2020-01-31,1\n1991,x,2020-02-29,2\n1992,y,2020-03-31,3\n")
+    found = keeping.times_in(file, samples_of(file, time="at", series="shop"), ["a"])
+    assert found.name == "at"
+    assert found.at(np.arange(4)).astype(str).tolist() == ["2020-01-31", "2020-02-29", "2020-03-31", "2020-04-30"]
+    assert keeping.times_in(file, samples_of(file, series="shop"), ["a"]) is None

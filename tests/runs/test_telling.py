@@ -63,6 +63,36 @@ def test_a_run_ends_in_four_lines_that_fit_into_80_columns(monkeypatch):
     assert len(lines) == 4
 
 
+CSV = ("data=csv", "data.path=x.csv", "data.horizon=1", "data.input=a")
+TESTED = {"evaluation/mse": 1.0, "backtest/rmse": 2.0, "backtest/mase": 0.98765, "backtest/seasonal_naive_mase": 1.2}
+
+
+@pytest.mark.parametrize(
+    ("metrics", "words", "said"),
+    [
+        (TESTED | {"backtest/coverage": 0.892}, (), "MASE 0.988 (seasonal naive 1.2); 90 % intervals hold 89.2%"),
+        (TESTED, (), "MASE 0.988 (seasonal naive 1.2); no 90 % intervals: too few samples for validation"),
+        (TESTED, ("evaluation.interval=null",), "MASE 0.988 (seasonal naive 1.2)"),
+        ({"evaluation/mse": 1.0, "backtest/rmse": 2.0}, ("evaluation.interval=null",), "RMSE 2"),
+    ],
+)
+def test_how_good_forecasts_are_is_told_in_a_line(metrics, words, said, monkeypatch):
+    assert ended(monkeypatch, 100, metrics, (*CSV, *words))[2] == f"1 to 12 samples ahead: {said}"
+    nothing = "no forecasts 1 to 12 samples ahead: no held-out stretch is so long; lower evaluation.horizon"
+    assert ended(monkeypatch, 100, {"evaluation/mse": 1.0}, CSV)[2] == nothing
+    for off in ("evaluation.origins=0", "evaluation.windows=0"):
+        assert "ahead" not in "".join(ended(monkeypatch, 100, {"evaluation/mse": 1.0}, (*CSV, off)))
+
+
+def test_the_page_says_of_what_kind_the_cost_is_and_why_training_ended():
+    values = composed("experiment=sunspots", "training.cost=huber")
+    why = "stopped early after 2 steps: no better validation error for 1 point; best at step 1"
+    result = SimpleNamespace(costs=[2.0, 1.0], metrics={"mean_last_20_cost": 1.0}, status="FINISHED", reason=why)
+    assert f"Its Huber cost fell from 2 to 1 (mean of the last 20: 1). It {why}." in telling.tell(
+        config.check(values), result
+    )
+
+
 def test_a_files_name_is_no_link_on_the_runs_page():
     values = composed("data=csv", "data.path=x.csv", "data.horizon=1", "data.input=a")
     values["data"] |= {"path": "![a](b) <i>*c*\n`d` e_f.csv"}

@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pytest
 
+from lstm_lab.science import evaluation
 from lstm_lab.science.curves import Batches, Continuation
-from lstm_lab.science.evaluation import baselines, errors_of, evaluate, least_squares, measure
+from lstm_lab.science.evaluation import baselines, errors_of, evaluate, least_squares, measure, rolled_out
 from lstm_lab.science.model import CELLS, build_model, zero_state
 from lstm_lab.science.training import ChunkOptions, Program, build_optimizer, train
 
@@ -61,6 +62,26 @@ def test_without_carry_every_window_starts_from_zero():
     np.testing.assert_allclose(evaluated.prediction[:, 0], np.ravel(alone), atol=1e-6)
 
 
+@pytest.mark.parametrize("reset_every", [None, 5])
+def test_stretches_side_by_side_are_forecast_as_each_alone(reset_every, monkeypatch):
+    """Of whatever lengths, also shorter than the horizon, with an indicator behind the inputs."""
+    rng, model = np.random.default_rng(0), build_model("gru", 3, hidden_stddev=1, hidden_bias=0, seed=1, input_size=2)
+    stretches, states = [], []
+    for length in (9, 30, 1, 14):
+        inputs = rng.normal(size=(length + 6, 2)).astype(np.float32)
+        same = {"horizon": 3, "same": (0,), "indicators": 1}
+        stretches.append(Continuation(np.arange(length + 6), inputs, inputs[:, :1], 6, 6, **same))
+        states.append([rng.normal(size=(1, 3)).astype(np.float32)])
+    together = rolled_out(model, stretches, states, reset_every)
+    monkeypatch.setattr(evaluation, "SIDE_BY_SIDE", 1)
+    for length, one, alone in zip(
+        (9, 30, 1, 14), together, rolled_out(model, stretches, states, reset_every), strict=True
+    ):
+        assert one["rollout"].shape == (length, 1)
+        for name in ("rollout", "rollout_persistence"):
+            np.testing.assert_allclose(one[name], alone[name], atol=1e-6)
+
+
 @pytest.mark.parametrize("windows", [1, 6, 30])
 def test_the_continuation_begins_right_after_the_last_sample_trained_on(windows):
     batches = curve_batches()
@@ -93,6 +114,18 @@ def test_least_squares_finds_a_linear_relation_again_and_learns_nothing_from_the
     np.testing.assert_allclose(least_squares(stretch, lags=1).mean(), 1, atol=0.6)  # it cannot see so far back
     stretch.targets[150:] = 0
     np.testing.assert_allclose(least_squares(stretch, lags=5), targets[150:], atol=1e-5)
+
+
+def test_least_squares_has_no_more_weights_than_samples_tell():
+    """As many as there are samples would follow the noise, and explode where an input was hardly ever there."""
+    rng = np.random.default_rng(0)
+    inputs, targets = rng.normal(size=(150, 4)), rng.normal(size=(150, 1))
+    stretch = Continuation(np.arange(150), inputs.astype(np.float32), targets.astype(np.float32), 100, 100)
+    assert (least_squares(stretch, lags=25) ** 2).mean() < 0.5
+    with_one_lag = np.column_stack([inputs, np.ones(150)])
+    weights = np.linalg.lstsq(with_one_lag[:30], targets[20:50], rcond=None)[0]
+    few = Continuation(np.arange(40), inputs[:40], targets[20:60], 30, 30)
+    np.testing.assert_allclose(least_squares(few, lags=25), with_one_lag[30:40] @ weights, rtol=1e-9)
 
 
 def test_the_baselines_are_what_their_names_say():

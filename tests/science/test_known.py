@@ -3,19 +3,18 @@
 import numpy as np
 import pytest
 
-from lstm_lab import config
+from helpers import csv_settings
 from lstm_lab.config import ConfigError
 from lstm_lab.runs.forecasting import Going, Known, beyond
-from lstm_lab.science.sampling import calendar_of
 from lstm_lab.science.series import SeriesBatches
+from lstm_lab.tables.sampling import calendar_of
 
-PLAIN = {key.removeprefix("data."): value for key, value in config.NEWER.items()}
 SAMPLES, FUTURE = 100, 4
 
 
 def settings(path, **changes):
-    given = {"curve": "csv", "path": str(path), "input": "y", "target": None, "horizon": 2, "held_out": 0.2}
-    return config.Csv.model_validate({**PLAIN, **given, "batch_size": 2, "time_steps": 5, **changes})
+    given = {"path": str(path), "input": "y", "horizon": 2, "validation": 0.0, "batch_size": 2, "time_steps": 5}
+    return csv_settings(**given | changes)
 
 
 @pytest.fixture

@@ -5,7 +5,14 @@ import math
 import numpy as np
 import pytest
 
-from lstm_lab.science.scores import mase, rmse, season_of, seasonal_naive, seasonal_naive_along, smape
+from lstm_lab.science.scores import (
+    mase,
+    rmse,
+    seasonal_error,
+    seasonal_naive,
+    seasonal_naive_along,
+    smape,
+)
 
 NAN = math.nan
 TARGET = np.array([[1, 10], [3, NAN], [0, 20]], np.float32)
@@ -25,18 +32,20 @@ def test_errors_written_down_for_each_target_and_over_all_without_the_missing_va
 
 def test_the_scaled_error_divides_by_that_of_the_seasonal_naive_forecast_in_training():
     # One sample back the training targets are off by 2, 1, 5 and by 1; two samples back by 3, 6 and by 4
-    check(mase(TARGET, PREDICTION, TRAINING, 1), [1 / (8 / 3), 5], (3 / (8 / 3) + 10) / 5)
-    check(mase(TARGET, PREDICTION, TRAINING, 2), [1 / 4.5, 5 / 4], (3 / 4.5 + 10 / 4) / 5)
+    check(mase(TARGET, PREDICTION, seasonal_error([TRAINING], 1)), [1 / (8 / 3), 5], (3 / (8 / 3) + 10) / 5)
+    check(mase(TARGET, PREDICTION, seasonal_error([TRAINING], 2)), [1 / 4.5, 5 / 4], (3 / 4.5 + 10 / 4) / 5)
     values = np.random.default_rng(0).normal(size=(50, 2))
-    scored = mase(values[6:], seasonal_naive_along(values, 1, 6)[6:], values, 6)
-    check(scored, [1, 1], 1)
+    scale = seasonal_error([values], 6)
+    check(mase(values[6:], seasonal_naive_along(values, 1, 6)[6:], scale), [1, 1], 1)
+    pieces = [values[i : i + 20 + 6] for i in range(0, 50, 20)]  # that overlap by a season
+    np.testing.assert_allclose(seasonal_error(pieces, 6), scale, rtol=1e-15)
 
 
 def test_scores_of_nothing_and_by_nothing_are_no_number_and_a_prediction_that_is_none_is_not_left_out():
     check(rmse(TARGET[1:2], PREDICTION[1:2]), [2, NAN], 2)
     assert math.isnan(rmse(TARGET[1:2, 1:], PREDICTION[1:2, 1:]).overall)
-    assert math.isnan(mase(TARGET, PREDICTION, TRAINING, 4).overall)
-    assert mase(TARGET[1:], PREDICTION[1:] + 1, np.ones((5, 2)), 1).overall == math.inf
+    assert math.isnan(mase(TARGET, PREDICTION, seasonal_error([TRAINING], 4)).overall)
+    assert mase(TARGET[1:], PREDICTION[1:] + 1, seasonal_error([np.ones((5, 2))], 1)).overall == math.inf
     assert math.isnan(rmse(TARGET, np.full_like(TARGET, NAN)).overall)
 
 
@@ -63,17 +72,3 @@ def test_a_missing_value_is_that_of_the_season_before():
     np.testing.assert_array_equal(seasonal_naive(past, 3, 2), [[2, 20], [5, 30], [2, 20]])
     np.testing.assert_array_equal(seasonal_naive(past, 2, 1), [[5, 30], [5, 30]])
     np.testing.assert_array_equal(seasonal_naive(past[:1], 2, 2), [[NAN, NAN], [1, NAN]])
-
-
-@pytest.mark.parametrize(
-    ("interval", "season"),
-    [
-        ((1, "h"), 24), ((60, "m"), 24), ((30, "m"), 48), ((10, "m"), 144), ((1, "m"), 1440), ((60, "s"), 1440),
-        ((3, "ms"), 28_800_000), ((7, "h"), 1), ((1, "D"), 7), ((24, "h"), 7), ((7, "D"), 52), ((168, "h"), 52),
-        ((14, "D"), 26), ((5, "D"), 1), ((365, "D"), 1), ((1, "M"), 12), ((3, "M"), 4), ((5, "M"), 1), ((1, "Y"), 1),
-        ((10, "Y"), 1),
-    ],
-)  # fmt: skip
-def test_the_season_follows_from_the_interval(interval, season):
-    assert season_of(np.timedelta64(*interval)) == season
-    assert season_of(None) == 1

@@ -14,11 +14,13 @@ from mlflow import MlflowClient
 from helpers import copy_project, csv_settings, train
 from lstm_lab.config import ConfigError
 from lstm_lab.records.tagging import tags_of
-from lstm_lab.science.evaluation import compile_prediction, evaluate, roll_out, validate
+from lstm_lab.science.backtest import roll_out
+from lstm_lab.science.evaluation import compile_prediction, evaluate
 from lstm_lab.science.model import build_model, with_units, zero_state
 from lstm_lab.science.series import SeriesBatches
 from lstm_lab.science.training import ChunkOptions, Program, build_optimizer
 from lstm_lab.science.training import train as train_steps
+from lstm_lab.science.validation import in_rows, validate
 
 SAMPLES = 103
 
@@ -116,7 +118,8 @@ def test_the_validation_error_is_that_of_a_prediction_made_sample_by_sample(file
             prediction, state = predict(x.reshape(1, 1, 1), state)
             errors.append(prediction.item() - curve.targets[i, 0])
         mse = np.mean(np.square(errors[-8:])) * columns(file)["b"][:71].std() ** 2
-        assert validate(model, [curve], time_steps=4, carry_state=carry_state) == pytest.approx(mse, rel=1e-5)
+        rows = in_rows([curve], time_steps=4, carry_state=carry_state)
+        assert validate(model, rows) == pytest.approx(mse, rel=1e-5)
 
 
 def test_training_carries_the_state_within_an_epoch_and_starts_over_after_it(file):
@@ -163,9 +166,9 @@ def test_the_held_out_samples_are_predicted_after_those_before_them_and_rolled_o
 def test_without_carry_a_rollout_starts_over_with_every_window():
     model = build_model("gru", 3, hidden_stddev=1.0, hidden_bias=0.1, seed=0)
     predict, state = compile_prediction(model), zero_state(model, 1)
-    found = roll_out(predict, np.array([[0.5]]), state, 6, reset_every=3)
-    again = roll_out(predict, found[2:3], state, 3)
-    np.testing.assert_allclose(found[3:], again, atol=1e-6)
+    found = roll_out(predict, np.array([[[0.5]]]), state, 6, [0], reset_every=3)
+    again = roll_out(predict, found[:, 2:3], state, 3, [0])
+    np.testing.assert_allclose(found[:, 3:], again, atol=1e-6)
 
 
 def test_the_model_is_kept_for_numbers_in_their_own_units(tmp_path):

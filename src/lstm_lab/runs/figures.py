@@ -7,6 +7,7 @@ import math
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,8 +44,8 @@ if TYPE_CHECKING:
     from lstm_lab.runs.observers import Shown
     from lstm_lab.science.evaluation import Evaluation
     from lstm_lab.science.judging import Judge
-    from lstm_lab.science.times import Times
     from lstm_lab.science.verification import Verification
+    from lstm_lab.tables.times import Times
 
 # What a cost sums, by its kind
 COSTS = {"squared": "summed squared error", "absolute": "summed absolute error", "huber": "summed Huber loss"}
@@ -73,6 +74,14 @@ def labels_of(config: Config, times: "Times | None" = None) -> Labels:
     target = f"target: {cut(y[0])}" if len(y) == 1 else "target"  # of several each panel has the name
     how = f", {counted(data.horizon)} ahead" if data.horizon else f" from {cut(', '.join(listed(data.input)))}"
     return Labels(times.name if times else SAMPLE, tuple(y), (target,), (f"prediction{how}",), times)
+
+
+def labels_of_fit(config: Config, times: "Times | None" = None) -> Labels:
+    """`labels_of` a fit: series that are normalised each by itself have no units in common."""
+    labels = labels_of(config, times)
+    if isinstance(config.data, Csv) and config.data.normalise == "series":
+        return replace(labels, y=tuple(f"{name}, normalised" for name in labels.y))
+    return labels
 
 
 def counted(samples: int) -> str:

@@ -19,8 +19,8 @@ from lstm_lab.paths import LONGEST_FILE_NAME, ROOT, expanded, locate, short_name
 from lstm_lab.records import lookup, store
 from lstm_lab.records.store import StoreError
 from lstm_lab.runs import keeping, setup
-from lstm_lab.runs.sheets import write_rows
-from lstm_lab.science.sampling import calendar_of
+from lstm_lab.runs.sheets import in_a_cell, write_rows
+from lstm_lab.tables.sampling import calendar_of
 
 if TYPE_CHECKING:
     import keras
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     from lstm_lab.science.curves import Units
     from lstm_lab.science.evaluation import Predict
-    from lstm_lab.science.samples import Wanted
-    from lstm_lab.science.times import Times
+    from lstm_lab.tables.samples import Series, Wanted
+    from lstm_lab.tables.times import Times
 
 AT_ONCE = 1000  # samples that the model goes through in one call
 SHOWN = 300  # samples that the picture shows of a prediction
@@ -91,7 +91,7 @@ class Known:
     def numbered(self, first: int, count: int) -> list[tuple[str, list]]:
         """The columns that tell which samples these are: series, number and, if they are known, times."""
         numbers = np.arange(first, first + count)
-        columns: list[tuple[str, list]] = [("series", [self.series] * count)] if self.series else []
+        columns: list[tuple[str, list]] = [("series", [in_a_cell(self.series)] * count)] if self.series else []
         columns.append(("sample", numbers.tolist()))
         if self.times and (when := self.times.at(numbers)) is not None:
             columns.append((self.times.name, when.astype(str).tolist()))
@@ -100,7 +100,7 @@ class Known:
 
 def known_in(file: Path, wanted: "Wanted", config: Config) -> list[Known]:
     """What the file tells of each of its series; ConfigError if it does not serve."""
-    from lstm_lab.science import samples
+    from lstm_lab.tables import samples
 
     scratch, data = ROOT / "mlruns", config.data
     read = samples.load(file, wanted, scratch)
@@ -115,11 +115,7 @@ def known_in(file: Path, wanted: "Wanted", config: Config) -> list[Known]:
     times = keeping.times_in(file, read, ["sample", "prediction", *wanted.columns, *targets])
     found = []
     for one in read.series:
-        if one.stop - one.first < max(1, horizon):
-            whose = f"{file}: the series '{one.name}'" if one.name else str(file)
-            raise ConfigError(
-                f"{whose} has {one.stop - one.first:,} samples; a run with horizon {horizon:,} needs as many at least"
-            )
+        check_samples(file, one, horizon)
         here = slice(one.first, one.stop)
         parts = [(first - one.first, stop - one.first) for first, stop in one.stretches]
         when = times and replace(times, values=times.values[here])
@@ -127,6 +123,16 @@ def known_in(file: Path, wanted: "Wanted", config: Config) -> list[Known]:
         later = read.values[one.first : one.end, foreknown]
         found.append(Known(one.name, names, read.values[here][:, own], later, targets, true, when, parts))
     return found
+
+
+def check_samples(file: Path, series: "Series", horizon: int) -> None:
+    """Raises ConfigError unless the series ends with samples enough for a forecast of those that follow."""
+    whose = f"{file}: the series '{series.name}'" if series.name else str(file)
+    begin = series.stretches[-1][0] if series.stretches else series.stop
+    count, behind = series.stop - begin, " behind its last gap" if len(series.stretches) > 1 else ""
+    if count < max(1, horizon):
+        has = f"{whose} has {count:,} sample{'s' * (count != 1)}{behind}"
+        raise ConfigError(f"{has}; a run with horizon {horizon:,} needs as many at least")
 
 
 def longest(found: Sequence[Known], made: Sequence[Any]) -> tuple[Known, Any]:
@@ -181,7 +187,7 @@ def write_forecasts(text: IO[str], found: Sequence[Known], made: Sequence["Forec
         numbers = [values for _, values in known.numbered(len(known.values), len(forecast.values))]
         parts = [forecast.values, *(forecast.ends or ())]
         columns = [part[:, i].tolist() for i in range(len(known.targets)) for part in parts]
-        return zip(*numbers, *[["" if math.isnan(v) else v for v in column] for column in columns], strict=True)
+        return zip(*numbers, *map(without_nan, columns), strict=True)
 
     header = [name for name, _ in found[0].numbered(len(found[0].values), 1)]
     for name in found[0].targets:
@@ -206,8 +212,8 @@ def write_predictions(text: IO[str], found: Sequence[Known], going: "Going") -> 
                 if known.truth is not None:
                     squares.append(np.nansum((predictions - known.truth[shown]) ** 2))
                 numbers = [values for _, values in known.numbered(first, len(predictions))]
-                inputs = known.values[shown].T.tolist()
-                yield from zip(*numbers, *inputs, *predictions.T.tolist(), strict=True)
+                columns = [*known.values[shown].T.tolist(), *predictions.T.tolist()]
+                yield from zip(*numbers, *map(without_nan, columns), strict=True)
                 tail = np.concatenate([tail, predictions])[-SHOWN:]
             count = math.nan if known.truth is None else int((~np.isnan(known.truth)).sum())
             tails.append((tail, float(np.sum(squares)) / count if count else math.nan))
@@ -216,6 +222,11 @@ def write_predictions(text: IO[str], found: Sequence[Known], going: "Going") -> 
     made = ["prediction"] if len(names) == 1 else [f"prediction of {name}" for name in names]
     write_rows(text, [*(name for name, _ in found[0].numbered(0, 1)), *found[0].columns, *made], rows())
     return tails
+
+
+def without_nan(column: Sequence[float]) -> list[float | str]:
+    """The numbers of a column, an empty cell for each that is none."""
+    return ["" if math.isnan(value) else value for value in column]
 
 
 def check_steps(steps: str | None, config: Config) -> int:
@@ -235,17 +246,17 @@ def check_steps(steps: str | None, config: Config) -> int:
     unknown = [name for name in data.inputs if name not in data.targets]
     if unknown and int(steps) > data.horizon:
         raise ConfigError(
-            f"steps={steps}: must be at most data.horizon={data.horizon:,}: to go on, the run needs the input "
-            f"{' and '.join(unknown)}, whose future nobody knows; it goes on by itself if its inputs are its targets, "
-            "or data.known=[...] where their future is in the file"
+            f"steps={steps}: must be at most data.horizon={data.horizon:,}: to go on, the run needs the "
+            f"input{'s' * (len(unknown) > 1)} {' and '.join(unknown)}, whose future nobody knows; it goes on by itself "
+            "if its inputs are its targets, or data.known=[...] where their future is in the file"
         )
     return int(steps)
 
 
 def find_input(config: Config, path: str | None, column: str | None) -> tuple[Path, "Wanted"]:
     """The file and the columns that the model goes through: those named, or those of the run."""
-    from lstm_lab.science.samples import Wanted, wanted_of
-    from lstm_lab.science.tables import Form
+    from lstm_lab.tables.samples import Wanted, wanted_of
+    from lstm_lab.tables.table import Form
 
     columns = listed(texts.read(column)) if column else []
     data = config.data if isinstance(config.data, Csv) else None

@@ -29,11 +29,12 @@ if TYPE_CHECKING:  # these import TensorFlow or MLflow, and a refused config mus
     from lstm_lab.records.checkpoint import Checkpoint
     from lstm_lab.records.tracking import TrackedRun
     from lstm_lab.runs.observers import Record
+    from lstm_lab.science.curves import Source
     from lstm_lab.science.evaluation import Evaluation
     from lstm_lab.science.judging import Judge
-    from lstm_lab.science.samples import Samples
-    from lstm_lab.science.times import Times
     from lstm_lab.science.verification import Verification
+    from lstm_lab.tables.samples import Samples
+    from lstm_lab.tables.times import Times
 
     Evaluated = tuple[Evaluation, Verification | None]
 
@@ -172,7 +173,7 @@ def draw(picture: Path, name: str, save: "Callable[[Path], None]") -> bool:
 def times_in(path: Path, samples: "Samples", columns: Sequence[str | None]) -> "Times | None":
     """The times of the samples from the file at `path`: its time stamps or, where it is known by no setting that it has
     some, another of its columns than these that is plainly one."""
-    from lstm_lab.science import times
+    from lstm_lab.tables import times
 
     if samples.times is not None:
         return times.times_of(samples.time_name, samples.times, samples.sampling)
@@ -205,16 +206,27 @@ def draw_figures(folder: Path, setup: Setup, trained: Trained, evaluated: "Evalu
 
     png("cost_curve.png", lambda: figures.cost_figure(costs, title, epoch, config.training.cost, trained.judge))
     shown = shown_curve(in_units(last, setup.source.units))
-    png("fitted_curve.png", lambda: figures.fit_figure(shown, labels, note=windows_in_words(config), title=title))
+    of_fit = figures.labels_of_fit(config, times)
+    png("fitted_curve.png", lambda: figures.fit_figure(shown, of_fit, note=windows_in_words(config), title=title))
     if frames:
-        draw(folder / "fit.gif", "fit.gif", lambda whole: animation.fit_animation(whole, frames, costs, labels, epoch))
+        draw(folder / "fit.gif", "fit.gif", lambda whole: animation.fit_animation(whole, frames, costs, of_fit, epoch))
     if evaluated:
         curve, verified = evaluated
-        note, error = baselines_in_words(curve.metrics), f"mean squared error {curve.metrics['mse']:.3g}"
-        unseen = f"never trained on: {error}"
+        note, unseen = baselines_in_words(curve.metrics), unseen_in_words(setup.source, curve)
         png("continued_curve.png", lambda: figures.continued_figure(curve, labels, note=note, title=unseen))
         if verified:
             png("backtest.png", lambda: figures.backtest_figure(verified))
+
+
+def unseen_in_words(source: "Source", curve: "Evaluation") -> str:
+    """How far off the model is on what it never saw; of many series, which one is shown."""
+    from lstm_lab.runs.lettering import cut
+    from lstm_lab.science.series import SeriesBatches
+
+    said = f"never trained on: mean squared error {curve.metrics['mse']:.3g}"
+    if not isinstance(source, SeriesBatches) or len(source.samples.series) == 1:
+        return said
+    return f"{cut(source.samples.series[curve.series].name)}, {said} over {len(source.samples.series):,} series"
 
 
 def windows_in_words(config: Config) -> str:

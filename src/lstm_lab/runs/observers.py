@@ -72,7 +72,11 @@ def laid_out(progress: Progress) -> Shown:
 
 
 def shown_curve(progress: Progress) -> Shown:
-    """`laid_out` over the batch's first few rows."""
+    """`laid_out` over the first few of the batch's rows in which a step counts."""
+    if progress.weights is not None and (there := (progress.weights > 0).any(axis=1)).any():
+        x, target, prediction = progress.x[there], progress.target[there], progress.prediction[there]
+        weights = progress.weights[there]
+        progress = dataclasses.replace(progress, x=x, target=target, prediction=prediction, weights=weights)
     whole = laid_out(progress)
     rows = max(3, math.ceil(SHOWN_SAMPLES / whole.window))
     x, target, prediction = (values[: whole.window * rows] for values in whole[:3])

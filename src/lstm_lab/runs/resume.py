@@ -31,8 +31,7 @@ if TYPE_CHECKING:
 MAY_CHANGE = (
     "training.steps",
     *config.WATCHED,
-    "evaluation.windows",
-    "evaluation.trials",
+    *(f"evaluation.{key}" for key in config.Evaluation.model_fields),
     "tracking.metric_points",
     "tracking.checkpoint_seconds",
     "tracking.figures",

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lstm_lab import texts
 from lstm_lab.commandline import make, say, typed
 from lstm_lab.config import NEWER, WATCHING, Config, Csv
 from lstm_lab.records import store
@@ -33,13 +34,19 @@ def describe(config: Config, read: str = "") -> Table:
     for group, settings in config.model_dump(exclude=WATCHING).items():
         kind = Config.model_fields[group].discriminator
         said = {key: value for key, value in settings.items() if key != kind and not is_usual(group, key, value)}
-        values = ", ".join(f"{key} {value}" for key, value in said.items())
+        values = ", ".join(f"{key} {as_typed(value)}" for key, value in said.items())
         values = printable(values, LONGEST_LINE)  # of a run in the store, perhaps
         told = Text.assemble((settings[kind], "cyan"), f": {values}") if kind else Text(values)
         table.add_row(Text(group, "bold"), told)
         if group == "data" and read:
             table.add_row("", Text.assemble(("file", "cyan"), f": {printable(read, LONGEST_LINE)}"))
     return table
+
+
+def as_typed(value: object) -> object:
+    """A setting's value; names in a list as they are typed."""
+    names = isinstance(value, list) and all(isinstance(item, str) for item in value)
+    return texts.write(value) if names else value  # type: ignore[arg-type]
 
 
 def is_usual(group: str, key: str, value: object) -> bool:
@@ -76,6 +83,7 @@ def tell(config: Config, result: "Result") -> str:
 def baselines_in_words(metrics: Mapping[str, float]) -> str:
     """The baselines' mean squared errors in a line."""
     names = ["predict_zero", "persistence", "seasonal_naive", "least_squares"]
+    names = names[1:] if "seasonal_naive_mse" in metrics else names  # of four a picture would cut some off
     found = {name.replace("_", " "): metrics[key] for name in names if (key := f"{name}_mse") in metrics}
     return "baselines: " + ", ".join(f"{name} {value:.3g}" for name, value in found.items())
 

@@ -20,13 +20,14 @@ from pathlib import Path
 import numpy as np
 
 from lstm_lab.config import ConfigError, Csv, listed
-from lstm_lab.science import normal, samples, streams
+from lstm_lab.science import normal, streams
 from lstm_lab.science.curves import Continuation, Rows, Units
 from lstm_lab.science.normal import Column, Unit
-from lstm_lab.science.samples import Series
-from lstm_lab.science.sampling import calendar_of
-from lstm_lab.science.streams import Stretch
+from lstm_lab.tables import samples
+from lstm_lab.tables.samples import Series, Stretch
+from lstm_lab.tables.sampling import calendar_of
 
+BLOCK = 2**16  # samples that are looked at at a time
 LEAD_IN = 50  # windows that the model goes through before those it is validated on
 
 
@@ -117,11 +118,20 @@ class SeriesBatches:
         )
 
     def has_pairs(self, parts: Sequence[Stretch]) -> bool:
-        """Whether one of the series has a pair in its part, from such a number to before such a number."""
+        """Whether one of the series has a target in its part, from such a pair's number to before such a one's."""
         return any(
-            max(begin, first) < min(end - self.horizon, stop)
+            self.has_target(max(begin, first) + self.horizon, min(end, stop + self.horizon))
             for one, (first, stop) in zip(self.samples.series, parts, strict=True)
             for begin, end in one.stretches
+        )
+
+    def has_target(self, first: int, stop: int) -> bool:
+        """Whether one of the samples from `first` to before `stop` has all targets."""
+        if self.settings.missing == "refuse":
+            return first < stop
+        return any(
+            not np.isnan(self.samples.values[i : min(i + BLOCK, stop), self.targets]).any(axis=1).all()
+            for i in range(first, stop, BLOCK)
         )
 
     def normalised(self) -> np.ndarray:
@@ -268,13 +278,13 @@ class SeriesBatches:
                 count = min(count, windows)
                 windows -= count
             start = max(begin, begin_here - before * self.time_steps)
-            n = np.arange(start, begin_here + count * self.time_steps)
-            found.append(self.continuation(series, n, begin_here, end_here))
+            n = np.arange(start, min(begin_here + count * self.time_steps, end_here))
+            found.append(self.continuation(series, n, begin_here))
         return found
 
-    def continuation(self, series: int, n: np.ndarray, first: int, end: int) -> Continuation:
-        """The pairs numbered `n` of a series, to be predicted from that numbered `first` on; none from `end` on."""
-        inputs, targets, weights = self.pairs(n, n < end)
+    def continuation(self, series: int, n: np.ndarray, first: int) -> Continuation:
+        """The pairs numbered `n` of a series, to be predicted from that numbered `first` on."""
+        inputs, targets, weights = self.pairs(n, np.ones(len(n), bool))
         split, start = self.splits[series], int(n[0])
         return Continuation(
             (n + self.horizon).astype(float),
@@ -303,7 +313,7 @@ class SeriesBatches:
                 if first < end:
                     windows = max(0, (first - begin) // self.time_steps - LEAD_IN)
                     n = np.arange(begin + windows * self.time_steps, end)
-                    found.append(self.continuation(i, n, first, end))
+                    found.append(self.continuation(i, n, first))
         return found
 
     @property

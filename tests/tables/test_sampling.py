@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lstm_lab.config import ConfigError
-from lstm_lab.science.sampling import calendar_of, gaps_of, sampling_of
+from lstm_lab.tables.sampling import gaps_of, sampling_of, season_of
 
 
 def stamps(*texts):
@@ -102,12 +102,14 @@ def test_one_stamp_tells_no_interval():
     assert sampling_of(stamps("2024-01-01")) is None
 
 
-def test_the_calendar_is_a_circle():
-    """The tenth of January 2024 was a Wednesday."""
-    when = stamps("2024-01-10T06:00", "2024-04-08T18:00", "2024-10-06T00:00")
-    hours, weekdays, months = (calendar_of(when, [kind]) for kind in ("hour", "weekday", "month"))
-    np.testing.assert_allclose(hours, [[1, 0], [-1, 0], [0, 1]], atol=1e-15)
-    third = 2 * np.pi / 7 * np.array([2, 0, 6])
-    np.testing.assert_allclose(weekdays, np.stack([np.sin(third), np.cos(third)], axis=1), atol=1e-15)
-    np.testing.assert_allclose(months, [[0, 1], [1, 0], [-1, 0]], atol=1e-15)
-    np.testing.assert_array_equal(calendar_of(when, ["month", "hour"]), np.hstack([months, hours]))
+@pytest.mark.parametrize(
+    ("interval", "season"),
+    [
+        ((1, "h"), 24), ((60, "m"), 24), ((30, "m"), 48), ((10, "m"), 144), ((1, "m"), 1440), ((60, "s"), 1440),
+        ((3, "ms"), 28_800_000), ((7, "h"), 1), ((1, "D"), 7), ((24, "h"), 7), ((7, "D"), 52), ((168, "h"), 52),
+        ((14, "D"), 26), ((5, "D"), 1), ((365, "D"), 1), ((1, "M"), 12), ((3, "M"), 4), ((5, "M"), 1), ((1, "Y"), 1),
+        ((10, "Y"), 1),
+    ],
+)  # fmt: skip
+def test_the_season_follows_from_the_interval(interval, season):
+    assert season_of(np.timedelta64(*interval)) == season
