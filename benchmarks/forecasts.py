@@ -3,6 +3,8 @@
     make forecasts                        all series, ten seeds: FORECASTS.md and forecasts.json, in about half an hour
     make forecasts SEEDS=1 SERIES=nile    fewer seeds, some series: the same below benchmarks/quick/
 
+One that was cut short goes on with the series that are left.
+
 All have the same samples to learn from, the same origins and the same lead times, and none is fitted again on the way.
 """
 
@@ -35,6 +37,7 @@ from lstm_lab.science.backtest import ahead
 HERE = Path(__file__).resolve().parent
 SEEDS = 10
 LEVEL = 90  # per cent of the truths that an interval promises to hold
+UNFINISHED = "forecasts-unfinished.json"
 RECENT = 100  # residuals at most that a network's intervals are made from, at every lead time
 
 Scores = dict[str, float]
@@ -121,6 +124,27 @@ def compare(group: Sequence[Series], names: Sequence[str], seeds: Sequence[int])
     return found
 
 
+def compare_all(names: Sequence[str], seeds: int, unfinished: Path) -> dict[str, Any]:
+    """What is told of all series that are named, in six digits; `unfinished` has it as far as it is made.
+
+    It goes on there if it was begun by this very commit, on this machine, for as many seeds.
+    """
+    about: dict[str, Any] = {"machine": machine(), "commit": commit(), "seeds": seeds}
+    found: dict[str, Any] = {**about, "date": time.strftime("%Y-%m-%d", time.gmtime()), "series": {}}
+    if unfinished.exists() and "uncommitted" not in about["commit"]:
+        before = json.loads(unfinished.read_text())
+        found = before if about.items() <= before.items() else found
+    with tempfile.TemporaryDirectory() as store:
+        os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{store}/runs.db"
+        left = [series for series in SERIES if series.name in names and series.name not in found["series"]]
+        for file in dict.fromkeys(series.file for series in left):
+            group = [series for series in SERIES if series.file == file]
+            found["series"] |= rounded(compare(group, names, range(seeds)))
+            unfinished.write_text(json.dumps(found))
+    unfinished.unlink(missing_ok=True)
+    return {**found, "series": {name: one for name, one in found["series"].items() if name in names}}
+
+
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -129,17 +153,11 @@ def main() -> int:
     parser.add_argument("--series", nargs="+", choices=known, default=known, metavar="NAME")
     asked = parser.parse_args()
     folder = HERE if asked.seeds == SEEDS and set(asked.series) == set(known) else HERE / "quick"
-    folder.mkdir(exist_ok=True)
+    (HERE / "quick").mkdir(exist_ok=True)
     runtime.start_tensorflow("portable", threads=1)  # the networks', both
-    found: dict[str, Any] = {"machine": machine(), "commit": commit(), "date": time.strftime("%Y-%m-%d", time.gmtime())}
-    found |= {"seeds": asked.seeds, "series": {}}
-    with tempfile.TemporaryDirectory() as store:
-        os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{store}/runs.db"
-        for file in dict.fromkeys(series.file for series in SERIES if series.name in asked.series):
-            group = [series for series in SERIES if series.file == file]
-            found["series"] |= compare(group, asked.series, range(asked.seeds))
-    (folder / "forecasts.json").write_text(json.dumps(rounded(found), indent=1) + "\n")
-    (folder / "FORECASTS.md").write_text(render(rounded(found), lab.RECIPE, RECENT))
+    found = compare_all(asked.series, asked.seeds, HERE / "quick" / UNFINISHED)
+    (folder / "forecasts.json").write_text(json.dumps(found, indent=1) + "\n")
+    (folder / "FORECASTS.md").write_text(render(found, lab.RECIPE, RECENT))
     print(f"written: {os.path.relpath(folder)}/FORECASTS.md")
     return 0
 
