@@ -32,7 +32,7 @@ def forecast(model: Any, values: np.ndarray, origins: list[int], horizon: int, l
 def chosen(name: str, model: Any) -> str:
     """Which model of its kind a fitted method has chosen."""
     if name == "arima":
-        return str(arima_string(model.model_))
+        return str(arima_string(model.model_)).strip()
     if name == "ets":
         return f"ETS({','.join(model.model_['components'][:3])}){' damped' * (model.model_['components'][3] != 'N')}"
     return str(model.model_["modeltype"]) if name == "theta" else ""

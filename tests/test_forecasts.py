@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -96,6 +97,12 @@ def found_of(mase, **networks):
     }
     about = {"samples": 100, "trained": 70, "known": 80, "origins": 15, "season": 1, "horizon": 6, "form": "samples"}
     return {**about, "models": {"arima": "ARIMA(1,0,0)", "ets": "ETS(A,N,N)"}, "version": "0", "methods": methods}
+
+
+def test_the_page_in_the_repo_is_of_the_results_beside_it():
+    folder = Path(forecasts.__file__).parent
+    page = forecast_page.render(json.loads((folder / "forecasts.json").read_text()), lab.RECIPE, forecasts.RECENT)
+    assert (folder / "FORECASTS.md").read_text() == page
 
 
 def test_the_page_counts_what_is_reached_by_the_medians():
