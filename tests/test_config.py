@@ -98,6 +98,44 @@ FAULTS = {
 }
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["training.early_stopping=5"], "training.early_stopping=5: needs samples for validation, a file with data."),
+        (["training.keep=best"], "validation above 0; the curve sine_to_cosine has none"),
+        (["training.validate_every=10", "training.keep=best"], "training.validate_every=10 and training.keep=best: n"),
+        (["experiment=sunspots", "data.validation=0", "training.keep=best"], "above 0; data.validation=0"),
+        (
+            ["experiment=sunspots", "training.keep=best", "training.validate_every=201"],
+            "training.validate_every=201 and training.keep=best: validate_every must be at most training.steps=200",
+        ),
+        (["training.keep=first"], "training.keep='first': must be 'best' or 'last'"),
+        (
+            ["+training.patience=3"],
+            "training.patience: there is no such setting; did you mean 'training.early_stopping'",
+        ),
+        (["training.cost=mse"], "training.cost='mse': must be 'squared', 'absolute' or 'huber'"),
+    ],
+)
+def test_what_cannot_be_judged_is_refused(words, said):
+    with pytest.raises(config.ConfigError) as refused:
+        config.check(composed(*words))
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_run_is_validated_at_a_tenth_of_its_steps_whatever_is_printed():
+    def every(*words):
+        return config.check(composed("experiment=sunspots", *words)).training.validated_every
+
+    assert [
+        every(),
+        every("training.steps=7"),
+        every("training.report_every=3"),
+        every("training.validate_every=9"),
+    ] == [*(20, 1, 20, 9)]
+
+
 @pytest.mark.parametrize("override", FAULTS)
 def test_a_fault_is_named_with_the_value_given_and_what_is_allowed(override):
     with pytest.raises(config.ConfigError) as refused:

@@ -1,7 +1,8 @@
+import math
 import random
 import subprocess
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -20,6 +21,9 @@ def example(step=3):
         [np.arange(6, dtype=np.float32).reshape(2, 3), np.array([np.nan, -0.0], np.float32)],
         [np.int64(7), np.float32(0.006), np.ones(3, np.float32)],
         [np.full((2, 2), 1e-40, np.float32)],
+        [np.ones((2, 3), np.float32), np.zeros(2, np.float32)],
+        np.array([1, 3]),
+        np.array([0.1, math.inf]),
     )
 
 
@@ -27,12 +31,47 @@ def test_what_is_saved_is_loaded_to_the_bit(tmp_path):
     saved = example()
     loaded = checkpoint.load(checkpoint.save(tmp_path, saved))
     assert (loaded.step, loaded.config_digest) == (3, "a digest")
-    assert loaded.costs.dtype == np.float32
-    assert loaded.costs.tobytes() == saved.costs.tobytes()
+    for name in ("costs", "validated", "errors"):
+        old, new = getattr(saved, name), getattr(loaded, name)
+        assert (new.dtype, new.tobytes()) == (old.dtype, old.tobytes())
     for name in LISTS:
         for old, new in zip(getattr(saved, name), getattr(loaded, name), strict=True):
             assert (new.dtype, new.shape, new.tobytes()) == (old.dtype, old.shape, old.tobytes())
-    assert {field.name for field in fields(Checkpoint)} == {"step", "config_digest", "costs", *LISTS}
+    assert {field.name for field in fields(Checkpoint)} == {
+        *("step", "config_digest", "costs", "validated", "errors"),
+        *LISTS,
+    }
+
+
+def test_one_of_before_there_were_validation_errors_has_none(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "fields", lambda kind: fields(kind)[:6])
+    loaded = checkpoint.load(checkpoint.save(tmp_path, example()))
+    assert (loaded.step, list(loaded.best), len(loaded.validated), len(loaded.errors)) == (3, [], 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("steps", "errors"),
+    [
+        ([1, 3], [1.0]),
+        ([3, 1], [1.0, 2.0]),
+        ([0, 1], [1.0, 2.0]),
+        ([1, 4], [1.0, 2.0]),
+        ([1], [math.nan]),
+        ([[1]], [1.0]),
+    ],
+)
+def test_validation_errors_that_no_run_has_are_told_of(steps, errors, tmp_path):
+    path = checkpoint.save(tmp_path, replace(example(), validated=np.array(steps), errors=np.array(errors)))
+    with pytest.raises(DamagedError, match="has validation errors"):
+        checkpoint.load(path)
+
+
+def test_the_best_weights_are_of_the_models_form_or_there_are_none():
+    forms = checkpoint.forms_of(replace(example(), best=[]))
+    assert checkpoint.is_of(example(), forms)
+    assert checkpoint.is_of(replace(example(), best=()), forms)
+    assert not checkpoint.is_of(replace(example(), best=example().best[:1]), forms)
+    assert not checkpoint.is_of(replace(example(), state=[]), forms)
 
 
 def test_every_cut_and_every_flipped_bit_is_noticed(tmp_path):

@@ -103,19 +103,19 @@ class Client:
     def __init__(self):
         self.batches = []
 
-    def log_batch(self, run_id, metrics):
+    def log_batch(self, run_id, metrics, tags=()):
         self.batches.append([(m.step, m.value) for m in metrics])
 
 
 def tracked(client, steps, points):
     run = tracking.TrackedRun.__new__(tracking.TrackedRun)
-    run.client, run.run_id = client, "id"
+    run.client, run.run_id, run.run = client, "id", SimpleNamespace(data=SimpleNamespace(metrics={}))
     run.start_sending(steps, points)
     return run
 
 
 def progress(first, costs):
-    return SimpleNamespace(step=first + len(costs), costs=np.array(costs, np.float32))
+    return SimpleNamespace(step=first + len(costs), costs=np.array(costs, np.float32), validation=None)
 
 
 def test_every_cost_is_sent_in_batches():
@@ -216,6 +216,27 @@ def test_a_resumed_run_sends_only_what_is_not_stored_and_notices_other_bits():
     run.close()
     assert [step for batch in client.batches for step, _ in batch] == [2, 3, 4, 7, 8, 9]
     assert run.contradicted == 6
+
+
+def test_validation_errors_are_sent_once_and_those_that_are_numbers():
+    client = Client()
+    run = tracked(client, steps=10, points=10)
+    run.validated = {2: 8.0}
+    run.log_validation([2, 4], [8.0, 6.0])
+    run(SimpleNamespace(step=6, costs=np.zeros(0), validation=math.inf))
+    run(SimpleNamespace(step=8, costs=np.zeros(0), validation=5.0))
+    run.close()
+    assert [point for batch in client.batches for point in batch] == [(4, 6.0), (8, 5.0)]
+
+
+@pytest.mark.parametrize(("kept", "sent"), [(5.0, []), (4.0, [(8, 4.0)])])
+def test_at_the_end_stands_the_validation_error_of_the_kept_weights(kept, sent):
+    client = Client()
+    run = tracked(client, steps=10, points=10)
+    run.validated = {4: 4.0, 8: 5.0}
+    run.log_summary(8, {"validation/mse": kept}, {}, "")
+    run.sender.shutdown()
+    assert [point for batch in client.batches for point in batch] == sent
 
 
 def resumed(client, run_id, **changes):

@@ -306,6 +306,7 @@ def test_the_best_is_marked_only_where_one_run_can_be_better_than_another():
     assert marked() == {key: {int(key != "evaluation/r2")} for key in judged}
     assert marked(("data", "mine 2")) == {}
     assert list(marked(**{"data.time_steps": "40"})) == ["validation/mse"]
+    assert list(marked(**{"training.cost": "huber"})) == judged[3:]
     assert list(marked(**{"evaluation.windows": "90"})) == judged[:4]
 
 

@@ -1,3 +1,4 @@
+import math
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from lstm_lab.runs import figures, lettering
 from lstm_lab.runs.figures import Labels
 from lstm_lab.runs.observers import Shown
 from lstm_lab.science.evaluation import Evaluation
+from lstm_lab.science.judging import Judge
 from lstm_lab.science.times import Times
 from test_config import composed
 
@@ -170,6 +172,21 @@ def test_a_long_curve_is_a_band_of_extremes_with_a_mean_over_more_steps(steps, s
         y = band.get_paths()[0].vertices[:, 1]
         assert (y.min(), y.max()) == (costs.min(), costs.max())
         assert len(y) < 3000
+
+
+@pytest.mark.parametrize(("errors", "scale"), [([math.inf, 812.0, 640.0, 700.0], "linear"), ([9.0, 1, 0.5, 1], "log")])
+def test_the_validation_errors_stand_below_the_costs(errors, scale):
+    judge = Judge(None, None, every=10, patience=None, keep_best=True)
+    judge.restore([10, 20, 30, 40], errors, [np.zeros(1)])
+    above, below = figures.cost_figure(np.geomspace(10, 0.1, 40), "", kind="huber", judge=judge).axes
+    assert above.get_ylabel() == "cost (summed Huber loss / batch size)"
+    line, ring = below.lines
+    assert line.get_xdata().tolist() == judge.steps
+    np.testing.assert_array_equal(line.get_ydata(), [value if value < math.inf else math.nan for value in errors])
+    assert (ring.get_xdata(), ring.get_label()) == ([30], f"lowest, and kept: {errors[2]:g} at step 30")
+    assert (below.get_yscale(), above.get_xlabel(), below.get_xlabel()) == (scale, "", "step")
+    judge.restore([10], [math.inf], [])
+    assert len(figures.cost_figure(np.ones(9), "", judge=judge).axes) == 1
 
 
 def test_costs_that_are_not_finite_can_be_drawn(tmp_path):

@@ -89,6 +89,9 @@ def test_data_are_the_same_whatever_they_are_cut_into_unless_a_cost_would_tell()
     assert curve.startswith("sine_to_cosine ")
     assert data("data.batch_size=5", "training.seed=7", file=None) == curve
     assert data("data.time_steps=5", file=None) != curve  # a cost is a sum over the window
+    assert data("training.cost=huber", file=None).startswith("sine_to_cosine huber ")  # of what its errors cost
+    assert data(*CSV, "training.cost=huber", "training.keep=best") == mine
+    assert data(*CSV, "training.cost=huber", "data.validation=0") != data(*CSV, "data.validation=0")
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,19 @@ def test_terminal_prints_the_cost_every_so_many_steps_and_no_control_characters(
     ]
 
 
+def test_beside_a_cost_stands_the_validation_error_of_its_weights_or_the_last_before():
+    output = io.StringIO()
+    terminal = observers.Terminal(Console(file=output), observers.Record(), steps=9, report_every=3)
+    for step, validation in enumerate((None, None, 812.04, None, 700.5, None, None, None, 1.5), start=1):
+        terminal(dataclasses.replace(progress(step, [5.0]), validation=validation))
+    terminal.close()
+    assert output.getvalue().splitlines() == [
+        "step       0   cost 5",
+        "step       3   cost 5   validation 812",
+        "step       6   cost 5   validation 700.5 (step 5)",
+    ]
+
+
 @pytest.mark.parametrize(("steps", "frames", "chunk"), [(200, 40, 5), (7, 40, 1), (1000, 4, 10)])
 def test_frames_lie_evenly_and_their_targets_stand_still(steps, frames, chunk):
     collected = observers.Frames(steps, frames)
@@ -160,7 +173,7 @@ def test_tensorboard_gets_the_graph_once_and_the_cost_thinned(tmp_path):
 
     board = observers.TensorBoard(tmp_path, steps=10, points=5, graph=graph)
     board(progress(1, [10.0]))
-    board(progress(10, np.arange(9.0, 0.0, -1.0)))
+    board(dataclasses.replace(progress(10, np.arange(9.0, 0.0, -1.0)), validation=3.0))
     board.close()
     events = EventAccumulator(str(tmp_path)).Reload()
     assert [(e.step, float(e.tensor_proto.float_val[0])) for e in events.Tensors("cost")] == [
@@ -170,6 +183,7 @@ def test_tensorboard_gets_the_graph_once_and_the_cost_thinned(tmp_path):
         (6, 4),
         (8, 2),
     ]
+    assert [(e.step, e.tensor_proto.float_val[0]) for e in events.Tensors("validation/mse")] == [(10, 3)]
     assert [node.name for node in events.Graph().node] == ["cost/Sum"]
     assert len(asked) == 1
 

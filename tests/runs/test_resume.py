@@ -19,11 +19,13 @@ from mlflow import MlflowClient
 from rich.console import Console
 
 from helpers import copy_project, csv_settings, held, train, train_until, wait_until_held
-from lstm_lab.config import WATCHING, CannotRunError, ConfigError, check, flatten
+from lstm_lab.config import NEWER, WATCHING, CannotRunError, ConfigError, check, flatten
 from lstm_lab.records import checkpoint, lookup, processes, store, tagging, tracking
+from lstm_lab.records.tracking import VALIDATION
 from lstm_lab.runs import resume, run, setup
 from lstm_lab.science.curves import Batches
 from stores import HOSTILE
+from test_config import composed
 
 QUIET = ("tracking.animation=false", "tracking.model=false")
 
@@ -100,6 +102,45 @@ def test_killed_three_times_and_trained_longer_a_run_comes_to_the_same_end(check
     assert run.data.metrics["final_cost"] == whole.data.metrics["final_cost"]
     assert same_end(checkout, whole.info.run_id, run_id)
     assert not list(checkout.glob("mlruns/checkpoints/*"))
+
+
+def test_a_killed_run_stops_early_at_the_same_step_and_keeps_the_same_weights(checkout):
+    """Killed at an error that is no better, after the best one, and again when it has just come to its end."""
+    words = ("experiment=sunspots", "optimizer.learning_rate=0.05", "training.keep=best", "training.early_stopping=4")
+    words += ("training.validate_every=10", "training.steps=400", "tracking.figures=false", *QUIET)
+    done = train(checkout, *words, "tracking.experiment=whole")
+    assert done.returncode == 0, done.stderr
+    [whole] = runs_of(checkout, "whole")
+    reason = "stopped early after 100 steps: no better validation error for 4 points; best at step 60"
+    assert f"FINISHED: {reason}\n" in done.stdout
+    assert re.search(r"^step {6}80   cost [\d.]+   validation [\d.]+$", done.stdout, flags=re.M)
+
+    words += ("tracking.experiment=killed",)
+    assert train_until("step=80", "SIGKILL", checkout, *words).returncode == -signal.SIGKILL
+    [run] = runs_of(checkout, "killed")
+    word = f"resume={run.info.run_id}"
+    assert train_until("step=100", "SIGKILL", checkout, word).returncode == -signal.SIGKILL
+    said = train(checkout, word).stdout
+    assert "at step 90 of 400\n" in said
+    assert f"FINISHED: {reason}\n" in said
+
+    [run] = runs_of(checkout, "killed")
+    assert (whole.data.tags["reason"], run.data.tags["reason"]) == (reason, reason)
+    assert same_end(checkout, whole.info.run_id, run.info.run_id)
+    one, other = (artifacts_of(checkout, ended.info.run_id) for ended in (whole, run))
+    saved, weights = checkpoint.load(one / "checkpoint/checkpoint.npz"), np.load(one / "final_weights.npz")
+    assert [a.tobytes() for a in weights.values()] == [a.tobytes() for a in saved.best]
+    assert (one / "final_weights.npz").read_bytes() == (other / "final_weights.npz").read_bytes()
+    assert saved.validated.tolist() == list(range(10, 101, 10))
+    history = [
+        [(point.step, point.value) for point in client_of(checkout).get_metric_history(ended.info.run_id, VALIDATION)]
+        for ended in (whole, run)
+    ]
+    assert sorted(history[0]) == sorted(history[1])
+    assert sorted(history[0]) == sorted([*zip(saved.validated, saved.errors, strict=True), (100, saved.errors[5])])
+    for metric in (VALIDATION, "best_step", "evaluation/mse"):
+        assert whole.data.metrics[metric] == run.data.metrics[metric]
+    assert (run.data.metrics[VALIDATION], run.data.metrics["best_step"]) == (min(saved.errors), 60)
 
 
 FIRST_MOMENTS = ("create_run", "log_batch", "log_inputs", "log_artifacts")  # of MlflowClient, in a run's order
@@ -276,6 +317,12 @@ def test_a_run_that_cannot_be_resumed_says_why(stored):
     assert resume.prepare(run_id, {}, take_over=True)[1].training.steps == 200
     assert client.get_run(run_id).info.status == "KILLED"
 
+    client.set_terminated(run_id, "FINISHED")
+    client.set_tag(run_id, "reason", "stopped early after 70 steps")
+    with pytest.raises(
+        ConfigError, match="is finished: it stopped early after 70 steps; with more steps it would stop"
+    ):
+        resume.prepare(run_id, {"training.steps": 400}, take_over=False)
     client.set_terminated(run_id, "FAILED")
     client.set_tag(run_id, "reason", "the cost became nan at step 7")
     with pytest.raises(ConfigError, match=r"would fail again at the same step \(the cost became nan at step 7\)"):
@@ -366,6 +413,7 @@ def test_a_checkpoint_knows_its_data_by_the_file_and_older_ones_by_its_path(stor
     assert resume.digest(here) == resume.digest(moved)
     values = here.model_dump(exclude=WATCHING) | {"data": old}
     values = {key: value for key, value in flatten(values) if key not in resume.MAY_CHANGE}
+    values = {key: value for key, value in values.items() if NEWER.get(key, NEWER) != value}
     assert resume.digest(here, "a.csv") == hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
     monkeypatch.setattr(resume, "ROOT", tmp_path)
@@ -376,6 +424,28 @@ def test_a_checkpoint_knows_its_data_by_the_file_and_older_ones_by_its_path(stor
         checkpoint.save(resume.folder_of(run_id), saved)
         found, _ = resume.newest_checkpoint(client, client.get_run(run_id), moved, checkpoint.forms_of(saved))
         assert found.step == step
+
+
+def test_what_only_shows_the_validation_makes_no_other_run_and_what_it_decides_does():
+    def digest(*words):
+        return resume.digest(check(composed("experiment=sunspots", *words)))
+
+    assert digest() == digest("training.validate_every=7") == digest("training.steps=400")
+    judged = digest("training.keep=best")
+    assert judged == digest("training.keep=best", "training.validate_every=20")  # a tenth of 200 steps
+    assert judged == digest("training.keep=best", "training.validate_every=20", "training.steps=400")
+    different = ("training.validate_every=7", "training.early_stopping=3", "training.cost=huber")
+    assert len({judged, digest(), *(digest("training.keep=best", word) for word in different)}) == 5
+
+
+def test_a_judged_run_that_is_to_be_longer_is_validated_where_it_was_to_be():
+    stored = check(composed("experiment=sunspots", "training.keep=best"))
+    assert resume.changed(stored, {"training.steps": 300}).training.validated_every == 20
+    assert resume.changed(stored, {"tracking.figures": False}).training == stored.training
+    plain = check(composed("experiment=sunspots"))
+    assert resume.changed(plain, {"training.steps": 300}).training.validated_every == 30
+    assert stored.training.lasting(130).validated_every == 20  # as it is reproduced
+    assert plain.training.lasting(130).validate_every is None
 
 
 def test_a_server_that_goes_away_loses_nothing(tmp_path_factory, tmp_path, free_server):

@@ -84,6 +84,15 @@ def test_how_good_forecasts_are_is_told_in_a_line(metrics, words, said, monkeypa
         assert "ahead" not in "".join(ended(monkeypatch, 100, {"evaluation/mse": 1.0}, (*CSV, off)))
 
 
+def test_the_page_says_of_what_kind_the_cost_is_and_why_training_ended():
+    values = composed("experiment=sunspots", "training.cost=huber")
+    why = "stopped early after 2 steps: no better validation error for 1 point; best at step 1"
+    result = SimpleNamespace(costs=[2.0, 1.0], metrics={"mean_last_20_cost": 1.0}, status="FINISHED", reason=why)
+    assert f"Its Huber cost fell from 2 to 1 (mean of the last 20: 1). It {why}." in telling.tell(
+        config.check(values), result
+    )
+
+
 def test_a_files_name_is_no_link_on_the_runs_page():
     values = composed("data=csv", "data.path=x.csv", "data.horizon=1", "data.input=a")
     values["data"] |= {"path": "![a](b) <i>*c*\n`d` e_f.csv"}

@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pytest
 
+from lstm_lab.science import evaluation
 from lstm_lab.science.curves import Batches, Continuation
-from lstm_lab.science.evaluation import baselines, errors_of, evaluate, least_squares, measure
+from lstm_lab.science.evaluation import baselines, errors_of, evaluate, least_squares, measure, rolled_out
 from lstm_lab.science.model import CELLS, build_model, zero_state
 from lstm_lab.science.training import ChunkOptions, Program, build_optimizer, train
 
@@ -59,6 +60,26 @@ def test_without_carry_every_window_starts_from_zero():
     evaluated = evaluate(model, batches.unseen(STEPS, windows=6), state, time_steps=TIME, carry_state=False)
     alone = [model([window[None], *zero_state(model, 1)])[0] for window in batches.rows(STEPS - 1 + ROWS, 6).inputs]
     np.testing.assert_allclose(evaluated.prediction[:, 0], np.ravel(alone), atol=1e-6)
+
+
+@pytest.mark.parametrize("reset_every", [None, 5])
+def test_stretches_side_by_side_are_forecast_as_each_alone(reset_every, monkeypatch):
+    """Of whatever lengths, also shorter than the horizon, with an indicator behind the inputs."""
+    rng, model = np.random.default_rng(0), build_model("gru", 3, hidden_stddev=1, hidden_bias=0, seed=1, input_size=2)
+    stretches, states = [], []
+    for length in (9, 30, 1, 14):
+        inputs = rng.normal(size=(length + 6, 2)).astype(np.float32)
+        same = {"horizon": 3, "same": (0,), "indicators": 1}
+        stretches.append(Continuation(np.arange(length + 6), inputs, inputs[:, :1], 6, 6, **same))
+        states.append([rng.normal(size=(1, 3)).astype(np.float32)])
+    together = rolled_out(model, stretches, states, reset_every)
+    monkeypatch.setattr(evaluation, "SIDE_BY_SIDE", 1)
+    for length, one, alone in zip(
+        (9, 30, 1, 14), together, rolled_out(model, stretches, states, reset_every), strict=True
+    ):
+        assert one["rollout"].shape == (length, 1)
+        for name in ("rollout", "rollout_persistence"):
+            np.testing.assert_allclose(one[name], alone[name], atol=1e-6)
 
 
 @pytest.mark.parametrize("windows", [1, 6, 30])

@@ -215,6 +215,16 @@ def test_series_that_do_not_serve_are_refused(text, settings, said, tmp_path):
         batches_of(tmp_path, ["s,a", *text.split()], **usual | settings)
 
 
+def test_a_target_of_which_nothing_is_known_where_it_is_judged_is_refused(tmp_path):
+    for known, said in (
+        (range(80), "none has a target to evaluate"),
+        ([*range(70), 90], "none has a target to validate"),
+    ):
+        lines = ["a,b", *(f"{i},{i if i in known else ''}" for i in range(100))]
+        with pytest.raises(ConfigError, match=said):
+            batches_of(tmp_path, lines, target="b", horizon=None, missing="mask", validation=0.1)
+
+
 def test_stretches_too_short_to_be_evaluated_are_refused(tmp_path):
     days = [*range(20), 22, 24, 26, 28]
     lines = ["day,a", *(f"{np.datetime64('2024-01-01') + day},{day}" for day in days)]

@@ -15,11 +15,12 @@ from helpers import copy_project, csv_settings, train
 from lstm_lab.config import ConfigError
 from lstm_lab.records.tagging import tags_of
 from lstm_lab.science.backtest import roll_out
-from lstm_lab.science.evaluation import compile_prediction, evaluate, validate
+from lstm_lab.science.evaluation import compile_prediction, evaluate
 from lstm_lab.science.model import build_model, with_units, zero_state
 from lstm_lab.science.series import SeriesBatches
 from lstm_lab.science.training import ChunkOptions, Program, build_optimizer
 from lstm_lab.science.training import train as train_steps
+from lstm_lab.science.validation import in_rows, validate
 
 SAMPLES = 103
 
@@ -117,7 +118,8 @@ def test_the_validation_error_is_that_of_a_prediction_made_sample_by_sample(file
             prediction, state = predict(x.reshape(1, 1, 1), state)
             errors.append(prediction.item() - curve.targets[i, 0])
         mse = np.mean(np.square(errors[-8:])) * columns(file)["b"][:71].std() ** 2
-        assert validate(model, [curve], time_steps=4, carry_state=carry_state) == pytest.approx(mse, rel=1e-5)
+        rows = in_rows([curve], time_steps=4, carry_state=carry_state)
+        assert validate(model, rows) == pytest.approx(mse, rel=1e-5)
 
 
 def test_training_carries_the_state_within_an_epoch_and_starts_over_after_it(file):

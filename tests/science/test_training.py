@@ -1,5 +1,6 @@
 import os
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -8,6 +9,7 @@ from helpers import ROOT
 from lstm_lab.science.curves import Batches, Rows
 from lstm_lab.science.model import build_model, zero_state
 from lstm_lab.science.training import (
+    COSTS,
     ChunkOptions,
     DivergedError,
     Program,
@@ -86,6 +88,43 @@ def test_cost_is_the_summed_squared_error_over_the_batch_size():
     prediction = np.array([[[1.0], [2.0]], [[3.0], [4.0]]], np.float32)
     target = np.array([[[0.0], [2.0]], [[5.0], [1.0]]], np.float32)
     assert float(cost_of(tf.constant(prediction), tf.constant(target))) == (1 + 0 + 4 + 9) / 2
+
+
+HUBER = {0.0: 0.0, 0.5: 0.125, 1.0: 0.5, -1.0: 0.5, -3.0: 2.5, 2.0: 1.5}  # what errors cost
+
+
+@pytest.mark.parametrize("kind", COSTS)
+@pytest.mark.parametrize("weights", [None, [[1.0, 0.0, 0.5]] * 2], ids=["all", "weighted"])
+def test_each_cost_is_the_sum_of_what_its_errors_cost_and_pulls_as_keras_has_it(kind, weights):
+    errors = np.array(list(HUBER), np.float32).reshape(2, 3, 1)
+    target = np.linspace(-1, 1, 6, dtype=np.float32).reshape(2, 3, 1)
+    target = np.round(target * 8) / 8  # so that the errors are these to the bit
+    each = {"squared": errors**2, "absolute": abs(errors), "huber": np.reshape(list(HUBER.values()), errors.shape)}[
+        kind
+    ]
+    counts = np.ones((2, 3)) if weights is None else np.array(weights)
+    prediction = tf.Variable(target + errors)
+    loss = {"squared": "mean_squared_error", "absolute": "mean_absolute_error", "huber": "huber"}[kind]
+    with tf.GradientTape(persistent=True) as tape:
+        cost = cost_of(prediction, tf.constant(target), weights and tf.constant(weights), kind)
+        theirs = tf.reduce_sum(getattr(keras.losses, loss)(target, prediction) * counts.astype(np.float32)) / 2
+    assert float(cost) == (each[..., 0] * counts).sum() / 2
+    np.testing.assert_allclose(float(cost), float(theirs), rtol=1e-6)
+    np.testing.assert_allclose(tape.gradient(cost, prediction), tape.gradient(theirs, prediction), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("kind", "jit_compile"), [("absolute", False), ("huber", False), ("huber", True)])
+def test_the_cost_that_is_asked_for_is_the_one_compiled(kind, jit_compile):
+    model, batches = tutorial_model(), tutorial_batches(batch_size=3, time_steps=4)
+    chunk = compile_chunk(
+        model, build_optimizer(**ADAM), ChunkOptions(3, carry_state=True, jit_compile=jit_compile, cost=kind)
+    )
+    [made] = train(chunk, batches, zero_state(model, 3), steps=1, chunk_steps=1)
+    size = np.abs(made.prediction - made.target).astype(float)
+    each = {"absolute": size, "huber": np.where(size <= 1, size**2 / 2, size - 0.5)}[kind]
+    np.testing.assert_allclose(made.costs, each.sum() / 3, rtol=1e-5)
+    rows = batches.chunk(0, 1)
+    assert {"cost", "train"} <= {node.name.split("/")[0] for node in step_graph(chunk, rows, zero_state(model, 3)).node}
 
 
 def test_carrying_the_state_shows_at_the_first_sample_of_each_window():

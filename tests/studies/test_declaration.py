@@ -146,6 +146,15 @@ def test_windows_that_a_file_is_too_short_for_are_refused_before_the_first_trial
         declare(*words, "data.batch_size=8,20", "data.time_steps=10,20", **PLAIN)
 
 
+def test_costs_of_different_kinds_prune_no_trial_and_are_ranked_apart():
+    kinds, median = "training.cost=squared,huber", {"name": "median", "n_startup_trials": 3, "n_warmup_steps": 0}
+    assert declare(kinds).objective == "mean_last_20_cost"
+    assert declare(kinds).for_jobs()["on_different_data"]
+    with pytest.raises(ConfigError, match=r"pruned by costs of another training\.cost; add hydra/sweeper/pruner=none"):
+        declare(kinds, pruner=median)
+    assert declare(kinds, "experiment=sunspots", pruner=median).objective == "validation/mse"
+
+
 def test_the_objective_is_a_metric_that_every_trial_has():
     assert declare().objective == "mean_last_20_cost"
     assert declare(objective="evaluation/mse").direction == "minimize"

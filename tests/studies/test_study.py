@@ -294,6 +294,20 @@ def test_a_study_of_an_older_version_goes_on():
         opened(declared(total=2, prune_every=8))
 
 
+def test_a_study_of_before_there_was_a_setting_goes_on_with_what_was_done_then():
+    values = {"training.steps": 200, "training.cost": "squared", "training.keep": "last", "data.validation": 0.0}
+    now = opened(declared(total=2, config=values))
+    identity = now.study.user_attrs["identity"]
+    now.study.set_user_attr(
+        "identity", {key: text for key, text in identity.items() if "config " not in key or "steps" in key}
+    )
+    for changes in ({"training.cost": "huber"}, {"data.validation": 0.1}):
+        [(key, value)] = changes.items()
+        with pytest.raises(database.StudyError, match=f'exists with another config {key}; .* is "?{value}'):
+            opened(declared(total=2, config=values | changes))
+    assert opened(declared(total=2, config=values)).study.user_attrs["identity"] == identity
+
+
 def test_a_trial_that_another_worker_has_ended_stays_as_it_is():
     now = opened(declared())
     trial = study.take_trial(now.study, now.storage, declared())

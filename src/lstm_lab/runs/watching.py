@@ -1,5 +1,6 @@
 """A run's training under its observers: which of them watch it, and how it comes to an end."""
 
+import functools
 import math
 import os
 import signal
@@ -181,18 +182,15 @@ def started(setup: "Setup", saved: "Checkpoint | None") -> "tuple[list[Any], int
 
 def judge_of(setup: "Setup", saved: "Checkpoint | None") -> "Judge | None":
     """What validates the run, knowing of it what the checkpoint does; None without samples for validation."""
-    from lstm_lab.science import evaluation
+    from lstm_lab.science import validation
     from lstm_lab.science.judging import Judge
 
     stretches, settings, model = setup.source.validation(), setup.config.training, setup.program.model
     if not stretches:
         return None
-    time_steps, carry_state = setup.config.data.time_steps, settings.carry_state
-
-    def error() -> float:
-        return evaluation.validate(model, stretches, time_steps=time_steps, carry_state=carry_state)
-
+    rows = validation.in_rows(stretches, time_steps=setup.config.data.time_steps, carry_state=settings.carry_state)
     every, patience, keep_best = settings.validated_every, settings.early_stopping, settings.keep == "best"
+    error = functools.partial(validation.validate, model, rows)
     judge = Judge(model, error, every=every, patience=patience, keep_best=keep_best)
     if saved:
         judge.restore(saved.validated.tolist(), saved.errors.tolist(), saved.best)

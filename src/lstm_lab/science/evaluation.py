@@ -21,10 +21,8 @@ Predict = Callable[[np.ndarray, Sequence[np.ndarray]], tuple[np.ndarray, list[np
 
 # The least-squares baseline sees at most so many inputs and is fitted on at most so many samples: a bound on memory.
 LAGS, FITTED = 100, 10_000
+SIDE_BY_SIDE = 256  # stretches that are forecast in one batch
 FOR_EACH = 5  # samples that are there at least for each of its weights
-
-# What a model goes through before the samples that it is validated on, and how many rows of these at a time
-LEAD_WINDOWS, LEAD_SAMPLES, ROWS = 5, 100, 512
 
 
 @dataclass(frozen=True)
@@ -87,8 +85,14 @@ def evaluate(
 
     Errors are in the target's units; those of several targets in their standard deviations, so that each counts alike.
     """
-    options: dict[str, Any] = {"time_steps": time_steps, "carry_state": carry_state, "seasons": seasons}
-    guesses = [guesses_of(model, curve, state, **options) for curve in stretches]
+    options: dict[str, Any] = {"time_steps": time_steps, "carry_state": carry_state}
+    made = [predicted(model, curve, state, **options) for curve in stretches]
+    parts = zip(stretches, made, strict=True)
+    guesses = [{"": prediction} | baselines(curve, time_steps, seasons) for curve, (prediction, _) in parts]
+    if rolls_out(stretches[0]):
+        reached, reset_every = [one for _, one in made], None if carry_state else time_steps
+        for guess, rolled in zip(guesses, rolled_out(model, stretches, reached, reset_every), strict=True):
+            guess |= rolled
     errors = {name: errors_of(stretches, [guess[name] for guess in guesses], time_steps) for name in guesses[0]}
     metrics = measure(errors[""])
     for name in [name for name in errors if name]:
@@ -98,39 +102,41 @@ def evaluate(
     longest = max(range(len(stretches)), key=lambda i: len(stretches[i].x) - stretches[i].first)
     curve, guess = stretches[longest], guesses[longest]
     target = np.where(known_in(curve)[:, None], curve.in_units(curve.targets), np.nan)
-    made, on_its_own = curve.in_units(guess[""]), curve.in_units(guess["rollout"]) if "rollout" in guess else None
-    shown = curve.x, target, curve.first, curve.trained, made, on_its_own
+    alone = curve.in_units(guess["rollout"]) if "rollout" in guess else None
+    shown = curve.x, target, curve.first, curve.trained, curve.in_units(guess[""]), alone
     return Evaluation(metrics, errors[""].target_mses, *shown, curve.series)
 
 
-def guesses_of(
-    model: keras.Model,
-    curve: Continuation,
-    state: Sequence[np.ndarray] | None,
-    *,
-    time_steps: int,
-    carry_state: bool,
-    seasons: "Seasons | None",
-) -> dict[str, np.ndarray]:
-    """The model's prediction, '', and by name what else is predicted: each [samples from `first` on, output_size]."""
-    made, reached = predicted(model, curve, state, time_steps=time_steps, carry_state=carry_state)
-    guesses: dict[str, np.ndarray] = {"": made} | baselines(curve, time_steps)
-    if rolls_out(curve):
-        guesses |= rolled_out(model, curve, reached, None if carry_state else time_steps)
-    if seasons:
-        guesses["seasonal_naive"] = curve.normalised(seasons.along(curve))
-    return guesses
-
-
 def rolled_out(
-    model: keras.Model, curve: Continuation, state: Sequence[np.ndarray], reset_every: int | None
-) -> dict[str, np.ndarray]:
-    """The forecast [samples from `first` on, output_size] on the model's own predictions, and the last known value."""
-    begin, steps, feedback = curve.first + curve.horizon, len(curve.x) - curve.first, backtest.feedback_of(curve)
-    known, future = curve.inputs[None, curve.first : begin], backtest.future_of(curve)[None, begin:]
-    predict = compile_prediction(model)
-    made = backtest.roll_out(predict, known, state, steps, feedback, future, reset_every=reset_every)[0]
-    return {"rollout": made, "rollout_persistence": np.broadcast_to(repeated(curve, known[0, -1:]), made.shape)}
+    model: keras.Model,
+    stretches: Sequence[Continuation],
+    states: Sequence[Sequence[np.ndarray]],
+    reset_every: int | None,
+) -> list[dict[str, np.ndarray]]:
+    """The forecasts [samples from `first` on, output_size] on the model's own predictions, and the last known values.
+
+    Stretches of nearly the same length go side by side, from their `states`.
+    """
+    lengths = [len(curve.x) - curve.first for curve in stretches]
+    longest_first = sorted(range(len(stretches)), key=lambda i: -lengths[i])
+    found: list[dict[str, np.ndarray]] = [{} for _ in stretches]
+    predict, horizon, feedback = compile_prediction(model), stretches[0].horizon, backtest.feedback_of(stretches[0])
+    for i in range(0, len(stretches), SIDE_BY_SIDE):
+        group = longest_first[i : i + SIDE_BY_SIDE]
+        steps = lengths[group[0]]
+        inputs = np.zeros((len(group), max(steps, horizon), stretches[0].inputs.shape[-1]), np.float32)
+        for row, j in enumerate(group):
+            curve = stretches[j]
+            inputs[row, : lengths[j]] = backtest.future_of(curve)[curve.first :]
+            inputs[row, : min(horizon, lengths[j])] = curve.inputs[curve.first : curve.first + horizon]
+        state = [np.concatenate(tensors) for tensors in zip(*(states[j] for j in group), strict=True)]
+        known, future = inputs[:, :horizon], inputs[:, horizon:]
+        made = backtest.roll_out(predict, known, state, steps, feedback, future, reset_every=reset_every)
+        for row, j in enumerate(group):
+            last = repeated(stretches[j], known[row, [min(horizon, lengths[j]) - 1]])
+            alone = made[row, : lengths[j]]
+            found[j] = {"rollout": alone, "rollout_persistence": np.broadcast_to(last, alone.shape)}
+    return found
 
 
 def known_in(curve: Continuation) -> np.ndarray:
@@ -212,41 +218,6 @@ def predicted(
     return predict(unseen[None], state)[0][0], state
 
 
-def validate(model: keras.Model, stretches: Sequence[Continuation], *, time_steps: int, carry_state: bool) -> float:
-    """The mean squared error from `first` on, as `evaluate` measures it; NaN if no target is known.
-
-    The stretches are cut into rows that are predicted side by side, each after a lead-in of its own: it takes about the
-    time of one row, however many there are. The sum is exact, since the error may decide which weights are kept.
-    """
-    lead = max(LEAD_WINDOWS * time_steps, LEAD_SAMPLES) if carry_state else 0
-    cut = [in_rows(curve, lead, lead or time_steps) for curve in stretches]
-    inputs, targets, counts, scale = (np.concatenate(parts) for parts in zip(*cut, strict=True))
-    width = np.flatnonzero(counts.any(axis=0))[-1:].sum() + 1  # where nothing counts any more
-    predict, squares = compile_prediction(model), []
-    for rows in (slice(first, first + ROWS) for first in range(0, len(inputs), ROWS)):
-        there = counts[rows, :width]
-        made = predict(inputs[rows, :width], zero_state(model, len(there)))[0]
-        errors = (made.astype(np.float64) - targets[rows, :width]) * scale[rows]
-        squares.append(errors[there].ravel() ** 2)
-    whole = np.concatenate(squares)
-    return math.fsum(whole.tolist()) / len(whole) if len(whole) else math.nan
-
-
-def in_rows(curve: Continuation, lead: int, body: int) -> tuple[np.ndarray, ...]:
-    """The stretch from `first` on in rows of `body` samples, each after the `lead` before it or as many as there are.
-
-    Inputs and targets [rows, lead + body, size]; which samples of a row count [rows, lead + body]; and what makes of a
-    normalised error one that `errors_of` gives [rows, 1, output_size].
-    """
-    start, last = np.arange(curve.first, len(curve.x), body)[:, None], len(curve.x) - 1
-    n = np.maximum(0, start - lead) + np.arange(lead + body)
-    counts = (n >= start) & (n < start + body) & (n <= last)
-    n = np.minimum(n, last)
-    size = curve.targets.shape[1]
-    scale = np.ones(size) if curve.units is None or size > 1 else curve.units[1]
-    return curve.inputs[n], curve.targets[n], counts & known_in(curve)[n], np.broadcast_to(scale, (len(n), 1, size))
-
-
 def rolls_out(curve: Continuation) -> bool:
     """Whether the curve can go on by the predictions of its own inputs."""
     return bool(curve.horizon) and curve.same is not None and None not in curve.same
@@ -275,11 +246,11 @@ def measure(errors: Errors) -> dict[str, float]:
     }
 
 
-def baselines(curve: Continuation, time_steps: int) -> dict[str, np.ndarray]:
+def baselines(curve: Continuation, time_steps: int, seasons: "Seasons | None" = None) -> dict[str, np.ndarray]:
     """What the model has to beat, each a normalised prediction in float64 [samples never trained on, output_size].
 
     Persistence repeats the input's own value. For a forecast that is the target's last known value; elsewhere the
-    target's past is nothing that the model is given either.
+    target's past is nothing that the model is given either. With `seasons` their naive forecast is one, too.
     """
     unseen = curve.inputs[curve.first :].astype(np.float64)
     persistence = repeated(curve, unseen)
@@ -287,6 +258,7 @@ def baselines(curve: Continuation, time_steps: int) -> dict[str, np.ndarray]:
         "predict_zero": np.zeros_like(persistence),
         "persistence": persistence,
         "least_squares": least_squares(curve, min(time_steps, LAGS)),
+        **({"seasonal_naive": curve.normalised(seasons.along(curve))} if seasons else {}),
     }
 
 

@@ -27,6 +27,7 @@ from lstm_lab.science.samples import Series
 from lstm_lab.science.sampling import calendar_of
 from lstm_lab.science.streams import Stretch
 
+BLOCK = 2**16  # samples that are looked at at a time
 LEAD_IN = 50  # windows that the model goes through before those it is validated on
 
 
@@ -117,11 +118,20 @@ class SeriesBatches:
         )
 
     def has_pairs(self, parts: Sequence[Stretch]) -> bool:
-        """Whether one of the series has a pair in its part, from such a number to before such a number."""
+        """Whether one of the series has a target in its part, from such a pair's number to before such a one's."""
         return any(
-            max(begin, first) < min(end - self.horizon, stop)
+            self.has_target(max(begin, first) + self.horizon, min(end, stop + self.horizon))
             for one, (first, stop) in zip(self.samples.series, parts, strict=True)
             for begin, end in one.stretches
+        )
+
+    def has_target(self, first: int, stop: int) -> bool:
+        """Whether one of the samples from `first` to before `stop` has all targets."""
+        if self.settings.missing == "refuse":
+            return first < stop
+        return any(
+            not np.isnan(self.samples.values[i : min(i + BLOCK, stop), self.targets]).any(axis=1).all()
+            for i in range(first, stop, BLOCK)
         )
 
     def normalised(self) -> np.ndarray:
