@@ -14,7 +14,7 @@ from lstm_lab.runs.figures import Labels
 from lstm_lab.runs.observers import Shown
 from lstm_lab.science.evaluation import Evaluation
 from lstm_lab.science.judging import Judge
-from lstm_lab.science.times import Times
+from lstm_lab.tables.times import Times
 from test_config import composed
 
 DAYS = np.datetime64("2020-01-30") + np.arange(500)

@@ -3,7 +3,7 @@ import numpy as np
 from helpers import csv_settings
 from lstm_lab.runs import keeping
 from lstm_lab.runs.setup import Part
-from lstm_lab.science import samples
+from lstm_lab.tables import samples
 
 
 def test_what_is_logged_of_a_trial_is_its_own_whatever_is_in_its_folder(tmp_path):

@@ -18,7 +18,7 @@ from lstm_lab.records.tagging import tags_of
 from lstm_lab.runs.forecasting import Going, Known, beyond, check_samples, write_predictions
 from lstm_lab.science.evaluation import compile_prediction
 from lstm_lab.science.model import build_model, zero_state
-from lstm_lab.science.samples import Series
+from lstm_lab.tables.samples import Series
 
 SHOPS = {"=north": 60, "south": 43, "east": 30}
 WORDS = (

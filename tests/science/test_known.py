@@ -6,8 +6,8 @@ import pytest
 from helpers import csv_settings
 from lstm_lab.config import ConfigError
 from lstm_lab.runs.forecasting import Going, Known, beyond
-from lstm_lab.science.sampling import calendar_of
 from lstm_lab.science.series import SeriesBatches
+from lstm_lab.tables.sampling import calendar_of
 
 SAMPLES, FUTURE = 100, 4
 

@@ -8,7 +8,6 @@ import pytest
 from lstm_lab.science.scores import (
     mase,
     rmse,
-    season_of,
     seasonal_error,
     seasonal_naive,
     seasonal_naive_along,
@@ -73,17 +72,3 @@ def test_a_missing_value_is_that_of_the_season_before():
     np.testing.assert_array_equal(seasonal_naive(past, 3, 2), [[2, 20], [5, 30], [2, 20]])
     np.testing.assert_array_equal(seasonal_naive(past, 2, 1), [[5, 30], [5, 30]])
     np.testing.assert_array_equal(seasonal_naive(past[:1], 2, 2), [[NAN, NAN], [1, NAN]])
-
-
-@pytest.mark.parametrize(
-    ("interval", "season"),
-    [
-        ((1, "h"), 24), ((60, "m"), 24), ((30, "m"), 48), ((10, "m"), 144), ((1, "m"), 1440), ((60, "s"), 1440),
-        ((3, "ms"), 28_800_000), ((7, "h"), 1), ((1, "D"), 7), ((24, "h"), 7), ((7, "D"), 52), ((168, "h"), 52),
-        ((14, "D"), 26), ((5, "D"), 1), ((365, "D"), 1), ((1, "M"), 12), ((3, "M"), 4), ((5, "M"), 1), ((1, "Y"), 1),
-        ((10, "Y"), 1),
-    ],
-)  # fmt: skip
-def test_the_season_follows_from_the_interval(interval, season):
-    assert season_of(np.timedelta64(*interval)) == season
-    assert season_of(None) == 1

@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     from lstm_lab.runs.observers import Shown
     from lstm_lab.science.evaluation import Evaluation
     from lstm_lab.science.judging import Judge
-    from lstm_lab.science.times import Times
     from lstm_lab.science.verification import Verification
+    from lstm_lab.tables.times import Times
 
 # What a cost sums, by its kind
 COSTS = {"squared": "summed squared error", "absolute": "summed absolute error", "huber": "summed Huber loss"}

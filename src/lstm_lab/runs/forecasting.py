@@ -20,7 +20,7 @@ from lstm_lab.records import lookup, store
 from lstm_lab.records.store import StoreError
 from lstm_lab.runs import keeping, setup
 from lstm_lab.runs.sheets import in_a_cell, write_rows
-from lstm_lab.science.sampling import calendar_of
+from lstm_lab.tables.sampling import calendar_of
 
 if TYPE_CHECKING:
     import keras
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     from lstm_lab.science.curves import Units
     from lstm_lab.science.evaluation import Predict
-    from lstm_lab.science.samples import Series, Wanted
-    from lstm_lab.science.times import Times
+    from lstm_lab.tables.samples import Series, Wanted
+    from lstm_lab.tables.times import Times
 
 AT_ONCE = 1000  # samples that the model goes through in one call
 SHOWN = 300  # samples that the picture shows of a prediction
@@ -100,7 +100,7 @@ class Known:
 
 def known_in(file: Path, wanted: "Wanted", config: Config) -> list[Known]:
     """What the file tells of each of its series; ConfigError if it does not serve."""
-    from lstm_lab.science import samples
+    from lstm_lab.tables import samples
 
     scratch, data = ROOT / "mlruns", config.data
     read = samples.load(file, wanted, scratch)
@@ -255,8 +255,8 @@ def check_steps(steps: str | None, config: Config) -> int:
 
 def find_input(config: Config, path: str | None, column: str | None) -> tuple[Path, "Wanted"]:
     """The file and the columns that the model goes through: those named, or those of the run."""
-    from lstm_lab.science.samples import Wanted, wanted_of
-    from lstm_lab.science.tables import Form
+    from lstm_lab.tables.samples import Wanted, wanted_of
+    from lstm_lab.tables.table import Form
 
     columns = listed(texts.read(column)) if column else []
     data = config.data if isinstance(config.data, Csv) else None

@@ -32,9 +32,9 @@ if TYPE_CHECKING:  # these import TensorFlow or MLflow, and a refused config mus
     from lstm_lab.science.curves import Source
     from lstm_lab.science.evaluation import Evaluation
     from lstm_lab.science.judging import Judge
-    from lstm_lab.science.samples import Samples
-    from lstm_lab.science.times import Times
     from lstm_lab.science.verification import Verification
+    from lstm_lab.tables.samples import Samples
+    from lstm_lab.tables.times import Times
 
     Evaluated = tuple[Evaluation, Verification | None]
 
@@ -173,7 +173,7 @@ def draw(picture: Path, name: str, save: "Callable[[Path], None]") -> bool:
 def times_in(path: Path, samples: "Samples", columns: Sequence[str | None]) -> "Times | None":
     """The times of the samples from the file at `path`: its time stamps or, where it is known by no setting that it has
     some, another of its columns than these that is plainly one."""
-    from lstm_lab.science import times
+    from lstm_lab.tables import times
 
     if samples.times is not None:
         return times.times_of(samples.time_name, samples.times, samples.sampling)

@@ -17,7 +17,7 @@ from matplotlib.lines import Line2D  # noqa: E402
 from lstm_lab.runs.lettering import LONGEST_HEADING, cut, drawable, write  # noqa: E402
 
 if TYPE_CHECKING:
-    from lstm_lab.science.times import Times
+    from lstm_lab.tables.times import Times
 
 PANELS = 6  # at most in one figure
 STYLE: Any = {"axes.grid": True, "grid.alpha": 0.25, "axes.spines.top": False, "axes.spines.right": False}

@@ -73,7 +73,7 @@ def checked(values: dict[str, Any]) -> Config:
         said = str(error)
         if not LACKS_COLUMN.search(said):
             raise
-    from lstm_lab.science.tables import column_names, listed
+    from lstm_lab.tables.table import column_names, listed
 
     path = ROOT / str(values["data"]["path"])
     if names := column_names(path):

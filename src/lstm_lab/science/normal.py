@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lstm_lab.config import ConfigError
-from lstm_lab.science.streams import Stretch
+from lstm_lab.tables.samples import Stretch
 
 SMALLEST = 1e-100  # of a column's standard deviation, so that its square is a number too
 STEPS = 1000  # from one float64 number to the next, that the standard deviation spans at least

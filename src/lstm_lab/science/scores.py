@@ -97,23 +97,3 @@ def seasonal_naive_along(values: np.ndarray, lead: int, season: int) -> np.ndarr
     last = np.maximum.accumulate(np.where(known, np.arange(cycles)[:, None, None], 0))
     filled = np.take_along_axis(forecast.reshape(cycles, season, targets), last, axis=0)
     return filled.reshape(-1, targets)[:samples]
-
-
-def season_of(interval: np.timedelta64 | None) -> int:
-    """How many samples make a season, if they are so far apart; 1 if that is unknown, or no whole number.
-
-    The season is a day of samples within it, a week of days, a year of longer intervals; it has 52 weeks or 12 months.
-    These are the shortest periods of Hyndman's 'Seasonal periods' (2014) but for those within the hour. (The M4
-    competition differs in days and weeks: it took them to have none.)
-    """
-    if interval is None:
-        return 1
-    day = np.timedelta64(1, "D")
-    season: np.timedelta64
-    if np.datetime_data(interval)[0] in ("Y", "M"):  # neither has a fixed number of days
-        season = np.timedelta64(12, "M")
-    elif interval < day:
-        season = day
-    else:
-        season = 7 * day if interval == day else 52 * 7 * day
-    return 1 if season % interval else int(season // interval)

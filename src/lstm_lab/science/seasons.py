@@ -8,8 +8,8 @@ import numpy as np
 
 from lstm_lab.science import scores
 from lstm_lab.science.curves import Continuation
-from lstm_lab.science.samples import BLOCK
 from lstm_lab.science.series import SeriesBatches
+from lstm_lab.tables.samples import BLOCK
 
 SEASONS = 3  # that are looked back for a value where that of the last one misses
 

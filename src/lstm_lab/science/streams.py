@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-Stretch = tuple[int, int]  # the first of consecutive samples, and the one after the last
+from lstm_lab.tables.samples import Stretch
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,14 @@ import pyarrow.parquet
 import pytest
 
 from lstm_lab.config import ConfigError
-from lstm_lab.science import blocks, tables
-from lstm_lab.science.tables import Form, column_names, line_of, listed, load
+from lstm_lab.tables import blocks, table
+from lstm_lab.tables.table import Asked, Form, column_names, line_of, listed
 
 NAN = np.nan
+
+
+def load(path, columns, *, form=Form(), time=(), series=None, missing=False, scratch=None):  # noqa: B008
+    return table.load(path, Asked(tuple(columns), tuple(time), series, missing), form, scratch)
 
 
 def write(folder, content, name="my.csv"):
@@ -415,6 +419,6 @@ def test_a_full_disk_is_no_fault_of_the_file(tmp_path, monkeypatch):
     def full(**options):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(tables.tempfile, "TemporaryFile", full)
+    monkeypatch.setattr(table.tempfile, "TemporaryFile", full)
     with pytest.raises(OSError, match="No space left on device"):
         load(write(tmp_path, "a\n1\n"), ["a"])

@@ -15,8 +15,8 @@ from typing import BinaryIO
 import numpy as np
 
 from lstm_lab.config import ConfigError
-from lstm_lab.science.archives import Unpacked
-from lstm_lab.science.dialect import BLANKS, LONGEST_LINE, Dialect, not_decoded
+from lstm_lab.tables.archives import Unpacked
+from lstm_lab.tables.dialect import BLANKS, LONGEST_LINE, Dialect, not_decoded
 
 SIZE = 2**20  # bytes that are worked on at a time: the processor's cache holds them
 

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from lstm_lab.config import ConfigError
-from lstm_lab.science.archives import kind_of
-from lstm_lab.science.dialect import MISSING, Form, listed
-from lstm_lab.science.sources import (
+from lstm_lab.tables.archives import kind_of
+from lstm_lab.tables.dialect import MISSING, Form, listed
+from lstm_lab.tables.sources import (
     CsvSource,
     FaultError,
     Source,
@@ -30,12 +30,12 @@ from lstm_lab.science.sources import (
     parquet_names,
     shown,
 )
-from lstm_lab.science.stamps import BadStampError, OtherOrderError, Stamps
+from lstm_lab.tables.stamps import BadStampError, OtherOrderError, Stamps
 
 if TYPE_CHECKING:
     import pyarrow
 
-__all__ = ["Form", "Table", "column_names", "line_of", "listed", "load"]
+__all__ = ["Asked", "Form", "Table", "column_names", "line_of", "listed", "load"]
 
 LARGEST = 1e100  # of a number, so that its square is one too
 MOST_SERIES = 10**6
@@ -60,32 +60,25 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What is asked for: columns of numbers, those that make the time stamp, and the one that names the series."""
+class Asked:
+    """What is asked for: columns of numbers, those that make the time stamp, and the one that names the series.
+
+    Several columns of `time` are joined by a blank. Without `missing` a missing value is wrong.
+    """
 
     columns: tuple[str, ...]
-    time: tuple[str, ...]
-    series: str | None
-    missing: bool
+    time: tuple[str, ...] = ()
+    series: str | None = None
+    missing: bool = False
 
 
-def load(
-    path: str | os.PathLike,
-    columns: Sequence[str],
-    *,
-    form: Form = Form(),  # noqa: B008
-    time: Sequence[str] = (),
-    series: str | None = None,
-    missing: bool = False,
-    scratch: Path | None = None,
-) -> Table:
+def load(path: str | os.PathLike, asked: Asked, form: Form, scratch: Path | None = None) -> Table:
     """Reads those columns; ConfigError names line and column of whatever is wrong. Read once per process.
 
-    Several columns of `time` are joined by a blank. Without `missing` a missing value is wrong, too. The arrays are in
-    temporary files, in the folder `scratch` if it is one that can be written to.
+    The arrays are in temporary files, in the folder `scratch` if it is one that can be written to.
     """
-    numbers, stamps = (tuple(name.strip() for name in names) for names in (columns, time))
-    wanted = Wanted(numbers, stamps, None if series is None else series.strip(), missing)
+    numbers, stamps = (tuple(name.strip() for name in names) for names in (asked.columns, asked.time))
+    wanted = Asked(numbers, stamps, None if asked.series is None else asked.series.strip(), asked.missing)
     folder = scratch if scratch and os.access(scratch, os.W_OK) else None
     with readable(path) as version:
         return read(Path(path), wanted, form, folder, version)
@@ -125,7 +118,7 @@ def readable(path: str | os.PathLike) -> Iterator[tuple[int, int]]:
 
 
 @functools.lru_cache(maxsize=4)
-def read(path: Path, wanted: Wanted, form: Form, folder: Path | None, version: tuple[int, int]) -> Table:
+def read(path: Path, wanted: Asked, form: Form, folder: Path | None, version: tuple[int, int]) -> Table:
     """`load` for a file of that size and time of change, with temporary files in that folder."""
     try:
         return read_with(Stamps(), path, wanted, form, folder)
@@ -133,7 +126,7 @@ def read(path: Path, wanted: Wanted, form: Form, folder: Path | None, version: t
         return read_with(Stamps(month_first=True), path, wanted, form, folder)
 
 
-def read_with(stamps: Stamps, path: Path, wanted: Wanted, form: Form, folder: Path | None) -> Table:
+def read_with(stamps: Stamps, path: Path, wanted: Asked, form: Form, folder: Path | None) -> Table:
     """`read` with stamps of that order of day and month."""
     texts = [*wanted.time, *([] if wanted.series is None else [wanted.series])]
     source = open_source(path, form, wanted.columns, texts)
@@ -154,7 +147,7 @@ def read_with(stamps: Stamps, path: Path, wanted: Wanted, form: Form, folder: Pa
 class Gathered:
     """The samples that were read so far, in temporary files: numbers, times, and series."""
 
-    def __init__(self, wanted: Wanted, source: Source, stamps: Stamps, files: Sequence[BinaryIO]) -> None:
+    def __init__(self, wanted: Asked, source: Source, stamps: Stamps, files: Sequence[BinaryIO]) -> None:
         self.wanted, self.source, self.stamps, self.files = wanted, source, stamps, files
         self.samples, self.empty, self.missing = 0, 0, 0
         self.lacking: FaultError | None = None  # the first value that may not be missing

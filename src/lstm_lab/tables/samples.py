@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from lstm_lab.config import ConfigError, Csv, listed
-from lstm_lab.science import tables
-from lstm_lab.science.sampling import Sampling, gaps_of, sampling_of
-from lstm_lab.science.streams import Stretch
+from lstm_lab.tables.sampling import Sampling, gaps_of, sampling_of
+from lstm_lab.tables.table import Asked, Form, Table, line_of
+from lstm_lab.tables.table import load as load_table
+
+Stretch = tuple[int, int]  # the first of consecutive samples, and the one after the last
 
 BLOCK = 2**16  # samples that are worked on at a time
 MOST_FILLED = 10  # samples put in for each one that is there
@@ -28,7 +30,7 @@ class Wanted:
 
     columns: tuple[str, ...]
     known: tuple[str, ...]
-    form: tables.Form
+    form: Form
     time: tuple[str, ...]
     series: str | None
     gaps: str
@@ -73,7 +75,7 @@ def wanted_of(settings: Csv, columns: Sequence[str]) -> Wanted:
     missing = None if settings.missing_values is None else tuple(settings.missing_values)
     written = (settings.separator, settings.decimal, settings.thousands, settings.encoding, settings.comment)
     time = tuple(listed(settings.time))
-    known, form = tuple(listed(settings.known)), tables.Form(*written, missing)
+    known, form = tuple(listed(settings.known)), Form(*written, missing)
     names = tuple(dict.fromkeys([*columns, *known]))
     return Wanted(names, known, form, time, settings.series, settings.gaps, settings.missing)
 
@@ -86,11 +88,10 @@ def load(path: str | os.PathLike, wanted: Wanted, scratch: Path | None = None) -
     return complete(Path(path), wanted, scratch, read(path, wanted, scratch).sha256)
 
 
-def read(path: str | os.PathLike, wanted: Wanted, scratch: Path | None) -> tables.Table:
+def read(path: str | os.PathLike, wanted: Wanted, scratch: Path | None) -> Table:
     """What the file itself has of that."""
-    form, time, series = wanted.form, wanted.time, wanted.series
     missing = wanted.missing != "refuse" or bool(wanted.known)
-    return tables.load(path, wanted.columns, form=form, time=time, series=series, missing=missing, scratch=scratch)
+    return load_table(path, Asked(wanted.columns, wanted.time, wanted.series, missing), wanted.form, scratch)
 
 
 @functools.lru_cache(maxsize=4)
@@ -99,7 +100,7 @@ def complete(path: Path, wanted: Wanted, scratch: Path | None, sha256: str) -> S
     samples, order = by_series(read(path, wanted, scratch), wanted, scratch)
 
     def where(sample: int) -> str:
-        line = tables.line_of(path, wanted.form, sample if order is None else int(order[sample]))
+        line = line_of(path, wanted.form, sample if order is None else int(order[sample]))
         return f"{path}, line {line}"
 
     if samples.times is not None:
@@ -118,7 +119,7 @@ def array_on_disk(shape: tuple[int, ...], scratch: Path | None) -> np.ndarray:
         return np.memmap(file, np.float64, "w+", shape=shape)
 
 
-def by_series(table: tables.Table, wanted: Wanted, scratch: Path | None) -> tuple[Samples, np.ndarray | None]:
+def by_series(table: Table, wanted: Wanted, scratch: Path | None) -> tuple[Samples, np.ndarray | None]:
     """The samples with each series' together, and which sample of the file each is; None: they were so already."""
     count, name = len(table.values), " ".join(wanted.time)
     if table.series is None:

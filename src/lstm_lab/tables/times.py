@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lstm_lab.science.sampling import Sampling
+from lstm_lab.tables.sampling import Sampling
 
 # A year, a month, a date, or a date and a time of day, as ISO 8601 writes them
 WRITTEN = re.compile(rb"\d{4}(-\d\d(-\d\d([T ]\d\d(:\d\d(:\d\d(\.\d{1,6})?)?)?)?)?)?Z?")

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lstm_lab.config import ConfigError
-from lstm_lab.science.archives import Hashed, kind_of, unpack
-from lstm_lab.science.blocks import fill, is_comment, numbered, read_blocks
-from lstm_lab.science.dialect import BLANKS, LONGEST_LINE, Dialect, Form, find_dialect, listed
+from lstm_lab.tables.archives import Hashed, kind_of, unpack
+from lstm_lab.tables.blocks import fill, is_comment, numbered, read_blocks
+from lstm_lab.tables.dialect import BLANKS, LONGEST_LINE, Dialect, Form, find_dialect, listed
 
 if TYPE_CHECKING:
     import pyarrow

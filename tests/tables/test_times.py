@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from lstm_lab.science import times
-from lstm_lab.science.times import find_times
+from lstm_lab.tables import times
+from lstm_lab.tables.times import find_times
 
 
 def column(folder, *texts, name="when"):

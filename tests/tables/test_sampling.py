@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lstm_lab.config import ConfigError
-from lstm_lab.science.sampling import gaps_of, sampling_of
+from lstm_lab.tables.sampling import gaps_of, sampling_of, season_of
 
 
 def stamps(*texts):
@@ -100,3 +100,16 @@ def test_a_day_at_a_weekend_is_none_of_the_working_days():
 
 def test_one_stamp_tells_no_interval():
     assert sampling_of(stamps("2024-01-01")) is None
+
+
+@pytest.mark.parametrize(
+    ("interval", "season"),
+    [
+        ((1, "h"), 24), ((60, "m"), 24), ((30, "m"), 48), ((10, "m"), 144), ((1, "m"), 1440), ((60, "s"), 1440),
+        ((3, "ms"), 28_800_000), ((7, "h"), 1), ((1, "D"), 7), ((24, "h"), 7), ((7, "D"), 52), ((168, "h"), 52),
+        ((14, "D"), 26), ((5, "D"), 1), ((365, "D"), 1), ((1, "M"), 12), ((3, "M"), 4), ((5, "M"), 1), ((1, "Y"), 1),
+        ((10, "Y"), 1),
+    ],
+)  # fmt: skip
+def test_the_season_follows_from_the_interval(interval, season):
+    assert season_of(np.timedelta64(*interval)) == season

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from lstm_lab.config import ConfigError
-from lstm_lab.science.scores import season_of
 
 DAY = np.timedelta64(1, "D").astype("m8[us]")
 LOOKED_AT = 100_000  # stamps that tell the interval
@@ -73,6 +72,24 @@ class Sampling:
         if not self.at_end:
             last = np.minimum(later.astype("M8[D]") + (day - month.astype("M8[D]")), last)
         return last.astype("M8[us]") + (time - day)
+
+
+def season_of(interval: np.timedelta64) -> int:
+    """How many samples make a season, if they are so far apart; 1 if that is no whole number.
+
+    The season is a day of samples within it, a week of days, a year of longer intervals; it has 52 weeks or 12 months.
+    These are the shortest periods of Hyndman's 'Seasonal periods' (2014) but for those within the hour. (The M4
+    competition differs in days and weeks: it took them to have none.)
+    """
+    day = np.timedelta64(1, "D")
+    season: np.timedelta64
+    if np.datetime_data(interval)[0] in ("Y", "M"):  # neither has a fixed number of days
+        season = np.timedelta64(12, "M")
+    elif interval < day:
+        season = day
+    else:
+        season = 7 * day if interval == day else 52 * 7 * day
+    return 1 if season % interval else int(season // interval)
 
 
 def calendar_of(times: np.ndarray, kinds: Sequence[str]) -> np.ndarray:

@@ -5,7 +5,7 @@ import pytest
 
 from helpers import csv_settings
 from lstm_lab.config import ConfigError
-from lstm_lab.science import samples
+from lstm_lab.tables import samples
 
 NAN = np.nan
 
