@@ -11,7 +11,7 @@ python := .venv/bin/python
 # They belong to another environment, whose packages must not mix with .venv's; and no library's warning is an error
 unexport PYTHONHOME PYTHONPATH PYTHONWARNINGS
 
-.PHONY: help train sweep resume reproduce report findings bench test lint ui tensorboard lock clean
+.PHONY: help train sweep resume reproduce report findings bench forecasts test lint ui tensorboard lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -57,6 +57,12 @@ bench: ## Measure this repo beside what others use, 25 minutes; in three: make b
 	@$(setup) venv benchmarks/.venv benchmarks/requirements.lock benchmarks/requirements-torch.lock
 	@$(python) benchmarks/bench.py $(ARGS)
 
+forecasts: SEEDS ?= 10
+forecasts: ## Hold the LSTM against what people forecast with, half an hour: make forecasts SEEDS=1 SERIES="nile co2"
+	@$(setup) venv .venv requirements.lock
+	@$(setup) venv benchmarks/.venv-forecasts benchmarks/requirements-forecasts.lock
+	@$(python) benchmarks/forecasts.py --seeds $(SEEDS) $(if $(SERIES),--series $(SERIES))
+
 test: ## Run the tests, in a quarter of an hour, or some: make test ARGS="-k data"
 	@test -n '$(subst ','\'',$(value ARGS))' || echo 'about a quarter of an hour on two cores; make test ARGS="-k data" runs a part'
 	@$(setup) venv .venv requirements-test.lock
@@ -101,5 +107,5 @@ lock: ## Make the locks anew from pyproject.toml, pins kept: make lock ARGS=--up
 	@$(setup) locks bootstrap/requirements.lock $(ARGS)
 
 clean: ## Remove .venv, the benchmarks' .venv and all caches, never mlruns/ or mlflow.db
-	@rm -rf .venv benchmarks/.venv benchmarks/quick .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf .venv benchmarks/.venv benchmarks/.venv-forecasts benchmarks/quick .mypy_cache .pytest_cache .ruff_cache
 	@find src tests benchmarks -name __pycache__ -prune -exec rm -rf {} +

@@ -30,6 +30,7 @@ LOCKS = {
     "requirements.lock": ["pyproject.toml"],
     "requirements-test.lock": ["pyproject.toml", "--group", "test", "--constraints", "requirements.lock"],
     "benchmarks/requirements.lock": ["--group", "bench", "--constraints", "requirements.lock"],
+    "benchmarks/requirements-forecasts.lock": ["--group", "forecasts"],
     "bootstrap/requirements.lock": ["--group", "lock"],
 }
 GIGABYTES = 4  # 3 for an environment and, while it is made, 1 for what was downloaded

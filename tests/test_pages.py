@@ -34,6 +34,8 @@ NOT_RUN = {  # and why
     "make lock": "it needs the package registry",
     "make bench": "it needs JAX and PyTorch",
     "make bench ARGS=--quick": "it needs JAX and PyTorch",
+    "make forecasts": "it needs statsforecast",
+    "make forecasts SEEDS=1 SERIES=nile": "it needs statsforecast",
     "make findings": "minutes",
     "make findings SEEDS=2": "minutes; the findings' own tests run it with shorter studies",
     **dict.fromkeys(
