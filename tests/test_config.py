@@ -154,6 +154,10 @@ def test_a_fault_is_named_with_the_value_given_and_what_is_allowed(override):
         (("data.path=x.csv", "data.input=a", "data.horizon=0"), "data.horizon=0: must be greater than or equal to 1"),
         (("data.path=x.csv", "data.input=5", "data.target=b"), "data.input=5: must be text, or several as in [a,b]"),
         (
+            ("data.path=x.csv", "data.input=a", "data.target=b", "data.time=t", "data.calendar=hour"),
+            "data.calendar='hour': must be a list in brackets, as in data.calendar=[hour]",
+        ),
+        (
             ("data.path=x.csv", "data.input=a", "data.target=b", "data.held_out=1"),
             "data.held_out=1: must be less than 1",
         ),

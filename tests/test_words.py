@@ -60,7 +60,7 @@ def test_a_resumed_runs_file_is_named_whatever_data_the_defaults_have():
 def test_the_texts_and_lists_are_those_of_the_config():
     named = {"data.path", "data.series", "data.decimal", "data.gaps", "tracking.experiment", "training.level", "resume"}
     assert named | words.LISTS < words.TEXTS
-    assert {f"data.{key}" for key in ("input", "target", "time", "missing_values")} == words.LISTS
+    assert {f"data.{key}" for key in ("input", "target", "time", "missing_values", "known", "calendar")} == words.LISTS
     assert not words.TEXTS & {"data.amplitudes", "data.horizon", "training.live", "hydra.sweeper.n_trials"}
 
 

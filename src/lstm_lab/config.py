@@ -677,6 +677,8 @@ def describe_fault(fault: Any, model: type[Group], prefix: str = "") -> str:
     allowed = re.sub(r"^(Input|String|List) should", "must", fault["msg"].removeprefix("Value error, "))
     if fault["type"] == "string_type":
         allowed = "must be text; in a YAML file quotes make a number text"
+    if fault["type"] == "list_type":
+        allowed = f"must be a list in brackets, as in {key}=[{given}]"
     if fault["type"] == "union_tag_invalid":
         key += f".{fault['ctx']['discriminator'].strip(chr(39))}"
         given, allowed = fault["ctx"]["tag"], f"must be one of {fault['ctx']['expected_tags']}"

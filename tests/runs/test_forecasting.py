@@ -24,7 +24,7 @@ from PIL import Image
 from helpers import copy_project, csv_settings, train
 from lstm_lab.config import ConfigError
 from lstm_lab.records.store import sqlite_uri
-from lstm_lab.runs import figures
+from lstm_lab.runs import figures, forecasting
 from lstm_lab.runs.forecasting import (
     Band,
     Forecast,
@@ -84,15 +84,14 @@ def runs(tmp_path_factory):
     return SimpleNamespace(checkout=checkout, series=series, **found)
 
 
-def read(path, text=()):
-    """The header of a CSV file and its numbers, without columns of text."""
-    with open(path) as lines:
-        header, *rows = csv.reader(lines)
-    return header, np.array([[cell for i, cell in enumerate(row) if i not in text] for row in rows], float)
+def read(path):
+    with open(path) as text:
+        header, *rows = csv.reader(text)
+    return header, np.array(rows, float)
 
 
 def by_hand(model, inputs):
-    return np.asarray(model([np.asarray(inputs).reshape(1, -1, 1), *zero_state(model, 1)])[0]).ravel()
+    return compile_prediction(model)(np.reshape(inputs, (1, -1, 1)), zero_state(model, 1))[0].ravel()
 
 
 def gone_on(model, known, steps):
@@ -103,41 +102,55 @@ def gone_on(model, known, steps):
     return fed[len(known) :]
 
 
-def test_a_series_goes_on_beyond_its_end_on_the_models_own_predictions(runs):
-    done = forecast(runs.checkout, f"run={runs.ahead.id[:8]}", "steps=5")
-    assert (done.returncode, done.stderr) == (0, "")
+TRAINED, HELD_OUT, END = 70, 94, 118  # pairs: of 120 samples 24 are held out, and 24 are for validation
+WINDOW = HELD_OUT - 4 - TRAINED  # forecasts of five samples that lie wholly in what is for validation
+
+
+@pytest.fixture(scope="module")
+def one_by_one(runs):
+    """The forecasts [5] with 70, 71, ... pairs known, each made alone, and how far off they are."""
+    made = {n: gone_on(runs.ahead.model, runs.series[: n + 2], 5) for n in range(TRAINED, END - 4)}
+    return SimpleNamespace(made=made, off={n: np.abs(made[n] - runs.series[n + 2 : n + 7]) for n in made})
+
+
+def half_width(one_by_one, now, lead):
+    """Of the interval around the forecast with so many pairs known: the 19th of the last 20 errors known there."""
+    recent = [off[lead] for n, off in one_by_one.off.items() if n + lead < now][-WINDOW:]
+    return sorted(recent)[math.ceil(0.9 * (WINDOW + 1)) - 1]
+
+
+def test_a_series_goes_on_beyond_its_end_on_the_models_own_predictions_with_intervals(runs, one_by_one):
+    done = forecast(runs.checkout, f"run={runs.ahead.id[:8]}", "steps=7")
+    assert done.returncode == 0
+    assert done.stderr == "90 % intervals end after 5 of 7 samples, as far as the run was backtested\n"
     table, picture = done.stdout.splitlines()
     assert table == str(runs.checkout / f"mlruns/forecasts/my-{runs.ahead.id[:8]}.csv")
-    header, rows = read(table)
+    with open(table) as text:
+        header, *rows = csv.reader(text)
     assert header == ["sample", COLUMN, f"{COLUMN} low 90 %", f"{COLUMN} high 90 %"]
-    assert rows[:, 0].tolist() == [120, 121, 122, 123, 124]
-    np.testing.assert_allclose(rows[:, 1], gone_on(runs.ahead.model, runs.series, 5), rtol=1e-4)
+    assert [row[0] for row in rows] == ["120", "121", "122", "123", "124", "125", "126"]
+    middle = np.array([row[1] for row in rows], float)
+    np.testing.assert_allclose(middle, gone_on(runs.ahead.model, runs.series, 7), rtol=1e-4)
+    low, high = np.array([row[2:] for row in rows[:5]], float).T
+    np.testing.assert_allclose((high + low) / 2, middle[:5], rtol=1e-6)
+    np.testing.assert_allclose(high - low, [2 * half_width(one_by_one, END, lead) for lead in range(5)], rtol=1e-3)
+    assert [row[2:] for row in rows[5:]] == [["", ""]] * 2
     with open(picture, "rb") as image:
         assert image.read(4) == b"\x89PNG"
 
 
-def test_the_backtest_and_the_intervals_are_those_of_forecasts_made_one_by_one(runs):
-    """Of 120 samples 24 are held out and 24 are for validation: forecasts with 70, 71, ... pairs known, and 94, ..."""
-    series, model, trained, held_out, end = runs.series, runs.ahead.model, 70, 94, 118
-    made = {n: gone_on(model, series[: n + 2], 5) for n in range(trained, end - 4)}
-    off = {n: np.abs(forecast - series[n + 2 : n + 7]) for n, forecast in made.items()}
-    window = held_out - 4 - trained  # forecasts wholly in what is for validation
-    assert window == 20
-
-    def half_width(now, lead):
-        recent = [off[n][lead] for n in made if n + lead < now][-window:]
-        return sorted(recent)[math.ceil(0.9 * (window + 1)) - 1]
-
-    judged = [n for n in made if n >= held_out]
-    scale = np.abs(np.diff(series[: trained + 2])).mean()
+def test_the_backtest_is_that_of_forecasts_made_one_by_one(runs, one_by_one):
+    series = runs.series
+    judged = [n for n in one_by_one.made if n >= HELD_OUT]
+    scale = np.abs(np.diff(series[: TRAINED + 2])).mean()
     naive = [np.abs(series[n + 1] - series[n + 2 : n + 7]) for n in judged]
-    widths = np.array([[half_width(n, lead) for lead in range(5)] for n in judged])
-    errors = np.array([off[n] for n in judged])
-    truths, forecasts = np.array([[series[n + 2 : n + 7], made[n]] for n in judged]).swapaxes(0, 1)
+    widths = np.array([[half_width(one_by_one, n, lead) for lead in range(5)] for n in judged])
+    errors = np.array([one_by_one.off[n] for n in judged])
+    truths, made = np.array([[series[n + 2 : n + 7], one_by_one.made[n]] for n in judged]).swapaxes(0, 1)
     expected = {
         "rmse": np.sqrt(np.mean(errors**2)),
         "mase": errors.mean() / scale,
-        "smape": np.mean(200 * errors / (np.abs(truths) + np.abs(forecasts))),
+        "smape": np.mean(200 * errors / (np.abs(truths) + np.abs(made))),
         "seasonal_naive_rmse": np.sqrt(np.mean(np.square(naive))),
         "seasonal_naive_mase": np.mean(naive) / scale,
         "coverage": np.mean(errors <= widths),
@@ -146,18 +159,10 @@ def test_the_backtest_and_the_intervals_are_those_of_forecasts_made_one_by_one(r
     found = {name: runs.ahead.metrics[f"backtest/{name}"] for name in expected}
     assert found == pytest.approx(expected, rel=1e-3)
     assert f"1 to 5 samples ahead: MASE {found['mase']:.3g} (seasonal naive" in runs.ahead.stdout
-    header, rows = read(next(runs.checkout.glob(f"mlruns/artifacts/{runs.ahead.id}/artifacts/backtest.csv")), text=[1])
-    assert header[:3] == ["lead_time", "target", "rmse"]
-    np.testing.assert_allclose(rows[:, header.index("rmse") - 1], np.sqrt((errors**2).mean(axis=0)), rtol=1e-3)
-    done = forecast(runs.checkout, f"run={runs.ahead.id}", "steps=7", "out=ahead.csv")
-    assert done.returncode == 0
-    assert done.stderr == "90 % intervals end after 5 of 7 samples, as far as the run was backtested\n"
-    with open(runs.checkout / "ahead.csv") as text:
-        *rows, last = list(csv.reader(text))[1:]
-    assert last[2:] == ["", ""]
-    middle, low, high = np.array([row[1:] for row in rows[:5]], float).T
-    np.testing.assert_allclose(high - low, [2 * half_width(end, lead) for lead in range(5)], rtol=1e-3)
-    np.testing.assert_allclose((high + low) / 2, middle, rtol=1e-6)
+    with open(runs.checkout / f"mlruns/artifacts/{runs.ahead.id}/artifacts/backtest.csv") as text:
+        rows = list(csv.DictReader(text))
+    assert [(row["lead_time"], row["target"]) for row in rows] == [(str(lead), COLUMN) for lead in range(1, 6)]
+    np.testing.assert_allclose([float(row["rmse"]) for row in rows], np.sqrt((errors**2).mean(axis=0)), rtol=1e-3)
 
 
 def dated(folder, *columns):
@@ -402,14 +407,15 @@ def test_a_picture_that_cannot_be_drawn_is_named_and_the_forecast_is_there(runs)
 
 @pytest.mark.parametrize("steps", [1, 3, 9])
 @pytest.mark.parametrize("horizon", [1, 4])
-def test_any_horizon_and_length(horizon, steps):
+def test_any_horizon_and_length(horizon, steps, monkeypatch):
+    monkeypatch.setattr(forecasting, "AT_ONCE", 20)
     model = build_model("gru", 3, hidden_stddev=1.0, hidden_bias=0.1, seed=0)
-    values = np.sin(np.arange(1203) / 3).astype(np.float32)
+    values = np.sin(np.arange(43) / 3).astype(np.float32)
     made = beyond(going(model, horizon=horizon), known(values=values), steps)
     fed = values
     for _ in range(steps):
         fed = np.append(fed, by_hand(model, fed)[len(fed) - horizon])
-    np.testing.assert_allclose(made[:, 0], fed[1203:], atol=1e-5)
+    np.testing.assert_allclose(made[:, 0], fed[43:], atol=1e-5)
 
 
 @pytest.mark.parametrize("count", [40, 43])
