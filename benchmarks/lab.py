@@ -16,8 +16,8 @@ import numpy as np
 
 from public_series import HELD_OUT, ROOT, VALIDATION, Series, dates, split
 
-# Of 48 recipes drawn at random the one with the least error on the validation samples, seeds 1000 and 1001; so it was
-# again among the best six with the seeds 1002 to 1004
+# Of 47 recipes drawn at random the one with the least error on the validation samples, seeds 1000 and 1001; so it was
+# again among the best five with the seeds 1002 to 1004
 RECIPE = (
     *("model.cell_size=8", "model.forget_bias=2.0", "model.hidden_stddev=0.3", "data.batch_size=2"),
     *("data.time_steps=10", "optimizer.learning_rate=0.004", "training.cost=huber", "training.steps=600"),
