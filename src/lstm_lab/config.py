@@ -241,7 +241,7 @@ def separator_of(text: str) -> str:
     """What stands between two fields, as configs have it."""
     if text in ("\t", r"\t"):
         return "tab"
-    if text not in ("tab", "space") and (len(text) != 1 or text in '"\r\n'):
+    if text not in ("tab", "space") and (len(text) != 1 or not text.isascii() or text in '"\r\n\0'):
         raise ValueError("must be one character, or tab, or space")
     return text
 
@@ -250,6 +250,13 @@ def in_no_number(text: str) -> str:
     """Refuses what cannot part the digits of a number."""
     if len(text) != 1 or text.isalnum() or text in "+-\r\n":
         raise ValueError("must be one character that parts digits, such as , or . or '")
+    return text
+
+
+def beginning_of_a_line(text: str) -> str:
+    """Refuses what tells no comment from a sample."""
+    if not text.strip() or set(text) & set('"\r\n'):
+        raise ValueError("must be what a line begins with, such as #")
     return text
 
 
@@ -284,7 +291,7 @@ class Csv(Data):
     decimal: Literal[".", ","] | None
     thousands: Annotated[str, AfterValidator(in_no_number)] | None
     encoding: Annotated[str, AfterValidator(known_encoding)] | None
-    comment: Filled | None
+    comment: Annotated[Filled, AfterValidator(beginning_of_a_line)] | None
     missing_values: Texts | None
     time: Columns | None
     gaps: Literal["refuse", "fill", "reset"]

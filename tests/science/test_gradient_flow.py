@@ -33,8 +33,10 @@ def test_a_linear_recurrence_multiplies_the_gradient_by_its_spectral_radius(radi
 
 def test_the_gradient_of_an_lstm_is_the_slope_of_its_error():
     """Against finite differences: the state a few steps back is moved, the error at the end is looked at."""
-    model = build_model("lstm", 4, hidden_stddev=1.0, hidden_bias=0.1, seed=0, forget_bias=1.0)
-    inputs, targets = batch(time=6)
+    sizes = {"input_size": 3, "output_size": 2}
+    model = build_model("lstm", 4, **sizes, hidden_stddev=1.0, hidden_bias=0.1, seed=0, forget_bias=1.0)
+    draw = np.random.default_rng(1).standard_normal
+    inputs, targets = (draw((4, 6, size)).astype(np.float32) for size in sizes.values())
     zero = [np.zeros((4, 4), np.float32)] * 2
     _, *state = model([inputs[:, :3], *zero])
     state = [tensor.numpy() for tensor in state]

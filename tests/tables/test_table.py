@@ -120,21 +120,6 @@ def test_what_is_given_is_taken_as_it_is(tmp_path):
     assert said.startswith("line 2, column 'b': 'nan' is no number")
 
 
-@pytest.mark.parametrize(
-    ("form", "said"),
-    [
-        (Form(separator=";;"), "data.separator=;;: must be one character such as ; or |, or tab, or space"),
-        (Form(decimal="'"), "data.decimal=': must be . or ,"),
-        (Form(thousands="5"), "data.thousands=5: can be no sign of a number's, nor the decimal one"),
-        (Form(comment=" "), "data.comment=' ': must be what a line begins with, such as #"),
-        (Form(encoding="base64"), "data.encoding=base64: is not known; such as utf-8, utf-16, cp1252 or gb18030"),
-    ],
-)
-def test_a_form_that_no_file_has_is_refused(form, said, tmp_path):
-    with pytest.raises(ConfigError, match=re.escape(said)):
-        load(write(tmp_path, "a\n1\n"), ["a"], form=form)
-
-
 def random_table(samples=4000):
     """Texts of numbers of every length and size, a quoted text with line ends, and comments in between."""
     rng = np.random.default_rng(0)

@@ -92,7 +92,6 @@ class Dialect:
 
 def find_dialect(path: Path, start: bytes, whole: bool, form: Form) -> Dialect:
     """From the `start` of the file's bytes, which is all of it if `whole`; ConfigError if it is no table."""
-    check(form)
     encoding = form.encoding or encoding_of(path, start, whole)
     text = decoded(path, start, encoding, whole)
     if not whole:
@@ -163,26 +162,6 @@ def names_above(draft: Draft) -> list[str]:
             if len(names) == len(draft.rows[0]) and not any(map(is_number, names)):
                 return names
     return []
-
-
-def check(form: Form) -> None:
-    """ConfigError if a setting is none that a file can be written in."""
-    separator = SPELT.get(form.separator or "", form.separator)
-    if separator is not None and (len(separator) != 1 or not separator.isascii() or separator in '"\r\n\0'):
-        raise ConfigError(f"data.separator={form.separator}: must be one character such as ; or |, or tab, or space")
-    if form.decimal is not None and form.decimal not in (".", ","):
-        raise ConfigError(f"data.decimal={form.decimal}: must be . or ,")
-    if form.thousands and (form.thousands == form.decimal or form.thousands in "+-eE" or form.thousands.isdigit()):
-        raise ConfigError(f"data.thousands={form.thousands}: can be no sign of a number's, nor the decimal one")
-    if form.comment is not None and (not form.comment.strip() or "\n" in form.comment or '"' in form.comment):
-        raise ConfigError(f"data.comment={form.comment!r}: must be what a line begins with, such as #")
-    if form.encoding is not None:
-        try:
-            text = codecs.lookup(form.encoding)._is_text_encoding
-        except (LookupError, ValueError):
-            text = False
-        if not text:
-            raise ConfigError(f"data.encoding={form.encoding}: is not known; such as utf-8, utf-16, cp1252 or gb18030")
 
 
 def encoding_of(path: Path, start: bytes, whole: bool) -> str:
