@@ -4,7 +4,7 @@ import jinja2
 import pytest
 
 from lstm_lab.findings import template
-from lstm_lab.findings.statistics import Estimate, Paired
+from lstm_lab.science.statistics import Estimate, Paired
 
 
 def test_a_template_with_a_name_that_has_no_value_is_an_error():

@@ -1,4 +1,4 @@
-"""What the studies say: a module and a template a finding, their figures and their statistics."""
+"""What the studies say: a module and a template a finding, and their figures."""
 
 from lstm_lab.runtime import import_matplotlib
 

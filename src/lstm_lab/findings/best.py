@@ -4,8 +4,8 @@ from typing import Any
 
 from lstm_lab.findings import figures
 from lstm_lab.findings.runs import Runs, Studies, by_seed, grid_command, select
-from lstm_lab.findings.statistics import median, paired
 from lstm_lab.findings.template import Finding
+from lstm_lab.science.statistics import median, paired
 
 STUDY = "best"
 TUTORIAL_COST = 0.335  # the last cost that the tutorial prints; no run of ours

@@ -2,8 +2,8 @@
 
 from lstm_lab.findings import figures
 from lstm_lab.findings.runs import Studies, by_seed, grid_command, select
-from lstm_lab.findings.statistics import median, paired
 from lstm_lab.findings.template import Finding
+from lstm_lab.science.statistics import median, paired
 
 STUDY = "carry"
 

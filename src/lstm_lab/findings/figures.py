@@ -7,8 +7,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lstm_lab.findings.statistics import Estimate
 from lstm_lab.runs.figures import new_figure
+from lstm_lab.science.statistics import Estimate
 
 COLORS = ("tab:blue", "tab:orange", "tab:green", "tab:red", "tab:purple")
 # Beside the colours, for those who do not see them and for print: of lines, of points

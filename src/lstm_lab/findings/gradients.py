@@ -8,9 +8,9 @@ import numpy as np
 from lstm_lab.findings import figures
 from lstm_lab.findings.memory import CELLS, STUDY
 from lstm_lab.findings.runs import Runs, Studies, grid_command, seed_of, select, values_of
-from lstm_lab.findings.statistics import Estimate, median, paired
 from lstm_lab.findings.template import Finding
 from lstm_lab.records import lookup
+from lstm_lab.science.statistics import Estimate, median, paired
 
 BACK = 40  # time steps over which a gradient is followed
 

@@ -6,9 +6,10 @@ A finding is a module with the name of its study and `compute`, and a template o
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lstm_lab.findings import best, carry, gradients, memory, runs, search, statistics, template, truncation, window
+from lstm_lab.findings import best, carry, gradients, memory, runs, search, template, truncation, window
 from lstm_lab.findings.runs import SEEDS
 from lstm_lab.paths import ROOT
+from lstm_lab.science import statistics
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

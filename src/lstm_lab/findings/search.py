@@ -7,8 +7,8 @@ import numpy as np
 
 from lstm_lab.findings import figures
 from lstm_lab.findings.runs import Runs, Studies, cost_of
-from lstm_lab.findings.statistics import median, paired
 from lstm_lab.findings.template import Finding
+from lstm_lab.science.statistics import median, paired
 
 SAMPLERS = ("tpe", "random")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from lstm_lab.findings.statistics import Estimate, Paired
+from lstm_lab.science.statistics import Estimate, Paired
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ import numpy as np
 
 from lstm_lab.findings import figures
 from lstm_lab.findings.runs import Runs, Studies, by_seed, grid_command, select, time_steps, values_of
-from lstm_lab.findings.statistics import median, paired
 from lstm_lab.findings.template import Finding
+from lstm_lab.science.statistics import median, paired
 
 STUDY = "truncation"
 

@@ -2,8 +2,8 @@
 
 from lstm_lab.findings import figures
 from lstm_lab.findings.runs import Costs, Runs, Studies, grid_command, seed_of, select, time_steps, values_of
-from lstm_lab.findings.statistics import median, paired
 from lstm_lab.findings.template import Finding
+from lstm_lab.science.statistics import median, paired
 
 STUDY = "window"
 UPDATES, SAMPLES = 200, 4000  # the tutorial's 200 windows of 20

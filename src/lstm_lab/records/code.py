@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import importlib.metadata
 import os
 import shutil
 import stat
@@ -22,6 +23,8 @@ DIFF_BYTES = 2_000_000  # of all files in the diff: every run and trial keeps a 
 DIFF_FILES = 500  # in the diff: each costs a millisecond or more, and all the project has is some 200
 HASHED_BYTES = 2_000_000_000  # of what is left out: a second or two of SHA-256
 NAMED = 200  # files left out that are named; the rest are counted
+
+NUMERIC_PACKAGES = ("tensorflow", "keras", "numpy", "ml-dtypes")  # that compute a run's numbers
 
 # As provenance.json names them
 DIFF, LEFT_OUT, UNKNOWN = "uncommitted_diff", "left_out_of_diff", "not_known_of_code"
@@ -84,6 +87,20 @@ def is_recorded(facts: Mapping[str, Any], diff: bytes) -> bool:
 def running_code() -> Code | None:
     """The state of the code that runs: read once per process, as the code was."""
     return read_code()
+
+
+@functools.cache
+def source_digest() -> str:
+    """SHA-256 of what decides a run's numbers beside its config: every module of src/ and the numeric packages.
+
+    It is the same in another clone and after a commit that changes no module. Read once per process, as the code was.
+    """
+    found = hashlib.sha256()
+    for path in sorted((ROOT / "src").rglob("*.py")):
+        found.update(b"%s\0%s\0" % (bytes(path.relative_to(ROOT)), path.read_bytes()))
+    for name in NUMERIC_PACKAGES:
+        found.update(f"{name}=={importlib.metadata.version(name)}\n".encode())
+    return found.hexdigest()
 
 
 def read_code(root: Path = ROOT) -> Code | None:

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from lstm_lab.hiding import hide, hide_in_word
 from lstm_lab.machine import numeric_environment, processor
 from lstm_lab.records import code, reading
-from lstm_lab.records.code import LEFT_OUT
+from lstm_lab.records.code import LEFT_OUT, NUMERIC_PACKAGES
 from lstm_lab.records.reading import UnsoundError, printable
 
 FILES = {"provenance.json": 2**22, "packages.txt": 2**20, "uncommitted.diff": 2**30}  # bytes that each may have
@@ -112,9 +112,6 @@ def check_facts(facts: Any) -> None:
     except ValidationError as error:
         place = error.errors()[0]["loc"]
         raise UnsoundError(f"has a {place[0]} of another form" if place else "holds no facts by name") from None
-
-
-NUMERIC_PACKAGES = ("tensorflow", "keras", "numpy", "ml-dtypes")  # that compute a run's numbers
 
 
 def differences(then: Provenance, now: Provenance, portable: bool) -> list[str]:

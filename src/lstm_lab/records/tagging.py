@@ -12,6 +12,16 @@ HIDDEN = "mlflow.lstm_lab."  # MLflow's pages show no tag that begins with 'mlfl
 FOR_PROGRAMS = re.compile(r"process(\..*)?|config\.\d+|page|.*\.sha256")
 
 
+def is_study(tags: Mapping[str, str]) -> bool:
+    """Whether a run with these tags stands for a study, and its trials have runs of their own."""
+    return tags.get("sweep") == "parent"
+
+
+def is_group(tags: Mapping[str, str]) -> bool:
+    """Whether it stands for the runs of one recipe with several seeds, which are runs of their own."""
+    return "seeds" in tags
+
+
 def as_stored(tags: Mapping[str, str]) -> dict[str, str]:
     """The tags by the names that the store has of them."""
     return {(HIDDEN if FOR_PROGRAMS.fullmatch(key) else "") + key: value for key, value in tags.items()}

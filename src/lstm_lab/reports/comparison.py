@@ -16,7 +16,7 @@ import numpy as np
 from lstm_lab.config import NEWER, WATCHED, WATCHING, Config, ConfigError
 from lstm_lab.records import lookup, processes, reading, store
 from lstm_lab.records.reading import printable
-from lstm_lab.records.tagging import tags_of
+from lstm_lab.records.tagging import is_study, tags_of
 from lstm_lab.runs import metrics, naming, resume
 
 if TYPE_CHECKING:
@@ -282,11 +282,6 @@ def part_of(tags: Mapping[str, str]) -> str:
     if "reproduces" in tags:
         return f"reproduces {tags['reproduces'][:8]}"
     return ""
-
-
-def is_study(tags: Mapping[str, str]) -> bool:
-    """Whether the run stands for a study, and its trials have runs of their own."""
-    return tags.get("sweep") == "parent"
 
 
 def infinite(value: float) -> float:

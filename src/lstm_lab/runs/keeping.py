@@ -13,9 +13,9 @@ import numpy as np
 from lstm_lab.commandline import complain
 from lstm_lab.config import Config, Csv, listed
 from lstm_lab.paths import ROOT, whole_file
-from lstm_lab.records import lookup, provenance, store
+from lstm_lab.records import lookup, provenance, store, tagging
 from lstm_lab.records.tracking import config_text
-from lstm_lab.runs import backtesting, datafile
+from lstm_lab.runs import backtesting, datafile, recipe
 from lstm_lab.runs import metrics as names
 from lstm_lab.runs.metrics import BEST_STEP, VALIDATION, summarize
 from lstm_lab.runs.setup import Part, Setup, arrays_digest
@@ -58,7 +58,8 @@ def log_beginning(setup: Setup, tracked: "TrackedRun", folder: Path, saved: "Che
     made = provenance.current(seed=settings.seed, level=settings.level, threads=settings.threads)
     begun = tracked.resumed and lookup.provenance_of(tracked.client, tracked.run_id)
     made.write(folder / "provenance" / (f"resumed-at-step-{saved.step if saved else 0}" if begun else ""))
-    tracked.log_inputs(setup.digests(settings.steps))
+    before = tagging.tags_of(tracked.run).get("code.sha256", recipe.SEVERAL)
+    tracked.log_inputs(setup.digests(settings.steps) | recipe.tags(setup.config, setup.source.file_sha256, before))
     tracked.log_files(folder)
 
 

@@ -10,7 +10,7 @@ from lstm_lab.commandline import say, typed, working
 from lstm_lab.config import Config, ConfigError
 from lstm_lab.records import store, tracking
 from lstm_lab.records.reading import name_of
-from lstm_lab.runs import keeping, naming, resume, setup, telling, watching
+from lstm_lab.runs import keeping, naming, recipe, resume, setup, telling, watching
 from lstm_lab.runs.setup import Part, Setup
 from lstm_lab.runs.watching import Result, StopSignal
 
@@ -69,7 +69,8 @@ def begin(client: "MlflowClient", made_of: Setup, resumed: str | None) -> tracki
     config, part = made_of.config, made_of.part
     if resumed:
         return tracking.TrackedRun.resume(client, config, resume.take_over(client, resumed))
-    digests, name = made_of.digests(config.training.steps), part.name if part else config.tracking.run_name
+    digests = made_of.digests(config.training.steps) | recipe.tags(config, made_of.source.file_sha256)
+    name = part.name if part else config.tracking.run_name
     return tracking.TrackedRun.begin(client, config, digests, name or naming.NOTHING_TYPED, part.tags if part else {})
 
 

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from lstm_lab.findings import statistics
+from lstm_lab.science import statistics
 
 
 def test_the_intervals_ends_are_the_order_statistics_of_the_tables():

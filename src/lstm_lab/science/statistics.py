@@ -1,4 +1,4 @@
-"""The statistics of the findings: medians with their intervals, and runs compared seed by seed.
+"""What many runs say together: medians with their intervals, and recipes compared seed by seed.
 
 Costs of one recipe differ by orders of magnitude from seed to seed, so that means say little; medians and ranks hold.
 """
