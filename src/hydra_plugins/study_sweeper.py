@@ -80,8 +80,10 @@ class StudySweeper(Sweeper):
 
     def choose(self, words: tuple[str, ...]) -> DictConfig:
         """What these choices of groups give; Hydra takes a tenth of a second for it, and a space has many points."""
+        from lstm_lab.config import COMMAND
+
         composed = self.hydra_context.config_loader.load_sweep_config(self.config, list(words))
-        kept = [str(key) for key in composed if key not in ("hydra", "resume", "take_over")]
+        kept = [str(key) for key in composed if key not in ("hydra", *COMMAND)]
         chosen = OmegaConf.masked_copy(composed, kept)
         OmegaConf.set_struct(chosen, True)
         return chosen
