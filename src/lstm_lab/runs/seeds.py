@@ -1,6 +1,6 @@
 """The seeds of a recipe: which are wanted, and which were trained already by the code that runs."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -84,9 +84,9 @@ def estimates(runs: "Mapping[int, Run]") -> dict[str, Estimate]:
     return found
 
 
-def of_the_median(runs: "Mapping[int, Run]", metric: str) -> "Run | None":
+def of_the_median(runs: "Iterable[Run]", metric: str) -> "Run | None":
     """The run in the middle by that metric, the lower one of two; None if none has it."""
-    ranked = sorted((run for run in runs.values() if metric in run.data.metrics), key=lambda r: r.data.metrics[metric])
+    ranked = sorted((run for run in runs if metric in run.data.metrics), key=lambda run: run.data.metrics[metric])
     return ranked[(len(ranked) - 1) // 2] if ranked else None
 
 
