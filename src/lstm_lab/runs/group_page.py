@@ -166,10 +166,11 @@ class GroupPage:
         if found:
             lines += ["| over the seeds | median | 95 % interval |", "| --- | --- | --- |"]
             lines += [f"| {key} | {middle} | {ends} |" for key, middle, ends in rows_of(found)]
-        lines += ["", "| seed | run | status |", "| --- | --- | --- |"]
+        key = metrics.ranked_by(found)
+        lines += ["", f"| seed | run | status | {key} |", "| --- | --- | --- | --- |"]
         for seed, run in sorted(self.done.items()):
-            page = store.run_page(run.info.experiment_id, run.info.run_id)
-            lines.append(f"| {seed} | [{run.info.run_id[:8]}]({page}) | {run.info.status} |")
+            page, value = store.run_page(run.info.experiment_id, run.info.run_id), run.data.metrics.get(key, np.nan)
+            lines.append(f"| {seed} | [{run.info.run_id[:8]}]({page}) | {run.info.status} | {value:.4g} |")
         return "\n".join(lines)
 
     def states(self) -> str:
@@ -253,7 +254,7 @@ def write_table(path: Path, runs: "Mapping[int, Run]") -> None:
 def rows_of(found: "Mapping[str, Estimate]") -> list[tuple[str, str, str]]:
     """Metric, median and interval in words; what is ranked by comes first, the baselines, which have no seed, not."""
     shown = [key for key in found if not key.startswith("baselines/")]
-    ranked = metrics.ranked_by(dict.fromkeys(shown, 0.0))
+    ranked = metrics.ranked_by(shown)
     rows = []
     for key in sorted(shown, key=lambda key: (key != ranked, "/" in key, key)):
         one = found[key]

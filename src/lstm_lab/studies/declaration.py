@@ -152,7 +152,7 @@ def check_objective(settings: Sweeper, points: Sequence[Config], pruner: Mapping
     allowed = [name for name in found[0] if all(name in names for names in found)]
     objective = settings.objective
     if objective is None:
-        objective = metrics.ranked_by(dict.fromkeys(allowed, 0.0))
+        objective = metrics.ranked_by(allowed)
     if objective not in allowed:
         raise ConfigError(
             f"hydra.sweeper.objective={objective!r}: must be a metric that every trial has: {', '.join(allowed)}"
