@@ -60,7 +60,8 @@ SUITABLE = {
     r"report.py": "attributes.status = 'FINISHED' and tags.trial IS NULL and tags.seeds IS NULL",
     r"": (
         "attributes.status = 'FINISHED' and tags.trial IS NULL and tags.seeds IS NULL and "
-        "params.training.steps = '200' and params.model.cell = 'lstm' and params.model.cell_size = '10' and params.data.curve = 'sine_to_cosine'"
+        "params.training.steps = '200' and params.model.cell = 'lstm' and "
+        "params.model.cell_size = '10' and params.data.curve = 'sine_to_cosine'"
     ),
 }
 PORT = "5001"  # stands in the pages for a port that is free

@@ -51,17 +51,13 @@ def declare(
     fixed = [word for word in words if not overrides.is_sweep(word)]
     points = check_space(space, lambda point: compose([*fixed, *overrides.words_of(point)]))
     check_seeds(count, space, points)
-    sampler, pruner, name = settings.sampler.model_dump(), settings.pruner.model_dump(), settings.study_name
-    if name is None:
+    sampler, pruner = settings.sampler.model_dump(), settings.pruner.model_dump()
+    if settings.study_name is None:
         sampler, pruner = {"name": "grid"}, {"name": "none"}
-        # two may start in the same second
-        name = f"{naming.name_of(words)} {time.strftime('%m%d-%H%M%S')}-{secrets.token_hex(2)}"
-    elif not any(word.startswith("hydra.sweeper.study_name=") for word in hydra_words):
-        name = study_name(name, [*words, *hydra_words])
     objective = check_objective(settings, points, pruner)
     values = config.flatten(points[0].model_dump(exclude=config.WATCHING))
     declared = study.Declared(
-        name=name,
+        name=name_of(settings.study_name, words, hydra_words),
         space=space,
         direction=settings.direction or ("maximize" if objective in metrics.HIGH_IS_GOOD else "minimize"),
         objective=objective,
@@ -80,6 +76,16 @@ def declare(
         search.make_sampler(declared.sampler, 0, 0)
         search.make_pruner(declared.pruner, declared.steps())
     return declared
+
+
+def name_of(name: str | None, words: Sequence[str], hydra_words: Sequence[str]) -> str:
+    """The study's name, from the one that its file gives: as it is if it was typed; for a plain grid a new one."""
+    if name is None:
+        # two may start in the same second
+        return f"{naming.name_of(words)} {time.strftime('%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+    if any(word.startswith("hydra.sweeper.study_name=") for word in hydra_words):
+        return name
+    return study_name(name, [*words, *hydra_words])
 
 
 def search_space(params: dict[str, Any], words: Sequence[str]) -> dict[str, BaseDistribution]:
