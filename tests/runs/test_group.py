@@ -19,8 +19,8 @@ from lstm_lab.runs.group_page import Asked
 from lstm_lab.science import training
 from test_config import composed
 
-SMALL = ("training.steps=40", "tracking.figures=false", "tracking.animation=false", "tracking.model=false")
-SMALL += ("tracking.tensorboard=false", "model.cell_size=3", "evaluation.windows=2")
+SMALL = ["training.steps=40", "tracking.figures=false", "tracking.animation=false", "tracking.model=false"]
+SMALL += ["tracking.tensorboard=false", "model.cell_size=3", "evaluation.windows=2"]
 DIVERGING = ("optimizer=sgd", "optimizer.learning_rate=1e6", "optimizer.clipnorm=null", "model.cell_size=10")
 
 
@@ -250,7 +250,7 @@ def costs_of(settings):
 
 def test_killed_three_times_a_group_comes_to_the_same_end(checkout):
     """In the middle of a run, between two, before a run's end is told; then before the page is complete."""
-    words = ("seeds=4", "training.steps=200", *SMALL[1:])
+    words = ["seeds=4", "training.steps=200", *SMALL[1:]]
     for place in (*PLACES, "lstm_lab.runs.group_page.GroupPage.end=1"):
         assert train_until(place, "SIGKILL", checkout, *words).returncode == -signal.SIGKILL
     done = train(checkout, *words)
@@ -271,7 +271,7 @@ def test_killed_three_times_a_group_comes_to_the_same_end(checkout):
 
 
 def test_ctrl_c_ends_a_group_in_order_and_the_same_command_goes_on(checkout):
-    words = ("seeds=2", "training.steps=200", *SMALL[1:])
+    words = ["seeds=2", "training.steps=200", *SMALL[1:]]
     stopped = train_until("step=100", "SIGINT", checkout, *words)
     assert (stopped.returncode, "the same command goes on\n" in stopped.stdout) == (130, True), stopped.stderr
     client = MlflowClient(f"sqlite:///{checkout}/mlflow.db")

@@ -72,10 +72,15 @@ def declare(
         prune_every=settings.prune_every,
         seeds=count,
     )
-    with database.experimental():  # built once here, so that a fault in their settings shows before any trial
+    check_search(declared)
+    return declared
+
+
+def check_search(declared: study.Declared) -> None:
+    """Builds sampler and pruner once, so that a fault in their settings shows before any trial."""
+    with database.experimental():
         search.make_sampler(declared.sampler, 0, 0)
         search.make_pruner(declared.pruner, declared.steps())
-    return declared
 
 
 def name_of(name: str | None, words: Sequence[str], hydra_words: Sequence[str]) -> str:
