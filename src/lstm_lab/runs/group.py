@@ -77,13 +77,15 @@ def train(asked: Asked, console: Console, verbose: bool = False, trial: AsTrial 
 
 @contextlib.contextmanager
 def ended_however(page: GroupPage) -> Iterator[None]:
-    """Ends the page in the store whatever is raised, as far as the store takes it."""
+    """Ends the page in the store whatever is raised; StoreError tells the way on where the store could not take that."""
     try:
         yield
     except BaseException as error:
-        if not store.is_fault(error):
-            stopped = isinstance(error, KeyboardInterrupt | ConfigError)
-            page.client.set_terminated(page.run_id, "KILLED" if stopped else "FAILED")
+        if store.is_fault(error):
+            what = store.in_a_line(error, store.tracking_uri())
+            raise store.StoreError(f"{what}. Once the store can take it, the same command goes on") from error
+        stopped = isinstance(error, KeyboardInterrupt | ConfigError)
+        page.client.set_terminated(page.run_id, "KILLED" if stopped else "FAILED")
         raise
 
 
