@@ -77,7 +77,7 @@ def train(asked: Asked, console: Console, verbose: bool = False, trial: AsTrial 
 
 @contextlib.contextmanager
 def ended_however(page: GroupPage) -> Iterator[None]:
-    """Ends the page in the store whatever is raised; StoreError tells the way on where the store could not take that."""
+    """Ends the page in the store whatever is raised; StoreError tells the way on if the store could not take that."""
     try:
         yield
     except BaseException as error:
