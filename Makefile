@@ -11,7 +11,7 @@ python := .venv/bin/python
 # They belong to another environment, whose packages must not mix with .venv's; and no library's warning is an error
 unexport PYTHONHOME PYTHONPATH PYTHONWARNINGS
 
-.PHONY: help train sweep resume reproduce report findings bench forecasts test lint ui tensorboard lock clean
+.PHONY: help train sweep resume reproduce report findings gc bench forecasts test lint ui tensorboard lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -51,6 +51,10 @@ findings: SEEDS ?= 20
 findings: ## Run the studies that are missing and write FINDINGS.md from MLflow: make findings SEEDS=3
 	@$(setup) venv .venv requirements.lock
 	@$(python) src/findings.py seeds=$(SEEDS)
+
+gc: ## Say what runs left that nobody owns; remove it: make gc ARGS=--yes or ARGS="--yes older=30"
+	@$(setup) venv .venv requirements.lock
+	@$(python) src/tidy.py $(ARGS)
 
 bench: ## Measure this repo beside what others use, 25 minutes; in three: make bench ARGS=--quick
 	@$(setup) venv .venv requirements.lock
