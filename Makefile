@@ -20,14 +20,15 @@ train: ## Train a model and track the run: make train ARGS="model=gru data.time_
 	@$(setup) venv .venv requirements.lock
 	@$(python) src/train.py $(ARGS)
 
-# The other workers are silent: the first one's bar and lines tell of them all. Ctrl-C reaches every one.
+# The other workers are silent: the first one's bar and lines tell of them all, and it alone notifies. Ctrl-C reaches
+# every one.
 sweep: STUDY ?= default
 sweep: WORKERS ?= 1
 sweep: ## Search with Optuna, by several workers if asked: make sweep STUDY=grid WORKERS=2 ARGS="model=gru"
 	@$(setup) venv .venv requirements.lock
 	@trap 'kill $$(jobs -p) 2>/dev/null' INT TERM; \
 	worker=1; while [ $$worker -lt $(WORKERS) ]; do worker=$$((worker + 1)); \
-	  $(python) src/train.py -m sweeps=$(STUDY) $(ARGS) >/dev/null & done; \
+	  LSTM_LAB_NOTIFY= $(python) src/train.py -m sweeps=$(STUDY) $(ARGS) >/dev/null & done; \
 	$(python) src/train.py -m sweeps=$(STUDY) $(ARGS); status=$$?; wait; exit $$status
 
 # As typed, whatever its characters mean to make or to the shell: a study's name may hold any

@@ -10,7 +10,7 @@ from lstm_lab.commandline import say, typed, working
 from lstm_lab.config import Config, ConfigError
 from lstm_lab.records import store, tracking
 from lstm_lab.records.reading import name_of
-from lstm_lab.runs import keeping, naming, recipe, resume, setup, telling, watching
+from lstm_lab.runs import keeping, naming, notifying, recipe, resume, setup, telling, watching
 from lstm_lab.runs.setup import Part, Setup
 from lstm_lab.runs.watching import Result, StopSignal
 
@@ -32,13 +32,14 @@ def run(
     fails meanwhile, with the command that delivers what it did not take.
     """
     source = prepare(config, console)
-    with StopSignal() as stop, setup.memory_faults_told():
+    with notifying.when_over(not part) as over, StopSignal() as stop, setup.memory_faults_told():
         with working(console, "starting TensorFlow and MLflow"):
             client = setup.start(config, verbose)
             made_of = setup.set_up(config, source, console, part)
         if stop.received:
             raise KeyboardInterrupt
         tracked = begin(client, made_of, resumed)
+        over(tracked)
         with ended_however(tracked):
             if not part:
                 announce_interrupted(client, console)
