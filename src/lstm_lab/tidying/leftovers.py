@@ -11,8 +11,8 @@ from pathlib import Path
 
 from lstm_lab.paths import ROOT
 
-CHECKPOINTS, BOARDS, ARTIFACTS = "checkpoints", "TensorBoard folders", "artifact folders"
-FORECASTS, REPORTS = "forecasts", "reports"
+CHECKPOINTS, BOARDS = "checkpoints of no run", "TensorBoard folders of no run"
+ARTIFACTS, FORECASTS, REPORTS = "artifact folders of no run", "forecasts of no run", "reports of no run"
 SAVED = re.compile(r"step-[0-9]{10,}\.npz|unfinished")
 EVENTS = re.compile(r"events\.out\.tfevents\..+")
 DATE = re.compile(r"(19|20)[0-9]{2}(0[1-9]|1[0-2])([0-2][0-9]|3[01])")  # eight digits that a user may have meant so
