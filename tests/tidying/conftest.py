@@ -13,6 +13,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import ViewType
 from rich.console import Console
+from sqlalchemy.pool import NullPool
 
 from lstm_lab.records import processes, store
 from lstm_lab.studies import database, declaration
@@ -75,13 +76,12 @@ class House:
 
     def study(self, name: str, trials=0, **attributes) -> None:
         """A study in the repo's own database, with so many trials, and its folder."""
-        storage = optuna.storages.RDBStorage(store.sqlite_uri(self.mlruns / "optuna.db"))
+        storage = self.opened()
         made = optuna.create_study(study_name=name, storage=storage)
         for key, value in attributes.items():
             made.set_user_attr(key, value)
         for _ in range(trials):
             made.tell(made.ask(), 1.0)
-        storage.engine.dispose()
 
     def trials_folder(self, name: str, url: str | None = None, goes=False) -> list[str]:
         """The folder of a study's trials; the paths in it."""
@@ -116,12 +116,15 @@ class House:
         experiments = [found.experiment_id for found in self.client.search_experiments(ViewType.ALL)]
         return {run.info.run_id for run in self.client.search_runs(experiments, "", ViewType.ALL)}
 
+    def opened(self) -> optuna.storages.RDBStorage:
+        """The repo's own database of studies."""
+        return optuna.storages.RDBStorage(
+            store.sqlite_uri(self.mlruns / "optuna.db"), engine_kwargs={"poolclass": NullPool}
+        )
+
     def studies(self) -> set[str]:
         """The names of the studies."""
-        storage = optuna.storages.RDBStorage(store.sqlite_uri(self.mlruns / "optuna.db"))
-        names = {study.study_name for study in storage.get_all_studies()}
-        storage.engine.dispose()
-        return names
+        return {study.study_name for study in self.opened().get_all_studies()}
 
 
 def stand_in(root: Path, patch: pytest.MonkeyPatch) -> None:

@@ -74,7 +74,8 @@ def fill_with_users_own(house: House) -> None:
     for name in (
         "notes.txt", "artifacts/notes.txt", "artifacts/my folder/a.csv", "artifacts/models/mine/a.bin",
         f"checkpoints/{OTHER}/notes.txt", "checkpoints/best/step-0000000003.npz",
-        "tensorboard/mine/events.out.tfevents.1", "tensorboard/mine-5ca1ab/notes.txt", "forecasts/sales-20240131.csv", "forecasts/5ca1ab1e.txt",
+        "tensorboard/mine/events.out.tfevents.1", "tensorboard/mine-5ca1ab/notes.txt",
+        "forecasts/sales-20240131.csv", "forecasts/5ca1ab1e.txt",
         "reports/mine.html", "reports/20261128-010204.html", "sweeps/mine/0/a.csv", "findings-3-seeds/FINDINGS.md",
         "compiled/0387a87fcaf5/a.pb", f"artifacts/{OTHER}/mine.txt",
     ):  # fmt: skip
