@@ -1,27 +1,26 @@
-"""A command of the user's own is run at the end of what was typed, once, and changes nothing."""
+"""A command of the user's own is run at the end of what was typed, once, and changes nothing.
+
+That whole runs do so, and resumed ones, is among what test_resume.py tests.
+"""
 
 import dataclasses
 import secrets
-import shlex
-import sys
 from types import SimpleNamespace
 
 import pytest
 
-from helpers import ROOT, train, train_until
+from helpers import ROOT, noting, train
 from lstm_lab import config
 from lstm_lab.records import provenance
 from lstm_lab.runs import notifying
 from studies.conftest import declared, empty_store, sweeping  # noqa: F401 (fixtures)
-
-TELL = "import os, sys; open(sys.argv[1], 'a').write('{LSTM_LAB_RUN_ID} {LSTM_LAB_STATUS}\\n'.format(**os.environ))"
 
 
 @pytest.fixture
 def told(tmp_path, monkeypatch):
     """The file in which the command notes whom it is told of."""
     path = tmp_path / "told of; $(touch x).txt"
-    monkeypatch.setenv(notifying.VARIABLE, shlex.join([sys.executable, "-c", TELL, str(path)]))
+    monkeypatch.setenv(notifying.VARIABLE, noting(path))
     return path
 
 
@@ -100,17 +99,6 @@ def test_nobody_is_told_of_what_never_began(told):
     with pytest.raises(ValueError), notifying.when_over():  # noqa: PT011 (any will do)
         raise ValueError
     assert not told.exists()
-
-
-def test_a_run_that_is_killed_and_one_that_is_resumed_tell_of_their_end(checkout, told):
-    killed = train_until("step=5", "SIGINT", checkout, "experiment=smoke", "training.steps=10", "training.frames=10")
-    assert killed.returncode == 130, killed.stderr
-    [line] = told.read_text().splitlines()
-    run_id, status = line.split()
-    assert status == "KILLED"
-    done = train(checkout, f"resume={run_id}")
-    assert done.returncode == 0, done.stderr
-    assert told.read_text().splitlines()[1:] == [f"{run_id} FINISHED"]
 
 
 def test_a_sweep_tells_of_its_page_and_not_of_its_trials(sweeping, told):  # noqa: F811

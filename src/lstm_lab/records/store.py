@@ -147,6 +147,7 @@ def remember_store() -> None:
     By what is noted `make gc` knows which stores to ask before it takes something for nobody's.
     """
     if not is_local_store() and lasting_address() not in remembered():
+        STORES.parent.mkdir(exist_ok=True)
         with open(STORES, "a") as file:
             file.write(f"{lasting_address()}\n")
 
