@@ -147,7 +147,7 @@ STEPS = [
 
 def kill_after_a_step(patch: pytest.MonkeyPatch) -> None:
     """Lets one such step be done, and none after it."""
-    done = []
+    done: list[object] = []
 
     def stepping(original):
         def step(*arguments, **options):
@@ -194,8 +194,8 @@ def tidy_door(house: House, *words: str, code: str = "") -> subprocess.Popen:
     door = "import runpy, sys; sys.path[0] = 'src'; sys.argv = ['src/tidy.py', *sys.argv[1:]]"
     script = f"{door}\n{code}\nrunpy.run_path('src/tidy.py', run_name='__main__')"
     command = [sys.executable, "-c", script, *words]
-    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    return subprocess.Popen(command, cwd=house.root, text=True, **pipes)
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, cwd=house.root, text=True, stdin=pipe, stdout=pipe, stderr=pipe)
 
 
 def test_a_command_that_is_killed_is_finished_by_one_typed_meanwhile(house):
