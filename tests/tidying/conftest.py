@@ -1,9 +1,11 @@
 """A store with what a tidying must remove, and with what it must not, on a root folder of the test's own."""
 
+import contextlib
 import hashlib
 import io
 import os
 import shutil
+import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,6 +61,11 @@ class House:
             self.file(f"forecasts/a series-{run_id[:8]}.csv", 100),
             self.file(f"forecasts/a series-{run_id[:8]}.png", 100),
         ]
+
+    def address(self, run_id: str, uri: str) -> None:
+        """Has the store say that the run's files are there."""
+        with contextlib.closing(sqlite3.connect(self.root / "mlflow.db")) as connection, connection:
+            connection.execute("UPDATE runs SET artifact_uri = ? WHERE run_uuid = ?", (uri, run_id))
 
     def model(self, run_id: str, goes=False) -> str:
         """A model of that run; its id."""

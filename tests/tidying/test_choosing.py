@@ -44,6 +44,15 @@ def test_a_run_whose_model_is_registered_stays(house):
     assert house.runs() == {run_id, other}
 
 
+def test_a_folder_in_which_another_run_has_its_files_stays(house):
+    deleted, active = house.run(deleted=True), house.run(files=False)
+    house.address(active, (house.mlruns / "artifacts" / deleted / "artifacts").as_uri())
+    before = house.files().keys()
+    assert "files of another run are in its folder" in house.tidy(for_good=True)
+    assert before <= house.files().keys()
+    assert house.runs() == {deleted, active}
+
+
 def test_runs_that_stay_keep_those_that_they_name_and_these_theirs(house):
     first = house.run(deleted=True)
     second = house.run(deleted=True, tags={"reproduces": first})

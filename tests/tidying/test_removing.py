@@ -1,5 +1,6 @@
 """What changes while a tidying is at it: what is in use by then stays."""
 
+import dataclasses
 import os
 import subprocess
 
@@ -25,8 +26,8 @@ def test_a_run_that_begins_meanwhile_keeps_its_folders(house, monkeypatch):
     listed = leftovers.left_behind
     monkeypatch.setattr(leftovers, "left_behind", lambda: [*listed(), *(begun.append(house.run()) or ())])
     in_list = house.run()
-    others = plan.others
-    monkeypatch.setattr(plan, "others", lambda: begun.append(house.run()) or others())
+    owners = plan.owners
+    monkeypatch.setattr(plan, "owners", lambda: begun.append(house.run()) or owners())
     before = house.files().keys()
     assert "nothing to remove" in house.tidy(for_good=True)
     assert before <= house.files().keys()
@@ -91,3 +92,12 @@ def test_a_study_that_is_begun_meanwhile_stays(house, monkeypatch):
     house.client.set_terminated(page, "KILLED")
     assert "studies without trials" in house.tidy(for_good=True)
     assert house.studies() == set()
+
+
+def test_a_run_that_mlflows_list_has_missed_keeps_its_folders(house, monkeypatch):
+    house.run()
+    read = plan.contents
+    monkeypatch.setattr(plan, "contents", lambda client: dataclasses.replace(read(client), runs=[]))
+    before = house.files().keys()
+    assert "nothing to remove" in house.tidy(for_good=True)
+    assert before <= house.files().keys()

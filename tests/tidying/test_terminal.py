@@ -85,20 +85,10 @@ def fill_with_users_own(house: House) -> None:
     (house.mlruns / "forecasts/link-5ca1ab1e.csv").symlink_to(mine / "thesis.tex")
     others = [f"{(house.mlruns / 'artifacts' / run_id / 'artifacts').as_uri()}" for run_id in (OTHER, house.run())]
     for uri in (str(mine), "s3://bucket/x/artifacts", *others):
-        run_id = house.run(deleted=True, files=False)
-        set_address(house, run_id, uri)
+        house.address(house.run(deleted=True, files=False), uri)
     link = house.run(deleted=True, files=False)
     (house.mlruns / "artifacts" / link).mkdir()
     (house.mlruns / "artifacts" / link / "artifacts").symlink_to(mine)
-
-
-def set_address(house: House, run_id: str, uri: str) -> None:
-    """Has the store say that the run's files are there."""
-    import sqlite3
-
-    with sqlite3.connect(house.root / "mlflow.db") as connection:
-        connection.execute("UPDATE runs SET artifact_uri = ? WHERE run_uuid = ?", (uri, run_id))
-    connection.close()
 
 
 def without(files: dict[str, str], gone: set[str]) -> dict[str, str]:

@@ -12,7 +12,7 @@ from lstm_lab.tidying import leftovers, removing, studies
 from lstm_lab.tidying.choosing import Choice, choose, is_deleted
 from lstm_lab.tidying.citing import Cited, cited
 from lstm_lab.tidying.leftovers import ARTIFACTS, BOARDS, CHECKPOINTS, FORECASTS, REPORTS, Left
-from lstm_lab.tidying.stores import Contents, Others, contents, others
+from lstm_lab.tidying.stores import Contents, Owners, contents, owners
 
 if TYPE_CHECKING:
     import optuna
@@ -60,26 +60,26 @@ def make(client: "MlflowClient", storage: "optuna.storages.RDBStorage | None", d
     after that is not in the list.
     """
     left = leftovers.left_behind()
-    other, found, pages = others(), contents(client), cited()
+    own, found, pages = owners(), contents(client), cited()
     is_ours = store.database_file() is not None
     choice = choose(found, pages, days) if is_ours else Choice({}, {}, {}, {})
-    allotted = allot(left, found, other, choice, pages)
+    allotted = allot(left, found, own, choice, pages)
     going = [*runs_of(client, choice, allotted, days), *models_of(client, choice)]
     for one in allotted.nobodys:
         act = functools.partial(removing.remove, one.paths)
         going.append(Going(one.kind, one.name, removing.size_of(one.paths), act))
     if storage:
-        empty = studies.without_trials(storage, client, found, other, pages)
+        empty = studies.without_trials(storage, client, found, own, pages)
         for kind, some in ((STUDIES, empty), (SWEEPS, studies.folders_without_study(storage, pages))):
             going += [Going(kind, one.name, removing.size_of(one.paths), one.remove) for one in some]
-    return Plan(going, choice.kept, allotted.unknown, other.unasked)
+    return Plan(going, choice.kept, allotted.unknown, own.unasked)
 
 
-def allot(left: Sequence[Left], found: Contents, other: Others, choice: Choice, pages: Cited) -> Allotted:
+def allot(left: Sequence[Left], found: Contents, own: Owners, choice: Choice, pages: Cited) -> Allotted:
     """Tells whose each thing is; nobody's only if every store was asked."""
     owners = {ident: ident for ident in (*choice.runs, *choice.models)}
     owners |= {model.model_id: ident for ident, models in choice.models_of.items() for model in models}
-    ids = {run.info.run_id for run in found.runs} | {model.model_id for model in found.models} | other.ids
+    ids = {run.info.run_id for run in found.runs} | {model.model_id for model in found.models} | own.ids
     known = {ident[:digits] for ident in ids - owners.keys() for digits in DIGITS}
     going = {ident[:digits]: owner for ident, owner in owners.items() for digits in DIGITS}
     of: dict[str, list[Path]] = {}
@@ -90,7 +90,7 @@ def allot(left: Sequence[Left], found: Contents, other: Others, choice: Choice, 
         whose = [going[ident] for ident in one.idents if ident in going]
         if len(whose) == len(one.idents) and one.kind != REPORTS:
             of.setdefault(whose[0], []).extend(one.paths)
-        elif len(whose) == len(one.idents) or not other.unasked:
+        elif len(whose) == len(one.idents) or not own.unasked:
             nobodys.append(one)
         else:
             unknown += 1

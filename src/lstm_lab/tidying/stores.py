@@ -30,8 +30,8 @@ class Contents:
 
 
 @dataclass(frozen=True)
-class Others:
-    """The ids of the runs and models of other stores, and the addresses of those that could not be asked."""
+class Owners:
+    """The ids of the runs and models of databases, and the addresses of stores that could not be asked."""
 
     ids: set[str]
     unasked: list[str]
@@ -42,7 +42,8 @@ def contents(client: "MlflowClient") -> Contents:
     from mlflow.entities import ViewType
 
     experiments = [found.experiment_id for found in lookup.pages(client.search_experiments, ViewType.ALL)]
-    runs = list(lookup.pages(client.search_runs, experiments, "", ViewType.ALL)) if experiments else []
+    search = functools.partial(client.search_runs, max_results=lookup.PAGES)
+    runs = list(lookup.pages(search, experiments, "", ViewType.ALL)) if experiments else []
     models, deleted = all_models(client, experiments) if store.database_file() and experiments else ([], [])
     versions = list(lookup.pages(functools.partial(client.search_model_versions, max_results=1000)))
     registered = {part for version in versions for part in (version.run_id, *str(version.source).split("/")) if part}
@@ -56,20 +57,21 @@ def all_models(client: "MlflowClient", experiments: list[str]) -> "tuple[list[Lo
     return list(lookup.pages(functools.partial(tracking.search_logged_models, experiments))), deleted
 
 
-def others() -> Others:
-    """What the stores have that are not in use and may own something below mlruns/: the repo's own, and those noted.
+def owners() -> Owners:
+    """Who may own something below mlruns/: what is in the database in use, the repo's own, and those noted.
 
-    Their databases are only read. A server is not asked: it would want to know who does.
+    They are only read, each at one moment: of a long list that MLflow gives in pieces, one could be missed that begins
+    or goes meanwhile. A server that is not in use is not asked: it would want to know who does.
     """
-    ids: set[str] = set()
-    unasked = []
+    database, unasked = store.database_file(), []
+    ids = set(read_ids(database)) if database else set()
     for address in {store.LOCAL_URI, *store.remembered()} - {store.lasting_address()}:
         found = ids_in(address)
         if found is None:
             unasked.append(address)
         else:
             ids |= found
-    return Others(ids, sorted(unasked))
+    return Owners(ids, sorted(unasked))
 
 
 def ids_in(address: str) -> set[str] | None:

@@ -15,7 +15,7 @@ from lstm_lab.tidying.choosing import may_train
 from lstm_lab.tidying.citing import Cited
 from lstm_lab.tidying.leftovers import entries, is_file, is_plain
 from lstm_lab.tidying.removing import remove, run_now
-from lstm_lab.tidying.stores import Contents, Others
+from lstm_lab.tidying.stores import Contents, Owners
 
 if TYPE_CHECKING:
     import optuna
@@ -50,14 +50,14 @@ def opened() -> "Iterator[optuna.storages.RDBStorage | None]":
 
 
 def without_trials(
-    storage: "optuna.storages.RDBStorage", client: "MlflowClient", found: Contents, others: Others, cited: Cited
+    storage: "optuna.storages.RDBStorage", client: "MlflowClient", found: Contents, owners: Owners, cited: Cited
 ) -> list[Abandoned]:
     """The studies that have no trial and that nobody is about to give one."""
     runs = {run.info.run_id: run for run in found.runs}
     abandoned = []
     for study in storage.get_all_studies():
         page, name = study.user_attrs.get("parent_run"), study.study_name
-        is_elsewhere = isinstance(page, str) and page not in runs and (page in others.ids or others.unasked)
+        is_elsewhere = isinstance(page, str) and page not in runs and (page in owners.ids or owners.unasked)
         is_cited = name in cited.studies or (isinstance(page, str) and cited.page_with(page))
         if is_elsewhere or is_cited or not is_idle(storage, study._study_id, runs.get(str(page))):
             continue

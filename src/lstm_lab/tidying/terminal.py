@@ -13,6 +13,7 @@ from lstm_lab.hiding import hide
 from lstm_lab.paths import ROOT
 from lstm_lab.records import store
 from lstm_lab.records.reading import printable
+from lstm_lab.studies import database
 from lstm_lab.tidying import plan, studies
 from lstm_lab.tidying.plan import KINDS, Going, Plan
 
@@ -20,6 +21,7 @@ NAMED = 8  # of a kind that are told by name, and runs that stay
 MEGABYTE = 10**6
 
 
+@database.faults_told()
 @store.faults_told()
 def tidy(days: int | None, for_good: bool, console: Console) -> None:
     """Says what nobody owns any more and, if it is to go for good, removes it.
