@@ -466,6 +466,7 @@ def test_a_server_that_goes_away_loses_nothing(tmp_path_factory, tmp_path, free_
     assert re.search(r"did not take [\d,]+ points of the cost curve from step [\d,]+ on", stderr)
     [run_id] = re.findall(r"src/train.py'? resume=(\w+)` goes on from the last checkpoint", stderr)
     assert checkpoints_of(checkout)
+    assert (checkout / "mlruns/.stores").read_text() == f"{free_server.uri}\n"  # so `make gc` knows whose they may be
 
     free_server.start()
     done = train(checkout, f"resume={run_id}", env=environment)

@@ -7,6 +7,8 @@ import pytest
 
 from lstm_lab.config import ConfigError
 from lstm_lab.records import store
+from lstm_lab.reports import terminal as reports
+from lstm_lab.runs import forecasting
 from lstm_lab.tidying import stores
 from tidying.conftest import House
 
@@ -115,13 +117,16 @@ def test_behind_a_link_nothing_goes(house, tmp_path):
 
 
 def test_what_leaves_something_here_of_another_store_notes_that(house, other, monkeypatch):
-    from lstm_lab.reports import terminal as reports
-
     monkeypatch.setattr(reports, "REPORTS", house.mlruns / "reports")
+    monkeypatch.setattr(forecasting, "ROOT", house.root)
     reports.write_page(house.mlruns / "reports/20261128-010203.html", "<html>")
     assert store.remembered() == []
     with in_use(other):
         reports.write_page(house.mlruns / "reports/20261128-010203.html", "<html>")
+    assert store.remembered() == [other]
+    store.STORES.unlink()
+    with in_use(other):
+        forecasting.find_target(house.client.get_run(house.run()), house.root / "a.csv", None)
     assert store.remembered() == [other]
     with in_use("https://lab:hunter22@tracking:5000"):
         store.remember_store()
