@@ -60,3 +60,12 @@ def test_runs_that_stay_keep_those_that_they_name_and_these_theirs(house):
     said = house.tidy(for_good=True)
     assert house.runs() == {first, second, third}
     assert f"run {first[:8]} stays: run {second[:8]} names it, which stays" in said
+
+
+def test_what_a_cited_run_left_stays_though_no_store_has_it(house):
+    gone, model = "deadbeef" * 4, f"m-{'5ca1ab1e' * 4}"
+    house.leave(gone), house.file(f"artifacts/models/{model}/artifacts/MLmodel")
+    (house.root / "RECORDS.md").write_text(f"run {gone[:8]}, model {model}")
+    before = house.files().keys()
+    assert "nothing to remove" in house.tidy(for_good=True)
+    assert before <= house.files().keys()

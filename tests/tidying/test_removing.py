@@ -1,6 +1,7 @@
 """What changes while a tidying is at it: what is in use by then stays."""
 
 import dataclasses
+import fcntl
 import os
 import subprocess
 
@@ -101,3 +102,24 @@ def test_a_run_that_mlflows_list_has_missed_keeps_its_folders(house, monkeypatch
     before = house.files().keys()
     assert "nothing to remove" in house.tidy(for_good=True)
     assert before <= house.files().keys()
+
+
+def test_runs_go_last_and_no_other_tidying_goes_on_meanwhile(house):
+    """Reports of runs that are in no store would stay here, since not every store can be asked."""
+    (house.mlruns / ".stores").write_text("https://tracking:5000\n")
+    run_id = house.run(deleted=True)
+    report = house.root / house.file("reports/20261128-010203.html")
+    report.write_text(run_id)
+
+    def stop(client, run_id):
+        assert not report.exists()
+        with open(house.mlruns / ".tidy.lock") as lock, pytest.raises(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(removing, "run_now", stop)
+        with pytest.raises(KeyboardInterrupt):
+            house.tidy(for_good=True)
+    assert "removed" in house.tidy(for_good=True)
+    assert run_id not in house.runs()
