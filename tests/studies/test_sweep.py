@@ -128,8 +128,8 @@ def test_each_trial_has_a_folder_by_its_number(default_sweep):
     checkout, _ = default_sweep
     folder = next((checkout / "mlruns/sweeps").iterdir())
     assert {path.name for path in folder.iterdir()} == {*map(str, range(16)), "study.txt"}
-    name, *words = (folder / "study.txt").read_text().splitlines()
-    assert name == study_of(checkout).study_name
+    name, *words, where = (folder / "study.txt").read_text().splitlines()
+    assert (name, where) == (study_of(checkout).study_name, "in mlruns/optuna.db")
     assert set(words) == {
         "sweeps=default",
         "hydra.sweeper.n_trials=16",

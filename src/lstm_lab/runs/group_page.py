@@ -61,6 +61,7 @@ class GroupPage:
     run: "Run"
     source: "Source"
     done: "dict[int, Run]" = field(default_factory=dict)
+    ended: str | None = None  # the status with which it ended
 
     @property
     def run_id(self) -> str:
@@ -141,6 +142,11 @@ class GroupPage:
             self.log_median(np.median(curves, axis=0))
         tags = {"mlflow.note.content": self.describe()} | ({"reason": reason} if reason else {})
         tagging.set_tags(self.client, self.run_id, tags)
+        self.terminate(status)
+
+    def terminate(self, status: str) -> None:
+        """Sets the status: FINISHED, FAILED or KILLED."""
+        self.ended = status
         self.client.set_terminated(self.run_id, status)
 
     def draw(self, folder: Path, curves: np.ndarray) -> None:

@@ -15,7 +15,7 @@ from lstm_lab.commandline import say, typed
 from lstm_lab.config import Config
 from lstm_lab.records import store
 from lstm_lab.records.faults import is_raised_in
-from lstm_lab.runs import naming, run
+from lstm_lab.runs import naming, notifying, run
 from lstm_lab.studies import database, overrides, study
 from lstm_lab.studies.page import ParentPage, summary
 from lstm_lab.studies.trial import fault_in_words, reason_of
@@ -53,9 +53,11 @@ def run_sweep(
     `fixed` are the overrides that every trial shares, `launch(overrides, number)` runs one trial as a job and returns
     what the job could not tell the study, and `command(params)` is the command that trains with those parameters.
     """
+    notifying.command()  # refused before anything begins
     store.check_store()
     sweep = begin(settings["storage"], declared)
-    with ended_however(sweep), trials_bar(sweep.console, declared.total) as bar:
+    with notifying.when_over() as over, ended_however(sweep), trials_bar(sweep.console, declared.total) as bar:
+        over(sweep.page)
         faults = 0  # trials in a row that a store was away from
         for trial in trials(sweep, bar):
             ended = run_as_job(sweep, trial, [*fixed, *words_of(sweep, trial)], launch)
