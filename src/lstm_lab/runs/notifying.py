@@ -1,4 +1,4 @@
-"""A command of the user's own that is run at the end of a run or sweep: what LSTM_LAB_NOTIFY names.
+"""A command of the user's own that is run at the end of a run, a group or a sweep: what LSTM_LAB_NOTIFY names.
 
 It comes from the environment alone. A config may come from a store, and what a store says is never run.
 """
@@ -22,10 +22,12 @@ SECONDS = 60  # that it is waited for
 
 
 class Ending(Protocol):
-    """A run or a study's page in MLflow; `ended` is the status with which it did, None as long as nobody has said."""
+    """What is in MLflow of a run, a group or a study; `ended` is the status with which it did, None until it has."""
 
-    run_id: str
     ended: str | None
+
+    @property
+    def run_id(self) -> str: ...
 
 
 def command() -> list[str]:
