@@ -19,9 +19,11 @@ terminal, and on one HTML page that needs nothing else: cost curves overlaid, me
 fitted curves side by side. With by= runs are compared in groups, over their seeds: medians, exact 95 % intervals, and
 ratios paired by seed.""",
     words={
-        "runs=ID,ID": "compare these, each named by the first digits of its id, `last` or a study for its best trial",
+        "runs=ID,ID": "compare these, each named by the first digits of its id, `last` or a study for its best trial;\n"
+        "a group stands for its runs",
         "experiment=NAME": "only runs of that experiment",
-        "study=NAME": "only the trials of that study, named by its id as well; else a study is one row of the list",
+        "study=NAME": "only the trials of that study, named by its id as well; else a study is one row of the list,\n"
+        "and so are the runs of several seeds",
         "filter=CONDITION": "only runs that pass, written as in MLflow's page: filter=\"params.model.cell = 'gru'\"\n"
         "(trials that pass are listed, too)",
         "last=20": "so many, the latest first",
@@ -41,15 +43,7 @@ With make: make report ARGS="runs=ID,ID\"""",
 
 def answer(words: dict[str, str]) -> int:
     """Lists the runs that are meant, or compares them."""
-    for one, others in (("runs", ("experiment", "study", "filter", "last", "best")), ("best", ("last",))):
-        for other in others:
-            if one in words and other in words:
-                raise ConfigError(f"{other}={words[other]}: {one}={words[one]} says already which runs")
-    for needing in ("metric", "against", "out"):
-        if needing in words and "by" not in words:
-            raise ConfigError(
-                f"{needing}={words[needing]}: goes with by=, as in by=model.cell {needing}={words[needing]}"
-            )
+    check_together(words)
     counts = {key: count(key, words[key]) for key in ("last", "best") if key in words}
     with commandline.importing():
         from rich.console import Console
@@ -76,6 +70,17 @@ def answer(words: dict[str, str]) -> int:
     else:
         terminal.report(choice, page, command, Console())
     return 0
+
+
+def check_together(words: dict[str, str]) -> None:
+    """Raises ConfigError for words that say nothing together."""
+    for one, others in (("runs", ("experiment", "study", "filter", "last", "best")), ("best", ("last",))):
+        for other in others:
+            if one in words and other in words:
+                raise ConfigError(f"{other}={words[other]}: {one}={words[one]} says already which runs")
+    for needing in ("metric", "against", "out"):
+        if needing in words and "by" not in words:
+            raise ConfigError(f"{needing}={words[needing]}: goes with by=KEY, as in by=model.cell")
 
 
 def count(key: str, value: str) -> int:

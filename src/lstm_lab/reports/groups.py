@@ -124,7 +124,7 @@ def check_keys(keys: Sequence[str], runs: Sequence[Facts]) -> None:
             if runs and not any(setting(facts, key) != ABSENT for facts in runs):
                 raise ConfigError(f"by={key}: none of the {count(len(runs), 'run')} has that setting")
             continue
-        group = (config.meant(key) or key).split()[0]
+        group = key if key in config.Config.model_fields else (config.meant(key) or key).partition(" ")[0]
         kind = next((one for one in sorted(KINDS) if one.startswith(f"{group}.")), None)
         right = f"; did you mean '{kind or group}'?" if kind or group in known else config.suggest(key, known)
         raise ConfigError(f"by={key}: there is no such setting{right}")

@@ -26,8 +26,8 @@ TEX = {
     "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "`": r"\textasciigrave{}",
     '"': "''", "[": "{[}", "*": "{*}", **{letter: f"\\{letter}" for letter in "&%$#_"},
 }  # fmt: skip
-# Accents that LaTeX puts on any letter of ASCII
-ACCENTS = "\u0300\u0301\u0302\u0303\u0308\u030a\u030c\u0327"
+ACCENTS = "\u0300\u0301\u0302\u0303\u0308\u030a\u030c\u0327"  # that LaTeX puts on letters of ASCII
+LAST_READ = "\u017f"  # the last of the letters with accents that it reads
 
 
 @dataclass(frozen=True)
@@ -84,10 +84,12 @@ def ratio(compared: Paired) -> str:
     return f"{text(compared.ratio)}, {p(compared)}"
 
 
-def markdown(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """A table of cells that are Markdown already."""
-    heads = list(head)
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in [heads, ["---"] * len(heads), *rows])
+def markdown(
+    head: Sequence[str], rows: Iterable[Iterable[str]], sources: Mapping[str, Collection[Facts]] | None = None
+) -> str:
+    """A table of cells that are Markdown already, and below it where it comes from."""
+    lines = "\n".join(f"| {' | '.join(cells)} |" for cells in [head, ["---"] * len(head), *rows])
+    return f"{lines}\n\n{commented(sources)}" if sources else lines
 
 
 def commented(sources: Mapping[str, Collection[Facts]]) -> str:
@@ -122,7 +124,7 @@ def as_markdown(table: Table) -> str:
     rows = [[*map(in_markdown, row[: table.named]), *row[table.named :]] for row in table.rows]
     heads = [*map(in_markdown, list(table.columns)[: table.named]), *list(table.columns)[table.named :]]
     said = "\n".join(f"- {in_markdown(note)}" for note in table.notes)
-    parts = [in_markdown(table.caption), markdown(heads, rows), said, commented(table.sources)]
+    parts = [in_markdown(table.caption), markdown(heads, rows, table.sources), said]
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
@@ -146,9 +148,11 @@ def in_latex(cell: str) -> str:
 
 
 def in_tex_fonts(letter: str) -> bool:
-    """Whether it is of ASCII, or such a letter with an accent."""
+    """Whether it is of ASCII, or such a letter with one accent that pdfLaTeX reads."""
     base, *accents = list(unicodedata.normalize("NFD", letter))
-    return base.isascii() and base.isprintable() and (not accents or (base.isalpha() and accents[0] in ACCENTS))
+    if accents and (letter > LAST_READ or len(accents) > 1 or accents[0] not in ACCENTS):
+        return False
+    return base.isascii() and base.isprintable()
 
 
 def write(table: Table, path: Path) -> None:
