@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 ACCEPTED = 0.05  # a difference with a smaller p is called one
 
@@ -38,6 +37,8 @@ class Paired:
 
 def median(values: Iterable[float]) -> Estimate:
     """The median with its exact, distribution-free interval between two order statistics (Conover, 1999)."""
+    from scipy import stats  # it takes half a second, and a refused config must not wait for it
+
     values = list(values)
     if not values:
         return Estimate(np.nan, np.nan, np.nan)
@@ -51,6 +52,8 @@ def paired(first: Mapping[Any, float], second: Mapping[Any, float]) -> Paired:
     Costs are none below zero; of runs that diverged they are infinite, and two of these are equal. The test is
     Wilcoxon's signed-rank test on the logarithms, two-sided.
     """
+    from scipy import stats
+
     seeds = sorted(set(first) & set(second))
     with np.errstate(divide="ignore"):
         ratios = [1.0 if first[s] == second[s] else np.float64(first[s]) / np.float64(second[s]) for s in seeds]
