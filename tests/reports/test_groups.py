@@ -218,9 +218,8 @@ def test_what_is_wrong_with_a_question_is_said(by, question, said):
 
 def test_the_band_is_of_order_statistics_and_goes_as_far_as_every_run():
     costs = np.random.default_rng(0).lognormal(size=(9, 50)).astype(np.float32)
-    costs[3, 20:] = 1e9
-    runs = [run(seed, 1.0) for seed in range(8)] + [run(8, 1.0, status="FAILED", reason="inf")]
-    found = bands.band_of(runs, [*costs[:7], costs[7, :40], costs[8, :10]])
+    costs[8, 10] = np.inf
+    found = bands.band_of([*costs[:7], costs[7, :40], costs[8, :11]])
     assert found.steps.tolist() == list(range(40))
     means = np.full((9, 40), np.inf)
     for i, row in enumerate(costs):
@@ -228,9 +227,9 @@ def test_the_band_is_of_order_statistics_and_goes_as_far_as_every_run():
             means[i, step] = row[max(0, step - 19) : step + 1].astype(np.float64).mean()
     ordered = np.sort(means, axis=0)
     for drawn, place in ((found.low, 2), (found.middle, 4), (found.high, 6)):
-        np.testing.assert_allclose(drawn, ordered[place], rtol=1e-9)
-    assert bands.band_of(runs[:1], [None]) is None
-    long = bands.band_of(runs[:1], [np.ones(100_000, np.float32)])
+        np.testing.assert_allclose(drawn, ordered[place], rtol=1e-6)
+    assert bands.band_of([]) is None
+    long = bands.band_of([np.ones(100_000, np.float32)])
     assert (len(long.steps), long.steps[-1]) == (bands.POINTS, 99_999)
 
 

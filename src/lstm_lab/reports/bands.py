@@ -10,6 +10,7 @@ import numpy as np
 from lstm_lab.records import lookup
 from lstm_lab.records.store import StoreError
 from lstm_lab.reports.comparison import COSTS, FETCHERS, Curve, Facts
+from lstm_lab.runs import seeds
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -45,25 +46,21 @@ def fetch(client: "MlflowClient", rows: Sequence[Sequence[Facts]], advance: Call
             advance()
 
     with ThreadPoolExecutor(FETCHERS) as pool:
-        return [band_of(runs, list(pool.map(costs_of, runs))) for runs in rows]
+        return [band_of([costs for costs in pool.map(costs_of, runs) if costs is not None]) for runs in rows]
 
 
-def band_of(runs: Sequence[Facts], costs: Sequence[np.ndarray | None]) -> Band | None:
-    """The band of runs with these costs [steps done], as far as every run that did not diverge goes.
+def band_of(curves: Sequence[np.ndarray]) -> Band | None:
+    """The band of curves [steps done], as far as every one goes that did not diverge; None if there is none.
 
-    Behind its end a run that diverged counts as infinite.
+    Behind its end one that diverged counts as infinite.
     """
-    known = [(facts.status == "FAILED", found) for facts, found in zip(runs, costs, strict=True) if found is not None]
-    if not known:
+    if not curves:
         return None
-    lasting = [len(found) for failed, found in known if not failed]
-    steps = min(lasting) if lasting else max(len(found) for _, found in known)
-    points = np.unique(np.linspace(0, steps - 1, POINTS).round().astype(int))
-    means = np.full((len(known), len(points)), np.inf)
-    for mean, (_, found) in zip(means, known, strict=True):
-        inside = points[points < len(found)]
-        mean[: len(inside)] = Curve(np.arange(len(found)), found.astype(np.float64)).mean().costs[inside]
-    return Band(points, *middle_half(means), len(known))
+    costs = seeds.together(curves)
+    steps = np.arange(costs.shape[1])
+    points = np.unique(np.linspace(0, len(steps) - 1, POINTS).round().astype(int))
+    means = np.array([Curve(steps, one.astype(np.float64)).mean().costs[points] for one in costs])
+    return Band(points, *middle_half(means), len(curves))
 
 
 def middle_half(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -18,6 +18,7 @@ from lstm_lab.records import lookup, processes, reading, store
 from lstm_lab.records.reading import printable
 from lstm_lab.records.tagging import is_group, is_study, tags_of
 from lstm_lab.runs import metrics, naming, resume
+from lstm_lab.runs.seeds import PARENT
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -36,7 +37,6 @@ UNREADABLE = "UNREADABLE"  # the status of a run whose row in the store makes no
 ABSENT = "-"  # a value that a run does not have
 NO_CONFIG = ""  # a setting's value where a run has no config at all
 FOLDED = 30  # parents whose children one query leaves out; SQLite joins 64 tables at most
-PARENT = "mlflow.parentRunId"  # the tag by which a trial names its study's run, and a run of several seeds its group's
 LONGEST_LABEL = 60  # characters of what tells a run from others
 LONGEST_IN_LABEL = 40  # characters of a setting
 KINDS = {f"{group}.{field.discriminator}" for group, field in Config.model_fields.items() if field.discriminator}
