@@ -146,7 +146,8 @@ def fill_with_seeds(uri: str, folder: Path) -> dict[str, dict]:
     from mlflow.entities import RunTag
 
     client = MlflowClient(uri)
-    experiment = client.create_experiment("seeds", (folder / "artifacts").as_uri())
+    place = None if uri.startswith("http") else (folder / "artifacts").as_uri()
+    experiment = client.create_experiment("seeds", place)
     random = np.random.default_rng(0)
 
     def begin(name, cell, seed, level=1.0, **parts):

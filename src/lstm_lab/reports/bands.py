@@ -66,7 +66,7 @@ def band_of(curves: Sequence[np.ndarray]) -> Band | None:
 def middle_half(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The median of values [runs, points], and the lowest and the highest of their middle half; NaN is the worst."""
     ordered, runs = np.sort(values, axis=0), len(values)
-    outside = (runs - 1) // 4  # runs below the half, and as many above it
+    outside = runs // 4  # below the half, and as many above it
     with np.errstate(invalid="ignore"):
         middle = (ordered[(runs - 1) // 2] + ordered[runs // 2]) / 2
     return middle, ordered[outside], ordered[runs - 1 - outside]
