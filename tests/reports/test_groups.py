@@ -321,6 +321,17 @@ def test_the_terminal_and_the_markdown_say_the_same_and_what_was_left_out(over_s
             assert re.search(rf"\b{seed}\s{run_id[:8]}\s[0-9a-f]{{8}}\b", (tmp_path / "table.md").read_text())
 
 
+def test_on_a_narrow_terminal_no_cell_is_cut(over_seeds, tmp_path):
+    by = Question(["model.cell", "data.curve", "training.steps"], against=["gru"])
+    narrow, wide = (reported(EVERY, by, tmp_path / "page.html", width=width) for width in (40, 200))
+    words = [line.split()[1:] for line in wide.splitlines() if re.match("[123]  ", line)][3:]
+    found = [line.split() for line in narrow.splitlines() if re.match("[123]  ", line)][3:]
+    rows = {number: [cell for row in found if row[0] == number for cell in row[1:]] for number in "123"}
+    assert list(rows.values()) == words
+    assert len(found) > 3
+    assert max(len(line) for line in narrow.splitlines() if re.match("[123 ]  ", line)) <= 40
+
+
 def test_a_group_stands_for_its_runs_and_a_study_for_those_of_its_trials(over_seeds, seeded):
     def ids(**choice):
         return [facts.run_id for facts in comparison.choose(over_seeds, Choice(**choice))]

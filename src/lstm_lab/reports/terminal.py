@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import rich.progress
@@ -324,30 +324,31 @@ def print_groups(groups: Groups, drawn: Sequence[Band | None], console: Console)
 
 
 def print_table(found: tables.Table, console: Console) -> None:
-    """The table; of several data sets each with its name above its rows, in columns of one width."""
+    """The table, in as many as the terminal's width asks for; the rows of each data set below its name."""
     columns = dict(found.columns)
     sections = columns.pop(DATA_SET, [""] * len(found.rows))
-    named, first = found.named - (DATA_SET in found.columns), True
-    for section, places in itertools.groupby(range(len(sections)), lambda i: sections[i]):
-        if section:
-            say(console, section, "bold dim")
-        part = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim", show_header=first)
-        part.add_column("", justify="right", min_width=len(str(len(sections))))
-        for i, (key, cells) in enumerate(columns.items()):
-            heading = re.sub(r"(?<=[./%]) ?", "\n", key)
-            widest = min(WIDEST, max(map(cell_len, [*heading.split("\n"), *cells])))
-            is_number = i >= named
-            part.add_column(
-                Text(heading),
-                justify="right" if is_number else "left",
-                no_wrap=is_number,
-                overflow="fold",
-                min_width=widest,
-            )
-        for place in places:
-            part.add_row(head(place), *(Text(cells[place]) for cells in columns.values()))
-        console.print(part)
-        first = False
+    named = found.named - (DATA_SET in found.columns)
+    heads = [re.sub(r"(?<=[./%]) ?", "\n", key) for key in columns]
+    cells = list(columns.values())
+    widths = [
+        min(WIDEST, max(map(cell_len, [*heading.split("\n"), *texts])))
+        for heading, texts in zip(heads, cells, strict=True)
+    ]
+    first = len(str(len(sections)))
+    for block in blocks(widths, console.width - first - 2):
+        shows_heads = True
+        for section, places in itertools.groupby(range(len(sections)), lambda i: sections[i]):
+            if section:
+                say(console, section, "bold dim")
+            part = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim", show_header=shows_heads)
+            part.add_column("", justify="right", min_width=first)
+            for i in block:
+                side: Literal["left", "right"] = "left" if i < named else "right"
+                part.add_column(Text(heads[i]), justify=side, overflow="fold", width=widths[i])
+            for place in places:
+                part.add_row(head(place), *(Text(cells[i][place]) for i in block))
+            console.print(part)
+            shows_heads = False
 
 
 def head(i: int) -> Text:
