@@ -613,6 +613,9 @@ def test_what_can_be_done_with_the_best_run_is_printed(sweeping):
     assert words[2:] == [f"run={run_id}", *steps]
     words = shlex.split(re.search("^compare the trials: (.*)$", said, flags=re.M).group(1))
     assert words[2:] == [f"study={sweeping.page()[0].info.run_id[:8]}", "last=4", "--compare"]
+    assert [*map(sweep.told_by, ["model", "experiment", "model.cell_size"])] == [
+        "model.cell", "data.curve", "model.cell_size",
+    ]  # fmt: skip
 
 
 def test_a_file_that_was_changed_stops_the_sweep_and_costs_no_trial(sweeping):

@@ -253,7 +253,7 @@ def write_table(path: Path, runs: "Mapping[int, Run]") -> None:
 
 def rows_of(found: "Mapping[str, Estimate]") -> list[tuple[str, str, str]]:
     """Metric, median and interval in words; what is ranked by comes first, the baselines, which have no seed, not."""
-    shown = [key for key in found if not key.startswith("baselines/")]
+    shown = [key for key in found if not key.startswith("baselines/") and "_naive_" not in key]
     ranked = metrics.ranked_by(shown)
     rows = []
     for key in sorted(shown, key=lambda key: (key != ranked, "/" in key, key)):

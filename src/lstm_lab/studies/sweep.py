@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, Trial
 from rich.console import Console
 
 from lstm_lab.commandline import say, typed
+from lstm_lab.config import Config
 from lstm_lab.records import store
 from lstm_lab.records.faults import is_raised_in
 from lstm_lab.runs import naming, run
@@ -326,6 +327,12 @@ def forecast_command(found: "Run | None") -> list[str]:
     return [f"forecast with it: {typed('forecast', f'run={found.info.run_id}', *(['steps=100'] if goes_on else []))}"]
 
 
+def told_by(key: str) -> str:
+    """The setting by which one tells the choices of what was searched: presets mostly differ in their data."""
+    group = {"experiment": "data"}.get(key, key)
+    return f"{group}.{Config.model_fields[group].discriminator}" if group in Config.model_fields else key
+
+
 def compare_command(sweep: Sweep, trials: int) -> str:
     """The command that compares so many trials, or what was searched if each has several seeds.
 
@@ -333,5 +340,5 @@ def compare_command(sweep: Sweep, trials: int) -> str:
     """
     of_study = f"study={sweep.page.run_id[:8]}"
     if sweep.declared.seeds:
-        return typed("report", of_study, f"by={','.join(sweep.declared.space)}")
+        return typed("report", of_study, f"by={','.join(map(told_by, sweep.declared.space))}")
     return typed("report", of_study, f"last={trials}", "--compare")
