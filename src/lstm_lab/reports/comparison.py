@@ -152,7 +152,7 @@ def choose(client: "MlflowClient", choice: Choice) -> list[Facts]:
             ) from None
     facts = [facts_of(run, experiments.get(run.info.experiment_id, "")) for run in found]
     if choice.best:
-        return best_runs([one for one in facts if choice.study or not one.seeds], choice.best)
+        facts = best_runs([one for one in facts if choice.study or not one.seeds], choice.best)
     return with_states(client, list(experiments), facts)
 
 
