@@ -81,18 +81,19 @@ def answer(chosen: Sequence[Facts], question: Question) -> Groups:
     for facts in over:
         by_data.setdefault(facts.data, []).append(facts)
     rows: list[Row] = []
-    lacking, between, mixed = 0, set(), set()
+    lacking, between, mixed, repeated = 0, set(), set(), []
     for runs in by_data.values():
         metric = question.metric or comparison.ranking(runs)
         having = [facts for facts in runs if facts.status == "FAILED" or metric in facts.metrics]
         lacking += len(runs) - len(having)
-        counted, said = each_once(having, metric)
-        notes += said
+        counted, again = each_once(having, metric)
+        repeated += again
         of_data, *keys = rows_of(counted, question.by, metric)
         rows += of_data
         between.update(keys[0])
         mixed.update(keys[1])
     notes += [f"left out: {count(lacking, 'run')} without the metric"] if lacking else []
+    notes += repetitions(repeated)
     if not rows:
         raise ConfigError("; ".join(["no run is there that counts", *notes]))
     rows = in_order(compared(rows, question))
@@ -158,21 +159,24 @@ def left_out(facts: Facts) -> str:
     return "" if re.fullmatch("[0-9]{1,10}", facts.params.get(SEED, "")) else "without a seed"
 
 
-def each_once(runs: Sequence[Facts], metric: str) -> tuple[list[Facts], list[str]]:
-    """The newest of runs that are alike, by seed, and a line that tells of the others."""
+def each_once(runs: Sequence[Facts], metric: str) -> tuple[list[Facts], list[list[Facts]]]:
+    """The newest of runs that are alike, by seed; and those that are, the newest first, where there are several."""
     alike: dict[Any, list[Facts]] = {}
     for facts in sorted(runs, key=started, reverse=True):
         alike.setdefault(tuple(sorted(decisive(facts, metric).items())), []).append(facts)
-    again = [others for others in alike.values() if len(others) > 1]
-    differing = [others for others in again if len({facts.bits or facts.metrics.get(metric) for facts in others}) > 1]
+    newest = sorted((others[0] for others in alike.values()), key=lambda facts: int(facts.params[SEED]))
+    return newest, [others for others in alike.values() if len(others) > 1]
+
+
+def repetitions(alike: Sequence[Sequence[Facts]]) -> list[str]:
+    """Lines that tell of runs that are alike, the newest of each first."""
     notes = []
-    if again:
-        repeated = sum(len(others) - 1 for others in again)
-        notes = [f"of runs that are alike one counts: {count(repeated, 'run')} left out"]
-    if differing:
-        ids = some([others[0].run_id[:8] for others in differing])
-        notes += [f"the costs of some that are alike differ, of which the newest counts: {ids}"]
-    return sorted((others[0] for others in alike.values()), key=lambda facts: int(facts.params[SEED])), notes
+    if alike:
+        left = sum(len(runs) - 1 for runs in alike)
+        notes = [f"of runs that are alike one counts: {count(left, 'run')} left out"]
+    if differing := [runs[0].run_id[:8] for runs in alike if len({run.bits or repr(run.metrics) for run in runs}) > 1]:
+        notes += [f"the costs of some that are alike differ, of which the newest counts: {some(differing)}"]
+    return notes
 
 
 def started(facts: Facts) -> float:
@@ -306,24 +310,31 @@ def table(groups: Groups) -> tables.Table:
     named |= {key: [row.values[i] for row in rows] for i, key in enumerate(groups.by)}
     metric = {row.metric for row in rows}
     named |= {"metric": [row.metric for row in rows]} if len(metric) > 1 else {}
-    columns = {**named, "seeds": [f"{len(row.seeds):,}" for row in rows]}
-    columns |= {"runs": [f"{len(row.runs):,}" for row in rows]} if any_mixed(rows) else {}
-    columns |= {"failed": [f"{row.failed:,}" for row in rows]} if any(row.failed for row in rows) else {}
-    columns |= {
-        "median": [tables.number(row.estimate.median) for row in rows],
-        "95 % interval": [tables.interval(row.estimate) for row in rows],
-        "ratio": [
-            REFERENCE if row.chosen else tables.text(row.compared.ratio) if row.compared else ABSENT for row in rows
-        ],
-        "pairs": [f"{row.compared.seeds:,}" if row.compared else ABSENT for row in rows],
-        "p": [tables.chance(row.compared) if row.compared else ABSENT for row in rows],
-    }
     sources = dict(zip(groups.names, (row.runs for row in rows), strict=True))
     chosen = [name for row, name in zip(rows, groups.names, strict=True) if row.chosen]
     reference = chosen[0] if len(chosen) == 1 else "the reference of its data set"
     caption = f"{' or '.join(sorted(metric))}, the median over seeds"
     caption += f"; ratios to {reference}, paired by seed, p by Wilcoxon's signed-rank test" if chosen else ""
+    columns = named | numbers_of(rows) | (comparisons_of(rows) if chosen else {})
     return tables.Table(caption, columns, len(named), exact(groups), sources, groups.notes)
+
+
+def numbers_of(rows: Sequence[Row]) -> dict[str, list[str]]:
+    """The columns of how many seeds the rows have, runs and failures where that says more, and of their medians."""
+    columns = {"seeds": [f"{len(row.seeds):,}" for row in rows]}
+    columns |= {"runs": [f"{len(row.runs):,}" for row in rows]} if any_mixed(rows) else {}
+    columns |= {"failed": [f"{row.failed:,}" for row in rows]} if any(row.failed for row in rows) else {}
+    columns["median"] = [tables.number(row.estimate.median) for row in rows]
+    return columns | {"95 % interval": [tables.interval(row.estimate) for row in rows]}
+
+
+def comparisons_of(rows: Sequence[Row]) -> dict[str, list[str]]:
+    """The columns of what the rows cost beside the reference; of how many pairs, where these are not all runs."""
+    ratios = [tables.text(row.compared.ratio) if row.compared else ABSENT for row in rows]
+    columns = {"ratio": [REFERENCE if row.chosen else one for row, one in zip(rows, ratios, strict=True)]}
+    if any(row.compared and row.compared.seeds < len(row.results) for row in rows):
+        columns["pairs"] = [f"{row.compared.seeds:,}" if row.compared else ABSENT for row in rows]
+    return columns | {"p": [tables.chance(row.compared) if row.compared else ABSENT for row in rows]}
 
 
 def exact(groups: Groups) -> dict[str, list[Any]]:
