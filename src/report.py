@@ -29,6 +29,7 @@ ratios paired by seed.""",
         "last=20": "so many, the latest first",
         "best=10": "so many of each data set, the best first, by validation/mse or else mean_last_20_cost",
         "--compare": "compare the runs instead of listing them",
+        "--code": "show what differs in the code that made them, too: from commit to commit, and what was not committed",
         "html=PATH": "compare, and write the page there instead of below mlruns/reports/",
         "by=KEY[,KEY]": "compare in groups of equal settings, of all runs unless it is said which: by=model.cell",
         "metric=NAME": "of that metric instead of the one that runs are ranked by",
@@ -59,7 +60,7 @@ def answer(words: dict[str, str]) -> int:
         trained="by" in words,
     )
     page = expanded(words["html"]) if "html" in words else None
-    if not page and words.keys() & {"runs", "by", "--compare"}:
+    if not page and words.keys() & {"runs", "by", "--compare", "--code"}:
         page = terminal.default_page()
     command = commandline.typed("report", *map(hide_in_word, sys.argv[1:]))
     if page and "by" in words:
@@ -68,7 +69,7 @@ def answer(words: dict[str, str]) -> int:
         question = groups.Question(words["by"].split(","), words.get("metric"), against)
         terminal.report_groups(choice, question, [page, *out], command, Console())
     else:
-        terminal.report(choice, page, command, Console())
+        terminal.report(choice, page, command, Console(), with_code="--code" in words)
     return 0
 
 
@@ -78,6 +79,8 @@ def check_together(words: dict[str, str]) -> None:
         for other in others:
             if one in words and other in words:
                 raise ConfigError(f"{other}={words[other]}: {one}={words[one]} says already which runs")
+    if "by" in words and "--code" in words:
+        raise ConfigError("--code: goes with runs that are compared one by one, as in runs=ID,ID")
     for needing in ("metric", "against", "out"):
         if needing in words and "by" not in words:
             raise ConfigError(f"{needing}={words[needing]}: goes with by=KEY, as in by=model.cell")

@@ -19,6 +19,7 @@ from lstm_lab.reports import comparison, tables
 from lstm_lab.reports.bands import Band, medians
 from lstm_lab.reports.comparison import Compared, Curve
 from lstm_lab.reports.groups import Groups, Row, count, table, value
+from lstm_lab.reports.source import Difference
 
 # matplotlib's colours, the figures' own; from the eleventh run on, hues a golden angle apart
 COLORS = ("#1f77b4", "#d62728", "#2ca02c", "#ff7f0e", "#9467bd", "#17becf", "#e377c2", "#8c564b", "#bcbd22", "#7f7f7f")
@@ -58,8 +59,8 @@ class Axis:
         return [value for value in found if self.low <= value <= self.high]
 
 
-def render(compared: Sequence[Compared], command: str, made: str) -> str:
-    """The whole page. `command` and `made` say how and when it was made."""
+def render(compared: Sequence[Compared], command: str, made: str, code: Mapping[str, Difference] | None = None) -> str:
+    """The whole page. `command` and `made` say how and when it was made; `code` in what the runs' code differs."""
     chosen = [run.facts for run in compared]
     labels = comparison.labels(chosen)
     results = {"status": [facts.status for facts in chosen], **comparison.results(compared)}
@@ -82,6 +83,7 @@ def render(compared: Sequence[Compared], command: str, made: str) -> str:
         best=comparison.best_in(results, chosen),
         origins=comparison.origins(chosen),
         differing=comparison.differing(chosen),
+        code=code or {},
         shared=comparison.shared(chosen),
         without_curve=comparison.numbers([i for i, run in enumerate(compared) if run.curve is None]),
         without_fit=comparison.numbers([i for i, run in enumerate(compared) if run.fit is None]),

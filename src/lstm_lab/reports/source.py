@@ -44,6 +44,10 @@ class Changed:
     added: int | None
     removed: int | None
 
+    def in_words(self) -> str:
+        """Its name, and how many lines it gains and loses."""
+        return f"{self.name}  binary" if self.added is None else f"{self.name}  +{self.added:,} -{self.removed:,}"
+
 
 @dataclass(frozen=True)
 class Difference:

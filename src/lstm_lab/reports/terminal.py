@@ -23,9 +23,11 @@ from lstm_lab.records import store
 from lstm_lab.records.reading import printable
 from lstm_lab.reports import bands, comparison, tables
 from lstm_lab.reports import page as report_page
+from lstm_lab.reports import source
 from lstm_lab.reports.bands import Band
 from lstm_lab.reports.comparison import ABSENT, Choice, Compared, Curve, Facts
 from lstm_lab.reports.groups import DATA_SET, Groups, Question, answer, table
+from lstm_lab.reports.source import Difference
 from lstm_lab.runs.metrics import HELD_OUT, VALIDATION
 
 if TYPE_CHECKING:
@@ -41,10 +43,11 @@ NARROW = 88  # columns of a terminal in which the list has room for nothing but 
 MORE = {"started": 18, VALIDATION: 12, "took": 13, "commit": 10, "level": 10, "experiment": 18}
 HEADS = {COST: "mean cost,\nlast 20", VALIDATION: VALIDATION.replace("/", "\n"), HELD_OUT: HELD_OUT.replace("/", "\n")}
 DATA = 14  # columns of a data set's name; a longer one goes on in the next line
+LINE_STYLES = {"+": "green", "-": "red", "@": "cyan", "d": "bold"}  # of a diff, by what they begin with
 WIDEST = 32  # columns of a cell
 
 
-def report(choice: Choice, page: Path | None, command: str, console: Console) -> None:
+def report(choice: Choice, page: Path | None, command: str, console: Console, with_code: bool = False) -> None:
     """Lists the runs that are meant or, if there is a page to write, compares them there and in the terminal.
 
     `command` is what was typed; the page shows it. ConfigError or StoreError if there is nothing to report or
@@ -65,7 +68,9 @@ def report(choice: Choice, page: Path | None, command: str, console: Console) ->
         with fetching(console, len(chosen)) as advance:
             compared = comparison.fetch(client, chosen, advance)
         compare_runs(compared, console)
-        write_page(page, report_page.render(compared, command, time.strftime("%Y-%m-%d %H:%M")))
+        code = code_between(client, chosen) if with_code else {}
+        print_code(code, console)
+        write_page(page, report_page.render(compared, command, time.strftime("%Y-%m-%d %H:%M"), code))
     say(console, f"the page: {page.absolute().as_uri()}")
 
 
@@ -252,6 +257,33 @@ def compare_runs(compared: Sequence[Compared], console: Console) -> None:
     for i, run in enumerate(compared):
         if run.fault:
             say(console, f"{i + 1}: {run.fault}", "yellow")
+
+
+def code_between(client: "MlflowClient", chosen: Sequence[Facts]) -> dict[str, Difference]:
+    """In what the code of each run differs from that of the first, by what is compared; ConfigError for less than two."""
+    runs = [facts.run for facts in chosen if facts.run]
+    if len(runs) < 2:
+        raise ConfigError("--code: takes two runs or more, as in runs=ID,ID")
+    first, *others = (run.info.run_id[:8] for run in runs)
+    found = source.differences(client, runs)
+    return {f"{first} to {other}": one for other, one in zip(others, found, strict=True)}
+
+
+def print_code(code: Mapping[str, Difference], console: Console) -> None:
+    """In what the code of the runs differs: the files, the lines, and what is not known."""
+    for between, found in code.items():
+        console.print(f"\n[bold]the code, {between}[/]")
+        say(console, found.summary())
+        for one in found.unknown:
+            say(console, one, "yellow")
+        for file in found.files:
+            say(console, f"  {file.in_words()}")
+        if found.more:
+            say(console, f"  ... and {found.more:,} files more")
+        for line in found.lines:
+            say(console, line, LINE_STYLES.get(line[:1], ""))
+        if found.cut:
+            say(console, f"not shown, since it would be too long: {found.cut:,} of the files", "dim")
 
 
 def print_grid(console: Console, title: str, grid: Mapping[str, Sequence[str]], best: Mapping[str, set[int]]) -> None:
