@@ -26,6 +26,10 @@ NAMED = 200  # files left out that are named; the rest are counted
 
 NUMERIC_PACKAGES = ("tensorflow", "keras", "numpy", "ml-dtypes")  # that compute a run's numbers
 
+# Of a diff, whatever git is set to
+FORM = ["--full-index", "--no-renames", "--no-ext-diff", "--no-textconv", "--no-color"]
+FORM += ["--src-prefix=a/", "--dst-prefix=b/", "--unified=3", "--diff-algorithm=myers"]
+
 # As provenance.json names them
 DIFF, LEFT_OUT, UNKNOWN = "uncommitted_diff", "left_out_of_diff", "not_known_of_code"
 
@@ -238,6 +242,4 @@ def diff(own: Own, commit: str, recorded: Mapping[str, Found | None]) -> bytes:
     own.git("read-tree", f"{commit}^{{tree}}")
     own.git("update-index", "--add", "--replace", "-z", "--index-info", content=b"".join(gone + there))
     tree = own.git("write-tree", "--missing-ok").decode().strip()
-    form = ["-p", "--full-index", "--text", "--no-renames", "--no-ext-diff", "--no-textconv", "--no-color"]
-    form += ["--src-prefix=a/", "--dst-prefix=b/", "--unified=3", "--diff-algorithm=myers"]
-    return own.git("diff-tree", *form, f"{commit}^{{tree}}", tree)
+    return own.git("diff-tree", "-p", "--text", *FORM, f"{commit}^{{tree}}", tree)
