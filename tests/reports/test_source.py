@@ -152,7 +152,6 @@ def test_a_diff_that_was_changed_is_not_believed(repo):
         patch("link", "..").replace(b"100644", b"120000") + patch("link/out"),
         patch("src/a.py"),
         b"no diff at all\n",
-        b"diff --git a/x b/x\nnew file mode 100644\nindex 0000000..e69de29\nGIT binary patch\nliteral 5\nMc$~\n\n",
         b"-" * (source.MOST + 1),
     ],
 )
@@ -164,6 +163,17 @@ def test_a_diff_that_does_not_fit_changes_nothing_anywhere(diff, repo, tmp_path)
     assert len(found.unknown[0]) < 200
     assert found.unknown[0].isprintable()
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_binary_patch_which_could_unfold_to_anything_is_not_applied(repo):
+    (repo / "bomb").write_bytes(bytes(10**6))
+    git(repo, "add", "bomb")
+    patch = subprocess.run(["git", "-C", repo, "diff", "--cached", "--binary"], check=True, capture_output=True).stdout
+    git(repo, "reset", "-q", "--hard")
+    assert len(patch) < 10_000
+    assert compare(repo, made(repo), kept(repo, patch)).unknown == [
+        "bbbb: its uncommitted.diff is none that a run keeps"
+    ]
 
 
 def test_names_and_lines_from_others_steer_no_terminal(repo):
