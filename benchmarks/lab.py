@@ -71,7 +71,7 @@ def config_of(typed: list[str]) -> Any:
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         made = compose("train", [*typed, *kept, "tracking.checkpoint_seconds=null", "evaluation.windows=0"])
     composed: Any = OmegaConf.to_container(made, resolve=True)
-    return config.check({key: value for key, value in composed.items() if key not in ("resume", "take_over")})
+    return config.check({key: value for key, value in composed.items() if key not in config.COMMAND})
 
 
 def train(config: Any) -> Sequence[np.ndarray]:

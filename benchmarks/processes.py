@@ -158,7 +158,7 @@ def compare_tracked(steps: int, rounds: int) -> dict[str, Any]:
     words = ["experiment=long", f"training.steps={steps}", *METRICS_ALONE]
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         composed: Any = OmegaConf.to_container(compose("train", words), resolve=True)
-    checked = config.check({key: value for key, value in composed.items() if key not in ("resume", "take_over")})
+    checked = config.check({key: value for key, value in composed.items() if key not in config.COMMAND})
     runtime.start_tensorflow(checked.training.level, checked.training.threads)
     from lstm_lab.science.curves import Batches
     from lstm_lab.science.model import build_model, zero_state

@@ -27,7 +27,7 @@ with commandline.importing():
     from lstm_lab import composing, config, hiding, words
     from lstm_lab.config import CannotRunError, ConfigError
     from lstm_lab.paths import ROOT, locate
-    from lstm_lab.runs import naming, resume, run, setup
+    from lstm_lab.runs import group, naming, resume, run, seeds, setup
 
 EXIT_CODES = {"FINISHED": 0, "FAILED": 1, "KILLED": 130}
 
@@ -66,17 +66,34 @@ def run_trial(composed: DictConfig, hydra_config: Any) -> Any:
 def run_composed(composed: DictConfig, hydra_config: Any) -> None:
     """Runs what Hydra composed: a run, or one that is resumed."""
     values: Any = OmegaConf.to_container(composed, resolve=True)
-    named, take_over = values.pop("resume", None), values.pop("take_over", False)
+    command = {key: values.pop(key, None) for key in config.COMMAND}
     verbose, resumed = bool(hydra_config.verbose), None
-    if named is not None:
+    check_command(command)
+    if command["resume"] is not None:
         resumed, checked = resumed_config(
-            named, take_over is True, composed, list(hydra_config.overrides.task), verbose
+            command["resume"], command["take_over"] is True, composed, list(hydra_config.overrides.task), verbose
         )
     else:
         checked = setup.checked(locate(named_by(values, words.read_flags(sys.argv[1:]).overrides)))
+    if command["seeds"] is not None:
+        wanted = seeds.wanted(checked.training.seed, command["seeds"])
+        asked = group.Asked(checked, wanted, command["again"] is True, command["take_over"] is True)
+        outcome = group.train(asked, Console(), verbose)
+        sys.exit(EXIT_CODES[outcome.status] or min(1, outcome.failed))
     result = run.run(checked, Console(), verbose, resumed=resumed)
     if result.status != "FINISHED":
         sys.exit(EXIT_CODES[result.status])
+
+
+def check_command(command: dict[str, Any]) -> None:
+    """ConfigError for words of a command that say nothing together."""
+    if command["seeds"] is not None and command["resume"] is not None:
+        raise ConfigError(
+            f"seeds={command['seeds']}: a run is resumed with its own seed; leave out seeds= or resume=. A group of "
+            "seeds goes on when its command is typed again"
+        )
+    if command["again"] is True and command["seeds"] is None:
+        raise ConfigError("again=true: goes with seeds=, which otherwise counts what was trained before")
 
 
 def named_by(values: dict[str, Any], typed: Sequence[str]) -> dict[str, Any]:
@@ -91,7 +108,7 @@ def resumed_config(
     named: str, take_over: bool, composed: DictConfig, overrides: list[str], verbose: bool
 ) -> tuple[str, config.Config]:
     """The id of a run to be resumed, and its config with what the command line changes in it."""
-    keys = {re.split("[@=]", word)[0].lstrip("+~") for word in overrides} - {"resume", "take_over"}
+    keys = {re.split("[@=]", word)[0].lstrip("+~") for word in overrides} - set(config.COMMAND)
     changes = {key: OmegaConf.select(composed, key) for key in sorted(keys)}
     return resume.prepare(named, changes, take_over, verbose)
 

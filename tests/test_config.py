@@ -14,8 +14,7 @@ CONF = Path(__file__).resolve().parents[1] / "conf"
 def composed(*overrides: str) -> Any:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         values: Any = OmegaConf.to_container(compose("train", list(overrides)), resolve=True)
-    del values["resume"], values["take_over"]  # of the command, not of the run
-    return values
+    return {key: value for key, value in values.items() if key not in config.COMMAND}
 
 
 def test_the_default_config_is_the_tutorials_recipe():

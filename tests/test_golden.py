@@ -27,8 +27,7 @@ from omegaconf import OmegaConf
 from lstm_lab import config, runtime
 with initialize_config_dir({conf!r}, version_base="1.3"):
     values = OmegaConf.to_container(compose("train"), resolve=True)
-del values["resume"], values["take_over"]
-settings = config.check(values)
+settings = config.check({{key: value for key, value in values.items() if key not in config.COMMAND}})
 runtime.start_tensorflow(settings.training.level, settings.training.threads)
 from lstm_lab.science import training
 from lstm_lab.science.curves import Batches

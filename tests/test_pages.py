@@ -55,13 +55,14 @@ NOT_RUN = {  # and why
 }
 # Which runs RUN_ID and OTHER_ID may stand for in a command: the latest that pass the filter, in MLflow's words
 SUITABLE = {
-    r"train.py resume=RUN_ID$": "attributes.status = 'KILLED' and tags.trial IS NULL",
-    r"forecast.py .*steps=": "params.data.horizon = '1'",
-    r"forecast.py": "params.data.target = 'b'",
-    r"report.py": "attributes.status = 'FINISHED' and tags.trial IS NULL",
+    r"train.py resume=RUN_ID$": "attributes.status = 'KILLED' and tags.trial IS NULL and tags.seeds IS NULL",
+    r"forecast.py .*steps=": "params.data.horizon = '1' and tags.seeds IS NULL",
+    r"forecast.py": "params.data.target = 'b' and tags.seeds IS NULL",
+    r"report.py": "attributes.status = 'FINISHED' and tags.trial IS NULL and tags.seeds IS NULL",
     r"": (
-        "attributes.status = 'FINISHED' and tags.trial IS NULL and params.training.steps = '200' and "
-        "params.model.cell = 'lstm' and params.model.cell_size = '10' and params.data.curve = 'sine_to_cosine'"
+        "attributes.status = 'FINISHED' and tags.trial IS NULL and tags.seeds IS NULL and "
+        "params.training.steps = '200' and params.model.cell = 'lstm' and "
+        "params.model.cell_size = '10' and params.data.curve = 'sine_to_cosine'"
     ),
 }
 PORT = "5001"  # stands in the pages for a port that is free

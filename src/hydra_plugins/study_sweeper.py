@@ -36,9 +36,10 @@ class StudySweeper(Sweeper):
 
         if self.config.resume is not None:
             raise config.ConfigError(f"resume: {declaration.ONE_RUN}")
+        count = self.config.seeds
         self.chosen = functools.cache(self.choose)
         settings, hydra_words = config.check_sweeper(self.settings), list(self.config.hydra.overrides.hydra)
-        declared = declaration.declare(settings, self.compose, arguments, hydra_words)
+        declared = declaration.declare(settings, self.compose, arguments, hydra_words, count)
         if not any(word.startswith("hydra.sweep.dir=") for word in hydra_words):
             with read_write(self.config):
                 self.config.hydra.sweep.dir = str(declaration.folder_of(declared.name))
@@ -61,7 +62,7 @@ class StudySweeper(Sweeper):
 
         def command(params: dict[str, Any]) -> str:
             composed = self.compose([*fixed, *overrides.words_of(params)])
-            return overrides.training_command(composed, self.compose)
+            return overrides.training_command(composed, self.compose, [f"seeds={count}"] if count else [])
 
         sweep.run_sweep(settings.model_dump(), declared, fixed, self.launch, command)
 
@@ -80,8 +81,10 @@ class StudySweeper(Sweeper):
 
     def choose(self, words: tuple[str, ...]) -> DictConfig:
         """What these choices of groups give; Hydra takes a tenth of a second for it, and a space has many points."""
+        from lstm_lab.config import COMMAND
+
         composed = self.hydra_context.config_loader.load_sweep_config(self.config, list(words))
-        kept = [str(key) for key in composed if key not in ("hydra", "resume", "take_over")]
+        kept = [str(key) for key in composed if key not in ("hydra", *COMMAND)]
         chosen = OmegaConf.masked_copy(composed, kept)
         OmegaConf.set_struct(chosen, True)
         return chosen

@@ -49,6 +49,7 @@ NICKNAMES = {
     **dict.fromkeys(("dataset", "curve"), "data"),
     **dict.fromkeys(("opt", "optim", "optimiser"), "optimizer"),
     **dict.fromkeys(("sweep", "study"), "-m sweeps"),
+    **dict.fromkeys(("n_seeds", "num_seeds", "repeats", "n_repeats", "replicates"), "seeds"),
     "random_seed": "training.seed",
     "preset": "experiment",
     "study_name": "hydra.sweeper.study_name",
@@ -58,6 +59,8 @@ EPOCHS = {"epoch", "epochs", "n_epochs", "num_epochs", "max_epochs"}
 
 PRESET = "# @package _global_"
 SWEEPER = "hydra.sweeper"  # where the settings of a sweep stand
+
+COMMAND = ("resume", "take_over", "seeds", "again")  # what a command line has beside the config of a run
 
 # Groups that change nothing of what is trained: a run that differs only in these is the same run, watched otherwise.
 WATCHING = {"evaluation", "tracking"}

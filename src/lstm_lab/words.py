@@ -25,7 +25,7 @@ from lstm_lab.config import ConfigError
 from lstm_lab.paths import ROOT
 
 HYDRAS_TEXTS = {"hydra.sweeper.study_name", "hydra.sweeper.storage.url", "hydra.sweep.dir", "hydra.run.dir"}
-OWN_BOOLEANS = {"take_over"}
+OWN_BOOLEANS = {"take_over", "again"}
 TEXTS = {"resume", *config.keys_taking(str), *HYDRAS_TEXTS}
 LISTS = TEXTS & config.keys_taking(list)  # keys that take one text or several
 GROUPS = (*config.Config.model_fields, "experiment")
@@ -187,7 +187,7 @@ def with_m(read: argparse.Namespace) -> str:
 
 def known_keys() -> set[str]:
     """Every key that is no group's."""
-    return {*config.all_keys(), "resume", *OWN_BOOLEANS}
+    return {*config.all_keys(), *config.COMMAND}
 
 
 def is_known(key: str) -> bool:
@@ -217,7 +217,7 @@ def check_key(word: str, start: str, key: str) -> None:
         raise ConfigError(f"{word}: the key is missing, as in training.seed=1")
     if "@" in key:
         raise ConfigError(f"{word}: a group has one place in the config; leave out the @{key.partition('@')[2]}")
-    if start.startswith("~") and key in ("resume", *OWN_BOOLEANS):
+    if start.startswith("~") and key in config.COMMAND:
         raise ConfigError(f"{word}: {key} cannot be taken out; leave the word out")
     if parse(f"{start}=0") is None:
         raise ConfigError(config.describe_unknown_key(key))

@@ -252,8 +252,8 @@ def test_a_run_that_no_known_process_signed_is_left_alone(stored, tag):
     client.update_run(run_id, status="RUNNING")
     assert resume.mark_interrupted(client) == []
     with pytest.raises(ConfigError, match=r"it may still be training .* add take_over=true"):
-        resume.refuse_running(client.get_run(run_id))
-    resume.refuse_running(client.get_run(run_id), take_over=True)
+        resume.refuse_running(client.get_run(run_id), f"resume={run_id}")
+    resume.refuse_running(client.get_run(run_id), f"resume={run_id}", take_over=True)
 
 
 def test_a_trial_whose_process_is_gone_is_ended_though_its_sweep_never_goes_on(stored):

@@ -21,6 +21,7 @@ from optuna.trial import TrialState
 from sqlalchemy.pool import NullPool
 
 from helpers import copy_project, held, train, train_until, wait_until_held
+from lstm_lab.records import tagging
 from lstm_lab.studies import database, study, sweep
 from studies.conftest import declared
 
@@ -37,7 +38,8 @@ def study_of(checkout, name=None, url=None):
 def runs_of(checkout, experiment, uri=None):
     """The parent's run and its children by trial number."""
     client = MlflowClient(uri or f"sqlite:///{checkout}/mlflow.db")
-    runs = client.search_runs([client.get_experiment_by_name(experiment).experiment_id], max_results=1000)
+    found = client.search_runs([client.get_experiment_by_name(experiment).experiment_id], max_results=1000)
+    runs = [run for run in found if "group" not in run.data.tags]  # a trial may be a group of runs
     [parent] = [run for run in runs if run.data.tags.get("sweep") == "parent"]
     children = {int(run.data.tags["trial"]): run for run in runs if "trial" in run.data.tags}
     assert all(run.data.tags["mlflow.parentRunId"] == parent.info.run_id for run in children.values())
@@ -219,6 +221,32 @@ def test_stopped_at_any_moment_a_sweep_goes_on_to_its_total(checkout):
     parent, children = runs_of(checkout, "sweep-default")
     assert parent.info.status == "FINISHED"
     assert all(agree(found.trials[number], run) for number, run in children.items())
+
+
+def test_a_trial_with_several_seeds_is_judged_by_their_median_and_what_was_trained_of_a_killed_one_counts(checkout):
+    words = ("-m", "sweeps", "seeds=3", "hydra.sweeper.n_trials=3", "training.steps=30", "evaluation.windows=0")
+    place = "lstm_lab.runs.group_page.GroupPage.add=5"
+    assert train_until(place, "SIGKILL", checkout, *words).returncode == -signal.SIGKILL
+    done = train(checkout, *words)
+    assert done.returncode == 0, done.stderr
+    found = study_of(checkout)
+    assert {key: count for key, count in study.counts(found).items() if count} == {"COMPLETE": 3, "KILLED": 1}
+    parent, children = runs_of(checkout, "sweep-default")
+    client = MlflowClient(f"sqlite:///{checkout}/mlflow.db")
+    leaves = client.search_runs([parent.info.experiment_id], "tags.group LIKE '%' AND attributes.status = 'FINISHED'")
+    assert len(leaves) == 9, "two of the killed trial's are not trained again"
+    for number, group in children.items():
+        trial, tags = found.trials[number], tagging.tags_of(group)
+        if study.was_killed(trial):
+            assert group.info.status == "KILLED"
+            continue
+        costs = [client.get_run(tags[f"seed.{n}"]).data.metrics["mean_last_20_cost"] for n in range(3)]
+        assert trial.value == group.data.metrics["mean_last_20_cost"] == sorted(costs)[1]
+    best = client.get_run(parent.data.tags["best_run"])
+    assert best.data.metrics["mean_last_20_cost"] == found.best_value
+    assert " seeds=3\n" in done.stdout
+    refused = train(checkout, *words[:2], "seeds=4", *words[3:], f"hydra.sweeper.study_name='{found.study_name}'")
+    assert "exists with another seeds; results would be mixed (seeds was 3, is 4)" in refused.stderr
 
 
 def test_a_failing_trial_is_told_and_too_many_in_a_row_stop_the_sweep(checkout):

@@ -15,7 +15,9 @@ from sqlalchemy.exc import OperationalError
 from helpers import ROOT
 from lstm_lab import config
 from lstm_lab.config import ConfigError
+from lstm_lab.runs.group_page import Asked
 from lstm_lab.runs.watching import Pruned, Result
+from lstm_lab.science.statistics import Estimate
 from lstm_lab.studies import database, study, trial
 from studies.conftest import declared
 from test_config import composed
@@ -170,3 +172,29 @@ def test_a_file_that_was_changed_under_way_is_not_mixed(job, tmp_path):
     with pytest.raises(study.FileChangedError, match=r"mine\.csv: was removed"):
         job(run, *words, files={str(mine): sha256})
     assert len(trained) == 1
+
+
+def test_with_several_seeds_a_trial_is_pruned_between_two_of_them_by_the_median(monkeypatch):
+    """Never after the first, which says nothing of the others, nor after the last, which leaves nothing to prune."""
+    reported, checked = [], config.check(composed("training.steps=30"))
+
+    class Running:
+        study = SimpleNamespace(user_attrs={"declared": {"objective": "mean_last_20_cost"}})
+
+        def report(self, value, step):
+            reported.append((step, value))
+
+        def should_prune(self):
+            return len(reported) == 2
+
+    def train(asked, console, trial):
+        for over, value in enumerate([8.0, 4.0, 5.0, 6.0], start=1):
+            trial.watch(over, {"mean_last_20_cost": Estimate(value, math.nan, math.nan)})
+
+    monkeypatch.setattr(trial.group, "train", train)
+    part = trial.Part("0", {})
+    trial.train_group(Running(), part, Asked(checked, range(2)))
+    assert reported == []
+    with pytest.raises(Pruned, match=r"pruned at step 90: mean_last_20_cost over 3 seeds 5"):
+        trial.train_group(Running(), part, Asked(checked, range(4)))
+    assert reported == [(60, 4.0), (90, 5.0)]

@@ -17,7 +17,7 @@ from lstm_lab.config import Config, ConfigError
 from lstm_lab.records import provenance, reading, store
 from lstm_lab.records.reading import UnsoundError, printable, sound
 from lstm_lab.records.store import StoreError
-from lstm_lab.records.tagging import tags_of
+from lstm_lab.records.tagging import is_group, tags_of
 from lstm_lab.records.tracking import TAG
 
 if TYPE_CHECKING:
@@ -42,7 +42,15 @@ def find_run(client: "MlflowClient", word: str, name: str) -> "Run":
 
     A name is an id or its first digits, `last` for the newest run, or a study for its best trial.
     """
-    return find_runs(client, word, [name])[0]
+    run = find_runs(client, word, [name])[0]
+    if is_group(tags := tags_of(run)):
+        first = next((ident[:8] for key, ident in sorted(tags.items()) if key.startswith("seed.")), "")
+        such = f", such as {word}={printable(first)}" if first else ""
+        raise ConfigError(
+            f"{word}={name}: that is a group of runs with several seeds; name one of them{such}. A group goes on when "
+            "its command is typed again"
+        )
+    return run
 
 
 def find_runs(client: "MlflowClient", word: str, names: Sequence[str]) -> "list[Run]":
@@ -77,7 +85,7 @@ def rejoined(names: Sequence[str], studies: Collection[str]) -> list[str]:
 
 def newest(client: "MlflowClient", experiments: list[str], word: str) -> "Run":
     """The run of src/train.py that began last, be it a trial; a study's own page is none."""
-    ours = f"tags.`mlflow.source.name` = 'src/train.py' AND tags.sweep IS NULL AND {begun()}"
+    ours = f"tags.`mlflow.source.name` = 'src/train.py' AND tags.sweep IS NULL AND tags.seeds IS NULL AND {begun()}"
     for run in client.search_runs(experiments, ours, max_results=1, order_by=["attributes.start_time DESC"]):
         return run
     raise ConfigError(f"{word}=last: there is no run yet (looked for in {store.tracking_uri()})")

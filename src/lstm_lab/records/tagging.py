@@ -9,7 +9,7 @@ if TYPE_CHECKING:  # mlflow takes a second or two to import
     from mlflow.entities import Run
 
 HIDDEN = "mlflow.lstm_lab."  # MLflow's pages show no tag that begins with 'mlflow.'
-FOR_PROGRAMS = re.compile(r"process(\..*)?|config\.\d+|page|.*\.sha256")
+FOR_PROGRAMS = re.compile(r"process(\..*)?|config\.\d+|seed\.\d+|page|.*\.sha256")
 
 
 def is_study(tags: Mapping[str, str]) -> bool:

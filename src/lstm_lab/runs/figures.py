@@ -106,6 +106,17 @@ def points(steps: np.ndarray, epoch: int | None) -> tuple[int, int]:
     return size, math.ceil(max(AVERAGED, len(steps) * AVERAGED // SHOWN_STEPS) / size)
 
 
+def mean_curve(costs: np.ndarray, epoch: int | None) -> tuple[np.ndarray, np.ndarray, int]:
+    """The steps and the mean cost of so many that end there, as `points` has it; of one where there are too few."""
+    steps = carried(costs, epoch)
+    size, width = points(steps, epoch)
+    drawn = costs[steps[len(steps) % size :]].reshape(-1, size).mean(axis=1, dtype=np.float64)
+    if len(drawn) <= 2 * width:
+        return steps, costs[steps].astype(np.float64), 1
+    mean = np.lib.stride_tricks.sliding_window_view(drawn, width).mean(axis=1)
+    return steps[len(steps) - 1 - size * np.arange(len(mean))[::-1]], mean, width * size
+
+
 def cost_figure(
     costs: np.ndarray, title: str, epoch: int | None = None, kind: str = "squared", judge: "Judge | None" = None
 ) -> Figure:
@@ -114,13 +125,9 @@ def cost_figure(
     figure, [ax, *below] = new_figure(1 + judged, [2, 1][: 1 + judged])
     draw_costs(ax, costs, epoch)
     ax.set_ylabel(f"cost ({COSTS[kind]} / batch size)")
-    steps = carried(costs, epoch)
-    size, width = points(steps, epoch)
-    drawn = costs[steps[len(steps) % size :]].reshape(-1, size).mean(axis=1, dtype=np.float64)
-    if len(drawn) > 2 * width:
-        mean = np.lib.stride_tricks.sliding_window_view(drawn, width).mean(axis=1)
-        at = steps[len(steps) - 1 - size * np.arange(len(mean))[::-1]]
-        ax.plot(at, mean, color="tab:blue", linewidth=2, label=f"mean of {width * size:,} steps")
+    at, mean, averaged = mean_curve(costs, epoch)
+    if averaged > 1:
+        ax.plot(at, mean, color="tab:blue", linewidth=2, label=f"mean of {averaged:,} steps")
     ax.legend(frameon=False)
     write(ax.set_title, title)
     if judge and judged:
@@ -129,6 +136,22 @@ def cost_figure(
         share_x([ax, *below])
         ax.tick_params(labelbottom=False)
         ax.set_xlabel("")
+    return figure
+
+
+def seeds_figure(costs: np.ndarray, title: str, epoch: int | None = None) -> Figure:
+    """The mean cost with each seed [seeds, steps] on a log scale, and its median; infinite where a seed has failed."""
+    figure, [ax] = new_figure()
+    curves = [mean_curve(curve, epoch) for curve in costs]
+    steps, _, averaged = curves[0]
+    for i, (_, mean, _) in enumerate(curves):
+        name = f"each of {len(costs)} seeds" if i == 0 else "_"
+        ax.plot(steps, np.where(np.isfinite(mean), mean, np.nan), color="tab:blue", alpha=0.4, linewidth=1, label=name)
+    median = np.median([mean for _, mean, _ in curves], axis=0)
+    ax.plot(steps, np.where(np.isfinite(median), median, np.nan), color="tab:red", linewidth=2, label="median")
+    ax.set(xlabel="step", ylabel=f"mean cost of {averaged:,} steps", yscale="log")
+    ax.legend(frameon=False)
+    write(ax.set_title, title)
     return figure
 
 

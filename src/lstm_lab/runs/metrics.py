@@ -5,7 +5,7 @@ import itertools
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -100,7 +100,7 @@ def today(name: str) -> str:
     return evaluated(rest) if group == "evaluation" else VALIDATION if name == "validation.mse" else name
 
 
-def ranked_by(metrics: Mapping[str, float]) -> str:
+def ranked_by(metrics: Container[str]) -> str:
     """The metric by which a run that has these is ranked: the error it was not trained on, where there is one."""
     return VALIDATION if VALIDATION in metrics else "mean_last_20_cost"
 

@@ -11,6 +11,7 @@ from lstm_lab.hiding import hide_in_word
 LONGEST, LONGEST_VALUE = 100, 40  # characters of a name, and of a value in it
 SHORT = {"learning_rate": "lr"}  # as everybody calls it
 NOTHING_TYPED = "default"
+UNNAMED = (*WATCHING, "hydra", "again", "take_over")
 CHOICES = ("experiment", "data", "model", "optimizer")  # a choice tells by itself what it is one of
 
 
@@ -42,7 +43,7 @@ def name_of(words: Sequence[str]) -> str:
             choices.append(Path(value).stem)
         elif key in CHOICES and not (key == "data" and "data.path" in keys):
             choices.append(value)
-        elif key not in (*CHOICES, *WATCHED) and key.partition(".")[0].partition("/")[0] not in (*WATCHING, "hydra"):
+        elif key not in (*CHOICES, *WATCHED) and key.partition(".")[0].partition("/")[0] not in UNNAMED:
             values.append(f"{short_key(key)}={cut(value, LONGEST_VALUE)}")
     return cut(plain_text(" ".join([*choices, *values])) or NOTHING_TYPED, LONGEST)
 

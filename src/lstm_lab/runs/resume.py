@@ -88,7 +88,7 @@ def prepare(named: str, changes: Mapping[str, Any], take_over: bool, verbose: bo
     run = lookup.find_run(client, "resume", named)
     run_id = run.info.run_id
     refuse_hopeless(run)
-    refuse_running(run, take_over)
+    refuse_running(run, f"resume={run_id}", take_over)
     lookup.digested_config(client, run)  # refused here, before the run is taken over, if it is none
     path = str(changes["data.path"]) if "data.path" in changes else None
     stored = datafile.found(lookup.config_of(client, run), tagging.tags_of(run), f"resume={run_id}", path)
@@ -133,25 +133,28 @@ def refuse_hopeless(run: "Run") -> None:
         raise ConfigError(f"{word}: that run failed by itself and would fail again at the same step ({reason})")
 
 
-def refuse_running(run: "Run", take_over: bool = False) -> None:
-    """Raises ConfigError if another process trains the run, or one on another machine might and is not taken over."""
+def refuse_running(run: "Run", word: str, take_over: bool = False) -> None:
+    """Raises ConfigError if another process trains the run, or one on another machine might and is not taken over.
+
+    `word` is what was typed for the run.
+    """
     for process in processes.processes_of(run) if run.info.status == "RUNNING" else ():
         machine, here = printable(process["host"].split("/")[0]), processes.host()
         where = f"process {process['pid']} on {machine}"
         if process["host"] == here and not processes.is_gone(process):
-            raise ConfigError(f"resume={run.info.run_id}: it is still training ({where})")
+            raise ConfigError(f"{word}: it is still training ({where})")
         if process["host"] != here and not take_over:
             raise ConfigError(
-                f"resume={run.info.run_id}: it may still be training ({where}, which cannot be seen from here); "
+                f"{word}: it may still be training ({where}, which cannot be seen from here); "
                 "if that is surely gone, add take_over=true"
             )
 
 
-def take_over(client: "MlflowClient", run_id: str) -> "Run":
+def take_over(client: "MlflowClient", run_id: str, word: str) -> "Run":
     """Makes this process the one that trains the run; ConfigError if another has become so meanwhile."""
     with store.store_lock():
         run = client.get_run(run_id)
-        refuse_running(run)
+        refuse_running(run, word)
         client.update_run(run_id, status="RUNNING")
         tagging.set_tags(client, run_id, processes.signature())
         if "reason" in run.data.tags:
@@ -174,7 +177,7 @@ def mark_interrupted(client: "MlflowClient") -> list["Run"]:
                 tagging.set_tags(client, run.info.run_id, {"reason": "interrupted: its process was killed"})
                 client.set_terminated(run.info.run_id, "KILLED")
                 marked.append(run)
-    return [run for run in marked if "trial" not in run.data.tags]
+    return [run for run in marked if not {"trial", "group"} & run.data.tags.keys()]
 
 
 def candidates(client: "MlflowClient", run: "Run", settings: Config) -> "list[Callable[[], checkpoint.Checkpoint]]":

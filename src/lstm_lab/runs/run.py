@@ -10,6 +10,7 @@ from lstm_lab.commandline import say, typed, working
 from lstm_lab.config import Config, ConfigError
 from lstm_lab.records import store, tracking
 from lstm_lab.records.reading import name_of
+from lstm_lab.records.tagging import is_group
 from lstm_lab.runs import keeping, naming, recipe, resume, setup, telling, watching
 from lstm_lab.runs.setup import Part, Setup
 from lstm_lab.runs.watching import Result, StopSignal
@@ -38,19 +39,24 @@ def run(
             made_of = setup.set_up(config, source, console, part)
         if stop.received:
             raise KeyboardInterrupt
-        tracked = begin(client, made_of, resumed)
-        with ended_however(tracked):
-            if not part:
-                announce_interrupted(client, console)
-            saved = resume.find_checkpoint(made_of, tracked) if resumed else None
-            with keeping.output_folder(part) as folder:
-                keeping.log_beginning(made_of, tracked, folder, saved)
-                trained = watching.train(made_of, tracked, saved, stop)
-                result = keeping.keep(made_of, tracked, folder, trained)
-            tracked.end("KILLED" if result.status == "PRUNED" else result.status)
+        return train(client, made_of, stop, resumed)
+
+
+def train(client: "MlflowClient", made_of: Setup, stop: StopSignal, resumed: str | None) -> Result:
+    """Trains what was set up, in a new run of the store or in the run `resumed`; returns however that ended."""
+    tracked = begin(client, made_of, resumed)
+    part, console = made_of.part, made_of.console
+    with ended_however(tracked):
         if not part:
-            resume.forget_checkpoints(tracked.run_id)
-        telling.report(console, tracked, result)
+            announce_interrupted(client, console)
+        saved = resume.find_checkpoint(made_of, tracked) if resumed else None
+        with keeping.output_folder(part) as folder:
+            keeping.log_beginning(made_of, tracked, folder, saved)
+            trained = watching.train(made_of, tracked, saved, stop)
+            result = keeping.keep(made_of, tracked, folder, trained)
+        tracked.end("KILLED" if result.status == "PRUNED" else result.status)
+    resume.forget_checkpoints(tracked.run_id)
+    telling.report(console, tracked, result)
     return result
 
 
@@ -68,7 +74,7 @@ def begin(client: "MlflowClient", made_of: Setup, resumed: str | None) -> tracki
     """The run in the store: a new one, or the one to be resumed, which this process takes over."""
     config, part = made_of.config, made_of.part
     if resumed:
-        return tracking.TrackedRun.resume(client, config, resume.take_over(client, resumed))
+        return tracking.TrackedRun.resume(client, config, resume.take_over(client, resumed, f"resume={resumed}"))
     digests = made_of.digests(config.training.steps) | recipe.tags(config, made_of.source.file_sha256)
     name = part.name if part else config.tracking.run_name
     return tracking.TrackedRun.begin(client, config, digests, name or naming.NOTHING_TYPED, part.tags if part else {})
@@ -82,7 +88,7 @@ def ended_however(tracked: tracking.TrackedRun) -> Iterator[None]:
     except BaseException as error:
         if store.is_fault(error):  # then it could not take the run's end either
             what = store.in_a_line(error, store.tracking_uri())
-            if "study" not in tracked.run.data.tags:  # a trial is tried again by its study, which says so
+            if not {"study", "group"} & tracked.run.data.tags.keys():  # these go on when their command is typed again
                 what += (
                     f". This run is not whole in the store: once that can take it, `{resume.command(tracked.run_id)}` "
                     "goes on from the last checkpoint and delivers the rest"
@@ -97,7 +103,7 @@ def announce_interrupted(client: "MlflowClient", console: Console) -> None:
     marked = resume.mark_interrupted(client)
     for found in marked[:TOLD]:
         how = resume.command(found.info.run_id)
-        if "study" in found.data.tags:
+        if "study" in found.data.tags or is_group(found.data.tags):
             how = "its command, typed again"
         say(console, f"cut short by a killed process: {name_of(found)}; to go on: {how}", "yellow")
     if len(marked) > TOLD:

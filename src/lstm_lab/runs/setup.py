@@ -32,10 +32,11 @@ LACKS_COLUMN = re.compile(
 
 @dataclass(frozen=True)
 class Part:
-    """What a run is part of, a sweep or a reproduction: its name and tags; and for a trial its own four.
+    """What a run is part of, a sweep, a group or a reproduction: its name and tags; and what else holds for it.
 
     `watch` makes an observer of it, `keep` decides by its metrics whether to keep figures and model, `evaluated` tells
-    whether it is evaluated in any case, files go to `folder`.
+    whether it is evaluated in any case, files go to `folder`. One that is `resumable` saves checkpoints, as a run by
+    itself does; a trial that is cut short is tried again.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Part:
     keep: "Callable[[dict[str, float]], bool] | None" = None
     evaluated: bool = False
     folder: Path | None = None
+    resumable: bool = False
 
 
 @dataclass(frozen=True)

@@ -60,15 +60,19 @@ def in_markdown(text: str) -> str:
     return MARKDOWN.sub(r"\\\g<0>", printable(text))
 
 
-def tell(config: Config, result: "Result") -> str:
-    """A few sentences for the run's page: what the run was, and how it went."""
+def recipe_in_words(config: Config) -> str:
+    """What a run of this config is, but for its seed; no full stop."""
     model, data, optimizer, training = config.model, config.data, config.optimizer, config.training
-    what = (
+    return (
         f"{CELL_NAMES[model.cell]} of cell size {model.cell_size} on {in_markdown(data.name)} (batches of "
         f"{data.batch_size} x {data.time_steps} time steps, state {'carried' if training.carry_state else 'reset'}), "
-        f"{training.steps:,} steps of {optimizer.name} at learning rate {optimizer.learning_rate:g}, seed "
-        f"{training.seed}."
+        f"{training.steps:,} steps of {optimizer.name} at learning rate {optimizer.learning_rate:g}"
     )
+
+
+def tell(config: Config, result: "Result") -> str:
+    """A few sentences for the run's page: what the run was, and how it went."""
+    training, what = config.training, f"{recipe_in_words(config)}, seed {config.training.seed}."
     cost = {"squared": "cost", "absolute": "absolute cost", "huber": "Huber cost"}[training.cost]
     moved = "rose" if result.costs[-1] > result.costs[0] else "fell"
     how = f"{cost} {moved} from {result.costs[0]:.3g} to {result.costs[-1]:.3g}"

@@ -118,7 +118,7 @@ def watchers_of(
     writable = os.access(ROOT, os.W_OK)
     record = observers.Record(earlier)
     saver = tensorboard = None
-    if writable and wanted.checkpoint_seconds is not None and not part:
+    if writable and wanted.checkpoint_seconds is not None and (not part or part.resumable):
         folder, digest = resume.folder_of(tracked.run_id), resume.digest(setup.config)
         saver = observers.Saver(folder, wanted.checkpoint_seconds, digest, setup.program, record, judge)
     if writable and wanted.tensorboard:

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 ACCEPTED = 0.05  # a difference with a smaller p is called one
 
@@ -37,6 +36,8 @@ class Paired:
 
 def median(values: Iterable[float]) -> Estimate:
     """The median with its exact, distribution-free interval between two order statistics (Conover, 1999)."""
+    from scipy import stats  # it takes half a second, and a refused config must not wait for it
+
     values = list(values)
     interval = stats.quantile_test(values, p=0.5).confidence_interval(0.95)
     return Estimate(float(np.median(values)), float(interval.low), float(interval.high))
@@ -47,6 +48,8 @@ def paired(first: Mapping[int, float], second: Mapping[int, float]) -> Paired:
 
     The test is Wilcoxon's signed-rank test on the logarithms, two-sided.
     """
+    from scipy import stats
+
     seeds = sorted(set(first) & set(second))
     logs = np.log([first[seed] / second[seed] for seed in seeds])
     ratio = median(np.exp(logs))

@@ -16,7 +16,7 @@ from lstm_lab import config
 from lstm_lab.config import LONGEST_NAME, Config, ConfigError, Sweeper
 from lstm_lab.hiding import hide_in_word
 from lstm_lab.paths import ROOT, locate, short_name
-from lstm_lab.runs import metrics, naming, setup
+from lstm_lab.runs import metrics, naming, recipe, seeds, setup
 from lstm_lab.studies import database, overrides, search, study
 from lstm_lab.words import GROUPS, TEXTS, as_choices
 
@@ -30,13 +30,19 @@ NOT_SEARCHED = {
     "resume": ONE_RUN,
     "take_over": ONE_RUN,
     "sweeps": "a sweep is of one study; run one for each",
+    "seeds": "all trials of a study have equally many; run a sweep for each number",
+    "again": "all trials of a study are trained anew, or none",
 }
 
 
 def declare(
-    settings: Sweeper, compose: Compose, words: Sequence[str], hydra_words: Sequence[str] = ()
+    settings: Sweeper,
+    compose: Compose,
+    words: Sequence[str],
+    hydra_words: Sequence[str] = (),
+    count: Any = None,
 ) -> study.Declared:
-    """What the study is, from the sweeper's settings and the command line's overrides.
+    """What the study is, from the sweeper's settings and the command line's overrides; `count` seeds for each trial.
 
     Without a study in the settings the several values on the command line make a plain grid. ConfigError if anything
     in it cannot work, before any trial starts.
@@ -44,17 +50,14 @@ def declare(
     space = search_space(settings.params, words)
     fixed = [word for word in words if not overrides.is_sweep(word)]
     points = check_space(space, lambda point: compose([*fixed, *overrides.words_of(point)]))
-    sampler, pruner, name = settings.sampler.model_dump(), settings.pruner.model_dump(), settings.study_name
-    if name is None:
+    check_seeds(count, space, points)
+    sampler, pruner = settings.sampler.model_dump(), settings.pruner.model_dump()
+    if settings.study_name is None:
         sampler, pruner = {"name": "grid"}, {"name": "none"}
-        # two may start in the same second
-        name = f"{naming.name_of(words)} {time.strftime('%m%d-%H%M%S')}-{secrets.token_hex(2)}"
-    elif not any(word.startswith("hydra.sweeper.study_name=") for word in hydra_words):
-        name = study_name(name, [*words, *hydra_words])
     objective = check_objective(settings, points, pruner)
     values = config.flatten(points[0].model_dump(exclude=config.WATCHING))
     declared = study.Declared(
-        name=name,
+        name=name_of(settings.study_name, words, hydra_words),
         space=space,
         direction=settings.direction or ("maximize" if objective in metrics.HIGH_IS_GOOD else "minimize"),
         objective=objective,
@@ -67,11 +70,27 @@ def declare(
         data=", ".join(dict.fromkeys(point.data.name for point in points)),
         experiment=experiment_of(fixed, compose, points[0]) if "experiment" in space else points[0].experiment,
         prune_every=settings.prune_every,
+        seeds=count,
     )
-    with database.experimental():  # built once here, so that a fault in their settings shows before any trial
+    check_search(declared)
+    return declared
+
+
+def check_search(declared: study.Declared) -> None:
+    """Builds sampler and pruner once, so that a fault in their settings shows before any trial."""
+    with database.experimental():
         search.make_sampler(declared.sampler, 0, 0)
         search.make_pruner(declared.pruner, declared.steps())
-    return declared
+
+
+def name_of(name: str | None, words: Sequence[str], hydra_words: Sequence[str]) -> str:
+    """The study's name, from the one that its file gives: as it is if it was typed; for a plain grid a new one."""
+    if name is None:
+        # two may start in the same second
+        return f"{naming.name_of(words)} {time.strftime('%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+    if any(word.startswith("hydra.sweeper.study_name=") for word in hydra_words):
+        return name
+    return study_name(name, [*words, *hydra_words])
 
 
 def search_space(params: dict[str, Any], words: Sequence[str]) -> dict[str, BaseDistribution]:
@@ -144,7 +163,7 @@ def check_objective(settings: Sweeper, points: Sequence[Config], pruner: Mapping
     allowed = [name for name in found[0] if all(name in names for names in found)]
     objective = settings.objective
     if objective is None:
-        objective = metrics.ranked_by(dict.fromkeys(allowed, 0.0))
+        objective = metrics.ranked_by(allowed)
     if objective not in allowed:
         raise ConfigError(
             f"hydra.sweeper.objective={objective!r}: must be a metric that every trial has: {', '.join(allowed)}"
@@ -160,6 +179,16 @@ def check_objective(settings: Sweeper, points: Sequence[Config], pruner: Mapping
             "hydra/sweeper/pruner=none"
         )
     return objective
+
+
+def check_seeds(count: Any, space: Mapping[str, BaseDistribution], points: Sequence[Config]) -> None:
+    """Raises ConfigError if the trials cannot each be trained with so many seeds; None is none but their own."""
+    if count is None:
+        return
+    for point in points:
+        seeds.wanted(point.training.seed, count)
+    if recipe.SEED in space:
+        raise ConfigError(f"{recipe.SEED}: is what seeds={count} goes over for each trial; leave one of them out")
 
 
 def experiment_of(fixed: Sequence[str], compose: Compose, point: Config) -> str:
@@ -206,7 +235,7 @@ def makes_another_study(word: str) -> bool:
     word = word.lstrip("+~")
     if word.startswith(("hydra/sweeper/", "hydra.sweeper.")):
         return not word.startswith(("hydra.sweeper.n_trials", "hydra.sweeper.max_failures", "hydra.sweeper.storage"))
-    return not word.startswith(("sweeps=", "evaluation.", "tracking.", "hydra"))
+    return not word.startswith(("sweeps=", "again=", "take_over=", "evaluation.", "tracking.", "hydra"))
 
 
 def folder_of(name: str) -> Path:

@@ -74,11 +74,13 @@ def in_words_again(key: str, value: Any) -> str:
     return value if isinstance(value, str) and value[:1] in ("[", "{") else in_words(value)
 
 
-def training_command(composed: dict[str, Any], compose: Callable[[list[str]], dict[str, Any]]) -> str:
+def training_command(
+    composed: dict[str, Any], compose: Callable[[list[str]], dict[str, Any]], more: Sequence[str] = ()
+) -> str:
     """The command that trains exactly as `composed` says, typed in this directory, in as few overrides as that takes.
 
     `compose(overrides)` composes a run config. The choices of groups come first, then every value that still differs
-    and changes what is trained.
+    and changes what is trained, and `more` words.
     """
     default, words = compose([]), []
     for group in ("model", "data", "optimizer"):
@@ -91,7 +93,7 @@ def training_command(composed: dict[str, Any], compose: Callable[[list[str]], di
         differing["data.path"] = str(ROOT / differing["data.path"])
     trained = {key: value for key, value in differing.items() if key.partition(".")[0] not in config.WATCHING}
     changing = {key: value for key, value in trained.items() if key == "training.steps" or key not in MAY_CHANGE}
-    return commandline.typed("train", *words, *(typed_word(key, value) for key, value in changing.items()))
+    return commandline.typed("train", *words, *(typed_word(key, value) for key, value in changing.items()), *more)
 
 
 def typed_word(key: str, value: Any) -> str:

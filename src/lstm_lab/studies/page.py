@@ -19,8 +19,9 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from lstm_lab.records import lookup, processes, reading, store, tagging, tracking
-from lstm_lab.runs import naming
+from lstm_lab.runs import naming, seeds
 from lstm_lab.runs.metrics import VALIDATION
+from lstm_lab.runs.seeds import PARENT
 from lstm_lab.runs.telling import in_markdown
 from lstm_lab.runtime import import_matplotlib
 from lstm_lab.studies import study
@@ -147,6 +148,8 @@ class ParentPage:
                 self.client.set_tag(child.info.run_id, "mlflow.parentRunId", self.run_id)
             if trial.state.is_finished():
                 self.settle(child, "KILLED" if study.was_killed(trial) else trial.state.name)
+                if study.was_killed(trial) and tagging.is_group(child.data.tags):
+                    self.settle_seeds(child)
 
     def settle(self, child: "Run", state: str) -> None:
         """Sets a trial's final state on its run, where it shows: status, tag and name."""
@@ -158,6 +161,21 @@ class ParentPage:
         name = child.info.run_name or ""
         if state != "COMPLETE" and f" {state}:" not in name:
             self.client.set_tag(child.info.run_id, "mlflow.runName", name.replace(":", f" {state}:", 1))
+
+    def settle_seeds(self, group: "Run") -> None:
+        """Ends the run of a seed that a killed worker has left RUNNING."""
+        of_group = f"tags.`{PARENT}` = '{group.info.run_id}' AND attributes.status = 'RUNNING'"
+        for run in lookup.every_run(self.client, of_group):
+            self.client.set_terminated(run.info.run_id, "KILLED")
+
+    def of_the_median(self, run: "Run") -> "Run":
+        """Of a trial's group the run in the middle by the objective, which stands for it; else the trial's run."""
+        tags = tagging.tags_of(run)
+        if not tagging.is_group(tags):
+            return run
+        ids = [ident for key, ident in tags.items() if key.startswith("seed.") and reading.is_run_id(ident)]
+        runs = [found for found in map(self.find, ids) if found]
+        return seeds.of_the_median(runs, self.declared.objective) or run
 
     def refresh(self, final: bool = False) -> None:
         """Counts by state and the best trial after every trial; figures once a minute and at the end."""
@@ -186,7 +204,7 @@ class ParentPage:
         self.reconcile()
         best, runs = study.best_trials(self.opened), {trial.number: run for trial, run in self.children()}
         if len(best) == 1 and (run := runs.get(best[0].number)):
-            self.copy_best(run.info.run_id)
+            self.copy_best(self.of_the_median(run).info.run_id)
         about = [self.describe(), *(self.describe_best(trial, runs.get(trial.number)) for trial in best)]
         self.client.set_tag(self.run_id, "mlflow.note.content", " ".join(about))
         self.client.set_terminated(self.run_id, status)

@@ -66,6 +66,7 @@ class Declared:
     data: str  # names of the data sets
     experiment: str
     prune_every: int
+    seeds: int | None = None  # that each trial is trained with, as one group; None: its own alone
 
     def identity(self) -> dict[str, str]:
         """What is compared when the study is continued: name -> text."""
@@ -78,6 +79,7 @@ class Declared:
             "pruner": json.dumps(self.pruner),
             "seed": str(self.seed),
             "prune_every": str(self.prune_every),
+            "seeds": str(self.seeds),
             **{f"config {key}": json.dumps(value) for key, value in self.config.items()},
             **{f"SHA-256 of {path}": digest for path, digest in self.files.items()},
         }
@@ -88,6 +90,7 @@ class Declared:
             "objective": self.objective,
             "pruner": self.pruner,
             "prune_every": self.prune_every,
+            "seeds": self.seeds,
             "steps": self.steps(),
             "on_different_data": any(
                 key == "training.cost" or key.partition(".")[0] in ("data", "experiment") for key in self.space
@@ -95,9 +98,10 @@ class Declared:
         }
 
     def steps(self) -> int:
-        """The length of a whole trial; of the longest, where the study searches over it."""
+        """The length of a whole trial, of all its seeds; of the longest, where the study searches over it."""
         searched = self.space.get("training.steps")
-        return max(search.corner_values(searched)) if searched else self.config["training.steps"]
+        steps: int = max(search.corner_values(searched)) if searched else self.config["training.steps"]
+        return steps * (self.seeds or 1)
 
 
 def open_study(storage: optuna.storages.RDBStorage, declared: Declared) -> optuna.Study:
@@ -111,7 +115,7 @@ def open_study(storage: optuna.storages.RDBStorage, declared: Declared) -> optun
     )
     check_attributes(study)
     identity = declared.identity()
-    known = study.user_attrs.get("identity", identity)
+    known = {"seeds": str(None)} | study.user_attrs.get("identity", identity)
     unknown = {key: text for key, text in identity.items() if key not in known and not key.startswith("config ")}
     known = known | unknown  # to an older version, which did not write it: taken as it is declared now
     newer = {f"config {key}": json.dumps(value) for key, value in NEWER.items()}  # and this as it then was

@@ -300,9 +300,10 @@ def report(sweep: Sweep, command: Callable[[dict[str, Any]], str]) -> None:
     found = study.best_trials(sweep.opened)
     lines += [best_in_words(sweep.declared, best, runs.get(best.number)) for best in found]
     if len(found) == 1:
-        lines += [f"train it again: {command(found[0].params)}", *forecast_command(runs.get(found[0].number))]
+        best = runs.get(found[0].number)
+        lines += [f"train it again: {command(found[0].params)}", *forecast_command(best and page.of_the_median(best))]
     if runs:
-        lines.append(f"compare the trials: {compare_command(page.run_id, len(runs))}")
+        lines.append(f"compare the trials: {compare_command(sweep, len(runs))}")
     lines.append(f"the study: {store.address(store.run_page(page.experiment_id, page.run_id))}")
     lines.append(f"its trials' curves: {store.address(page.comparison())}")
     for line in lines:
@@ -325,6 +326,12 @@ def forecast_command(found: "Run | None") -> list[str]:
     return [f"forecast with it: {typed('forecast', f'run={found.info.run_id}', *(['steps=100'] if goes_on else []))}"]
 
 
-def compare_command(parent: str, trials: int) -> str:
-    """The command that compares so many trials; by their page's id, since another study may have the name as well."""
-    return typed("report", f"study={parent[:8]}", f"last={trials}", "--compare")
+def compare_command(sweep: Sweep, trials: int) -> str:
+    """The command that compares so many trials, or what was searched if each has several seeds.
+
+    By their page's id, since another study may have the name as well.
+    """
+    of_study = f"study={sweep.page.run_id[:8]}"
+    if sweep.declared.seeds:
+        return typed("report", of_study, f"by={','.join(sweep.declared.space)}")
+    return typed("report", of_study, f"last={trials}", "--compare")

@@ -18,13 +18,14 @@ from lstm_lab import composing, config
 from lstm_lab.config import CannotRunError, Config
 from lstm_lab.paths import ROOT, locate
 from lstm_lab.records import store, tracking
-from lstm_lab.runs import metrics, naming, run, setup
+from lstm_lab.runs import group, metrics, naming, run, seeds, setup
 from lstm_lab.runs.setup import Part, Setup
 from lstm_lab.runs.watching import Pruned, Result
 from lstm_lab.studies import database, search, study
 
 if TYPE_CHECKING:
     from lstm_lab.runs.observers import Observer
+    from lstm_lab.science.statistics import Estimate
     from lstm_lab.science.training import Progress
 
 
@@ -52,10 +53,14 @@ def run_trial(opened: optuna.Study, trial: Trial, composed: DictConfig, folder: 
     """Trains as composed and tells the study; what the trial itself is at fault for is the reason that it failed."""
     try:
         values: Any = OmegaConf.to_container(composed, resolve=True)
-        del values["resume"], values["take_over"]
+        command = {key: values.pop(key) for key in config.COMMAND}
         checked = config.check(locate(values))
         check_file(opened, checked)
-        result = run.run(checked, Console(quiet=True), part=part_of(opened, trial, checked, folder))
+        part = part_of(opened, trial, checked, folder)
+        if command["seeds"] is None:
+            result: Result | group.Outcome = run.run(checked, Console(quiet=True), part=part)
+        else:
+            result = train_group(trial, part, asked_of(checked, command))
     except (*database.DATABASE_FAULTS, study.FileChangedError):
         raise
     except Exception as error:
@@ -65,6 +70,24 @@ def run_trial(opened: optuna.Study, trial: Trial, composed: DictConfig, folder: 
             study.fail(opened, trial, reason=reason_of(error))
         return
     tell(opened, trial, result)
+
+
+def asked_of(checked: Config, command: Mapping[str, Any]) -> group.Asked:
+    """The trial's config with every seed that the command asks for."""
+    wanted = seeds.wanted(checked.training.seed, command["seeds"])
+    return group.Asked(checked, wanted, again=command["again"] is True)
+
+
+def train_group(trial: Trial, part: Part, asked: group.Asked) -> group.Outcome:
+    """Trains the trial with each seed; between two it is pruned by the median over those that are over."""
+    declared = trial.study.user_attrs["declared"]
+    objective, steps = declared["objective"], asked.config.training.steps
+
+    def watch(over: int, medians: "Mapping[str, Estimate]") -> None:
+        if 1 < over < len(asked.seeds) and objective in medians:  # one seed says nothing of the others
+            report(trial, over * steps, medians[objective].median, f"{objective} over {over} seeds")
+
+    return group.train(asked, Console(quiet=True), trial=group.AsTrial(part, objective, watch))
 
 
 def check_file(opened: optuna.Study, checked: Config) -> None:
@@ -82,7 +105,8 @@ def check_file(opened: optuna.Study, checked: Config) -> None:
 
 def part_of(opened: optuna.Study, trial: Trial, checked: Config, folder: Path) -> Part:
     """What the trial's run is part of, by what the study has declared; the job's own settings may say otherwise."""
-    declared, steps = opened.user_attrs["declared"], checked.training.steps
+    declared = opened.user_attrs["declared"]
+    steps = checked.training.steps * (declared["seeds"] or 1)
     opened.pruner = search.make_pruner(declared["pruner"], declared["steps"])
     if steps != declared["steps"]:
         trial.set_user_attr("steps", steps)
@@ -109,8 +133,8 @@ def data_of(checked: Config) -> str:
     return metrics.data_set(config.as_params(checked), setup.make_source(checked).file_sha256)
 
 
-def tell(opened: optuna.Study, trial: Trial, result: Result) -> None:
-    """Tells the study how the trial's run ended."""
+def tell(opened: optuna.Study, trial: Trial, result: Result | group.Outcome) -> None:
+    """Tells the study how the trial's run ended, or the group of its runs."""
     objective = opened.user_attrs["declared"]["objective"]
     value = result.metrics.get(objective, math.nan)
     if result.status == "KILLED":  # by Ctrl-C or SIGTERM: its parameters are tried again when the sweep goes on
@@ -118,7 +142,7 @@ def tell(opened: optuna.Study, trial: Trial, result: Result) -> None:
         raise KeyboardInterrupt
     if result.status == "PRUNED":
         ended = study.end(opened, trial, TrialState.PRUNED)
-    elif result.status == "FAILED" or math.isnan(value):
+    elif result.status == "FAILED" or not math.isfinite(value):
         ended = study.fail(opened, trial, reason=result.reason or f"the run has no {objective}")
     else:
         ended = study.end(opened, trial, TrialState.COMPLETE, value)
