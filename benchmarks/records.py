@@ -3,7 +3,8 @@
 make records             every row, in some minutes; exit code 1 if one is not as it was recorded
 make records ROW=best    one of them
 .venv/bin/python benchmarks/records.py --add NAME --changed "what, and by whom" experiment=best training.steps=310
-                         trains that recipe at the commit that is checked out, and puts it on the board
+                         trains that recipe with the code of the commit that is checked out, or --commit HASH,
+                             and puts it on the board
 """
 
 import argparse
@@ -23,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from public_series import ROOT
-from record_page import BOUNDS, WINDOW, Row, render
+from record_page import BOUNDS, WINDOW, Row, figures, render
 
 sys.path.insert(0, str(ROOT / "src"))
 from lstm_lab.config import CannotRunError
@@ -77,17 +78,12 @@ def train(root: Path, words: Sequence[str]) -> Trained:
     """
     with tempfile.TemporaryDirectory(prefix="lstm-lab-records-") as store:
         uri = f"sqlite:///{store}/runs.db"
-        command = [sys.executable, str(root / "src/train.py"), *command_words(words), *UNWATCHED]
+        command = [sys.executable, str(root / "src/train.py"), f"seeds={SEEDS}", *words, *UNWATCHED]
         environment = {**git.environment_without_git(), "MLFLOW_TRACKING_URI": uri}
         done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
         if done.returncode:
             raise CannotRunError(f"{' '.join(words)}: {(done.stderr or done.stdout).strip()[-2000:]}")
         return trained(uri)
-
-
-def command_words(words: Sequence[str]) -> list[str]:
-    """What a user types after src/train.py to train the recipe with each seed."""
-    return ["-m", f"training.seed=range(0,{SEEDS})", "hydra/sweeper/sampler=grid", "hydra/sweeper/pruner=none", *words]
 
 
 def trained(uri: str) -> Trained:
@@ -161,6 +157,7 @@ def differences(then: Row, now: Row) -> list[str]:
 
 def train_again(row: Row) -> bool:
     """Trains a row again, prints the verdict, and tells whether it is as it was recorded, to the bit."""
+    print(f"{row.name} ...", flush=True)
     started = time.perf_counter()
     with code_of(row.name, row.commit) as (root, code):
         now = row_of(row.name, row.changed, row.words, row.commit, train(root, row.words))
@@ -182,19 +179,28 @@ def write_board(rows: Sequence[Row]) -> None:
     PAGE.write_text(render(rows))
 
 
-def add(rows: Sequence[Row], name: str, changed: str, words: Sequence[str]) -> None:
-    """Trains a recipe by the code of the commit that is checked out, and puts it on the board."""
+def add(rows: Sequence[Row], name: str, changed: str, words: Sequence[str], commit: str) -> None:
+    """Trains a recipe with the code of a commit, and puts it on the board."""
+    if not git.is_hash(commit):
+        raise CannotRunError(f"--commit {commit}: must be a commit's whole hash, 40 or 64 digits (0-9, a-f)")
     if name in [row.name for row in rows]:
         raise CannotRunError(f"--add {name}: there is a row of that name; take it out of {BOARD.name} first")
+    with code_of(name, commit) as (root, _):
+        if root == ROOT:
+            raise CannotRunError(f"--add {name}: a row needs a commit that others can have too")
+        row = row_of(name, changed, words, commit, train(root, words))
+    write_board([*rows, row])
+    print(f"{name}: {' | '.join(figures([*rows, row])[name])}")
+    print(f"written: {os.path.relpath(BOARD)}, {os.path.relpath(PAGE)}")
+
+
+def checked_out() -> str:
+    """The commit that is checked out; CannotRunError if its code is not what is here."""
     commit, _ = git.asked_head(ROOT)
     changes = git.git("-C", ROOT, "status", "--porcelain", "--", *CODE).decode(errors="replace").strip()
     if commit is None or changes:
-        raise CannotRunError(f"--add {name}: a row is of a commit, and something is not committed: {changes or '?'}")
-    with code_of(name, commit) as (root, _):
-        row = row_of(name, changed, words, commit, train(root, words))
-    write_board([*rows, row])
-    print(f"{name}: {', '.join(f'{row.middle(bound):g} updates until {bound}' for bound in BOUNDS)}")
-    print(f"written: {os.path.relpath(BOARD)}, {os.path.relpath(PAGE)}")
+        raise CannotRunError(f"--add: commit first, a row is of a commit; or name one by --commit: {changes}")
+    return commit
 
 
 def main() -> int:
@@ -204,13 +210,14 @@ def main() -> int:
     parser.add_argument("--row", choices=[row.name for row in rows], help="only this one")
     parser.add_argument("--add", metavar="NAME", help="a new row, of the recipe that the words give")
     parser.add_argument("--changed", metavar="TEXT", help="of a new row: what was changed, and by whom")
+    parser.add_argument("--commit", metavar="HASH", help="of a new row: whose code trains it; default: what is here")
     parser.add_argument("words", nargs="*", metavar="KEY=VALUE", help="of a new row: what is typed after src/train.py")
     asked = parser.parse_args()
-    if bool(asked.add) != bool(asked.changed) or (asked.words and not asked.add):
+    if bool(asked.add) != bool(asked.changed) or ((asked.words or asked.commit) and not asked.add):
         parser.error("a new row takes --add NAME, --changed TEXT and its words")
     try:
         if asked.add:
-            add(rows, asked.add, asked.changed, asked.words)
+            add(rows, asked.add, asked.changed, asked.words, asked.commit or checked_out())
             return 0
         verdicts = [train_again(row) for row in rows if asked.row in (None, row.name)]
         return int(not all(verdicts))

@@ -141,18 +141,29 @@ def test_a_row_whose_commit_is_not_here_is_trained_with_the_code_that_is(board, 
 
 
 @pytest.mark.parametrize(
-    "words", [("--row", "none"), ("--add", "x"), ("--changed", "x"), ("training.steps=3",), ("--add", "x", "a=1")]
+    "words",
+    [("--row", "none"), ("--add", "x"), ("--changed", "x"), ("a=3",), ("--add", "x", "a=1"), ("--commit", HEAD)],
 )
 def test_what_cannot_be_asked_for_is_refused(words, board, monkeypatch, capsys):
     with pytest.raises(SystemExit, match=r"^2$"):
         call(monkeypatch, *words)
 
 
+def test_a_row_of_a_commit_that_is_not_here_is_not_added(board, monkeypatch, capsys):
+    assert call(monkeypatch, "--add", "x", "--changed", "y", "--commit", "0" * 40, "training.steps=150") == 2
+    assert "--add x: a row needs a commit that others can have too" in capsys.readouterr().err
+    assert call(monkeypatch, "--add", "x", "--changed", "y", "--commit", HEAD[:9], "training.steps=150") == 2
+    assert f"--commit {HEAD[:9]}: must be a commit's whole hash" in capsys.readouterr().err
+    assert (board, records.BOARD.exists()) == ([], False)
+
+
 def test_what_is_not_committed_makes_no_row(board, monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(records.git, "git", lambda *words, **options: b" M src/lstm_lab/config.py\n")
     monkeypatch.setattr(records.git, "asked_head", lambda root: (HEAD, "main"))
     assert call(monkeypatch, "--add", "x", "--changed", "y", "training.steps=150") == 2
-    assert "something is not committed: M src/lstm_lab/config.py" in capsys.readouterr().err
+    assert "commit first, a row is of a commit; or name one by --commit: M src/lstm_lab/config.py" in (
+        capsys.readouterr().err
+    )
     assert not records.BOARD.exists()
 
 
@@ -162,7 +173,6 @@ def test_a_recipe_that_changes_the_data_the_cost_or_the_level_is_none_of_this_bo
     assert records.broken(changed) == "data.time_steps=20, not 40, training.level=portable, not fast"
 
 
-def test_a_recipe_that_does_not_train_says_why(monkeypatch):
-    monkeypatch.setattr(records, "command_words", lambda words: ["model.cell_size=-1", *words])
-    with pytest.raises(CannotRunError, match=r"model\.cell_size"):
-        records.train(records.ROOT, ["training.steps=1"])
+def test_a_recipe_that_does_not_train_says_why():
+    with pytest.raises(CannotRunError, match=r"^model\.cell_size=-1: model\.cell_size"):
+        records.train(records.ROOT, ["model.cell_size=-1"])
