@@ -11,7 +11,7 @@ python := .venv/bin/python
 # They belong to another environment, whose packages must not mix with .venv's; and no library's warning is an error
 unexport PYTHONHOME PYTHONPATH PYTHONWARNINGS
 
-.PHONY: help train sweep resume reproduce report findings bench forecasts records test lint ui tensorboard lock clean
+.PHONY: help train sweep resume reproduce report findings gc bench forecasts records test lint ui tensorboard lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -20,14 +20,15 @@ train: ## Train a model and track the run: make train ARGS="model=gru data.time_
 	@$(setup) venv .venv requirements.lock
 	@$(python) src/train.py $(ARGS)
 
-# The other workers are silent: the first one's bar and lines tell of them all. Ctrl-C reaches every one.
+# The other workers are silent: the first one's bar and lines tell of them all, and it alone notifies. Ctrl-C reaches
+# every one.
 sweep: STUDY ?= default
 sweep: WORKERS ?= 1
 sweep: ## Search with Optuna, by several workers if asked: make sweep STUDY=grid WORKERS=2 ARGS="model=gru"
 	@$(setup) venv .venv requirements.lock
 	@trap 'kill $$(jobs -p) 2>/dev/null' INT TERM; \
 	worker=1; while [ $$worker -lt $(WORKERS) ]; do worker=$$((worker + 1)); \
-	  $(python) src/train.py -m sweeps=$(STUDY) $(ARGS) >/dev/null & done; \
+	  LSTM_LAB_NOTIFY= $(python) src/train.py -m sweeps=$(STUDY) $(ARGS) >/dev/null & done; \
 	$(python) src/train.py -m sweeps=$(STUDY) $(ARGS); status=$$?; wait; exit $$status
 
 # As typed, whatever its characters mean to make or to the shell: a study's name may hold any
@@ -51,6 +52,10 @@ findings: SEEDS ?= 20
 findings: ## Run the studies that are missing and write FINDINGS.md from MLflow: make findings SEEDS=3
 	@$(setup) venv .venv requirements.lock
 	@$(python) src/findings.py seeds=$(SEEDS)
+
+gc: ## Say what runs left that nobody owns; remove it: make gc ARGS=--yes or ARGS="--yes older=30"
+	@$(setup) venv .venv requirements.lock
+	@$(python) src/tidy.py $(ARGS)
 
 bench: ## Measure this repo beside what others use, 25 minutes; in three: make bench ARGS=--quick
 	@$(setup) venv .venv requirements.lock

@@ -27,7 +27,7 @@ with commandline.importing():
     from lstm_lab import composing, config, hiding, words
     from lstm_lab.config import CannotRunError, ConfigError
     from lstm_lab.paths import ROOT, locate
-    from lstm_lab.runs import group, naming, resume, run, seeds, setup
+    from lstm_lab.runs import group, naming, notifying, resume, run, seeds, setup
 
 EXIT_CODES = {"FINISHED": 0, "FAILED": 1, "KILLED": 130}
 
@@ -65,6 +65,7 @@ def run_trial(composed: DictConfig, hydra_config: Any) -> Any:
 
 def run_composed(composed: DictConfig, hydra_config: Any) -> None:
     """Runs what Hydra composed: a run, or one that is resumed."""
+    notifying.command()  # refused before anything begins
     values: Any = OmegaConf.to_container(composed, resolve=True)
     command = {key: values.pop(key, None) for key in config.COMMAND}
     verbose, resumed = bool(hydra_config.verbose), None

@@ -6,6 +6,7 @@ Nothing here has a time limit: a machine may be as slow as it likes, and a test 
 import contextlib
 import itertools
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -48,6 +49,12 @@ def wait_until_held(process: subprocess.Popen) -> None:
     assert process.stdout
     assert process.stderr
     assert "held\n" in iter(process.stdout.readline, ""), process.stderr.read()
+
+
+def noting(path: Path) -> str:
+    """A command for LSTM_LAB_NOTIFY that adds a line to a file: the run's id and its status."""
+    line = "'{LSTM_LAB_RUN_ID} {LSTM_LAB_STATUS}\\n'.format(**os.environ)"
+    return shlex.join([sys.executable, "-c", f"import os, sys; open(sys.argv[1], 'a').write({line})", str(path)])
 
 
 def stopping(*words: str | Path) -> list[str]:

@@ -31,7 +31,6 @@ class StudySweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> None:
         """Runs the study; `arguments` are the command line's overrides."""
         from lstm_lab import config
-        from lstm_lab.hiding import hide_in_word
         from lstm_lab.studies import declaration, overrides, sweep
 
         if self.config.resume is not None:
@@ -49,8 +48,8 @@ class StudySweeper(Sweeper):
             f"hydra.sweep.dir={overrides.quoted(str(self.config.hydra.sweep.dir))}",
         ]
         unsaid = ("hydra.mode=", "hydra.sweeper.storage")  # Hydra's own; and where the database is
-        typed = [hide_in_word(word) for word in [*arguments, *hydra_words] if not word.startswith(unsaid)]
-        self.about = "\n".join([hide_in_word(declared.name), *typed, ""])
+        typed = [word for word in [*arguments, *hydra_words] if not word.startswith(unsaid)]
+        self.about = declaration.about(declared.name, typed, settings.storage.url)
         try:
             self.tell_folder()
         except OSError as error:

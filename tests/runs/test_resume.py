@@ -18,7 +18,7 @@ import pytest
 from mlflow import MlflowClient
 from rich.console import Console
 
-from helpers import copy_project, csv_settings, held, train, train_until, wait_until_held
+from helpers import copy_project, csv_settings, held, noting, train, train_until, wait_until_held
 from lstm_lab.config import NEWER, WATCHING, CannotRunError, ConfigError, check, flatten
 from lstm_lab.records import checkpoint, lookup, processes, store, tagging, tracking
 from lstm_lab.records.tracking import VALIDATION
@@ -63,7 +63,9 @@ def same_end(checkout, one, other):
     )
 
 
-def test_killed_three_times_and_trained_longer_a_run_comes_to_the_same_end(checkout):
+def test_killed_three_times_and_trained_longer_a_run_comes_to_the_same_end(checkout, monkeypatch, tmp_path_factory):
+    told = tmp_path_factory.mktemp("told") / "of"
+    monkeypatch.setenv("LSTM_LAB_NOTIFY", noting(told))
     config = ("model=gru", "optimizer=sgd", *QUIET)
     assert train(checkout, *config, "training.steps=500", "tracking.experiment=whole").returncode == 0
     [whole] = runs_of(checkout, "whole")
@@ -102,6 +104,8 @@ def test_killed_three_times_and_trained_longer_a_run_comes_to_the_same_end(check
     assert run.data.metrics["final_cost"] == whole.data.metrics["final_cost"]
     assert same_end(checkout, whole.info.run_id, run_id)
     assert not list(checkout.glob("mlruns/checkpoints/*"))
+    ends = [(whole.info.run_id, "FINISHED"), (run_id, "KILLED"), (run_id, "FINISHED"), (run_id, "FINISHED")]
+    assert told.read_text() == "".join(f"{who} {status}\n" for who, status in ends)  # a SIGKILL tells nobody
 
 
 def test_a_killed_run_stops_early_at_the_same_step_and_keeps_the_same_weights(checkout):
@@ -462,6 +466,7 @@ def test_a_server_that_goes_away_loses_nothing(tmp_path_factory, tmp_path, free_
     assert re.search(r"did not take [\d,]+ points of the cost curve from step [\d,]+ on", stderr)
     [run_id] = re.findall(r"src/train.py'? resume=(\w+)` goes on from the last checkpoint", stderr)
     assert checkpoints_of(checkout)
+    assert (checkout / "mlruns/.stores").read_text() == f"{free_server.uri}\n"  # so `make gc` knows whose they may be
 
     free_server.start()
     done = train(checkout, f"resume={run_id}", env=environment)

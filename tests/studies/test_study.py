@@ -275,11 +275,14 @@ def test_jobs_find_in_the_study_what_was_declared():
         "objective": "mean_last_20_cost",
         "pruner": {"name": "median", "n_startup_trials": 2},
         "prune_every": 7,
+        "seeds": None,
         "steps": 200,
         "on_different_data": False,
     }
     searched = declared(name="steps", space={"training.steps": CategoricalDistribution([100, 300, 200])}, config={})
     assert opened(searched).study.user_attrs["declared"]["steps"] == 300
+    with_seeds = opened(declared(name="seeds", seeds=3)).study.user_attrs["declared"]
+    assert (with_seeds["seeds"], with_seeds["steps"]) == (3, 600), "a trial's steps are those of all its seeds"
 
 
 def test_a_study_of_an_older_version_goes_on():

@@ -128,8 +128,8 @@ def test_each_trial_has_a_folder_by_its_number(default_sweep):
     checkout, _ = default_sweep
     folder = next((checkout / "mlruns/sweeps").iterdir())
     assert {path.name for path in folder.iterdir()} == {*map(str, range(16)), "study.txt"}
-    name, *words = (folder / "study.txt").read_text().splitlines()
-    assert name == study_of(checkout).study_name
+    name, *words, where = (folder / "study.txt").read_text().splitlines()
+    assert (name, where) == (study_of(checkout).study_name, "in mlruns/optuna.db")
     assert set(words) == {
         "sweeps=default",
         "hydra.sweeper.n_trials=16",
@@ -613,6 +613,9 @@ def test_what_can_be_done_with_the_best_run_is_printed(sweeping):
     assert words[2:] == [f"run={run_id}", *steps]
     words = shlex.split(re.search("^compare the trials: (.*)$", said, flags=re.M).group(1))
     assert words[2:] == [f"study={sweeping.page()[0].info.run_id[:8]}", "last=4", "--compare"]
+    assert [*map(sweep.told_by, ["model", "experiment", "model.cell_size"])] == [
+        "model.cell", "data.curve", "model.cell_size",
+    ]  # fmt: skip
 
 
 def test_a_file_that_was_changed_stops_the_sweep_and_costs_no_trial(sweeping):

@@ -20,6 +20,7 @@ from typing import IO, TYPE_CHECKING
 
 from lstm_lab.commandline import python
 from lstm_lab.config import CannotRunError
+from lstm_lab.hiding import hide
 from lstm_lab.paths import ROOT
 from lstm_lab.records.faults import StoreError, first_line, hush_loggers, in_a_line, is_fault, way_on
 from lstm_lab.records.servers import check_server
@@ -44,6 +45,7 @@ def sqlite_uri(database: Path) -> str:
 
 LOCAL_URI = sqlite_uri(ROOT / "mlflow.db")
 PORT_FILE = ROOT / "mlruns/.port"
+STORES = ROOT / "mlruns/.stores"
 
 
 def tracking_uri() -> str:
@@ -131,6 +133,28 @@ def database_file() -> Path | None:
     """The file of the store's database, if that is SQLite's."""
     path = tracking_uri().partition("sqlite:///")[2].partition("?")[0]
     return Path(urllib.parse.unquote(path)) if path else None
+
+
+def lasting_address() -> str:
+    """The store's address, which means the same from any directory; without the secrets in it."""
+    database = database_file()
+    return sqlite_uri(database.absolute()) if database and not is_local_store() else hide(tracking_uri())
+
+
+def remember_store() -> None:
+    """Notes that a run of another store than the repo's own leaves something below mlruns/.
+
+    By what is noted `make gc` knows which stores to ask before it takes something for nobody's.
+    """
+    if not is_local_store() and lasting_address() not in remembered():
+        STORES.parent.mkdir(exist_ok=True)
+        with open(STORES, "a") as file:
+            file.write(f"{lasting_address()}\n")
+
+
+def remembered() -> list[str]:
+    """The addresses of other stores whose runs may have left something below mlruns/."""
+    return STORES.read_text(errors="replace").split("\n")[:-1] if STORES.exists() else []
 
 
 def mlflow_command(*words: str) -> str:
@@ -270,6 +294,8 @@ def find_or_create_experiment(client: "MlflowClient", name: str) -> str:
     from mlflow.exceptions import MlflowException
 
     location = None if tracking_uri().lower().startswith("http") else artifact_folder().as_uri()
+    if location and not database_file():  # one that machines share, whose artifacts are below this mlruns/ as well
+        remember_store()
     with store_lock() if is_local_store() else contextlib.nullcontext():
         experiment = client.get_experiment_by_name(name)
         if experiment is None:

@@ -66,6 +66,7 @@ class TrackedRun:
 
     def __init__(self, client: "MlflowClient", config: Config, run: "Run", resumed: bool = False) -> None:
         self.client, self.config, self.run, self.resumed = client, config, sound(run), resumed
+        self.ended: str | None = None  # the status with which it ended
         self.run_id, self.experiment_id, self.name = run.info.run_id, run.info.experiment_id, name_of(run)
         self.start_sending(config.training.steps, config.tracking.metric_points)
 
@@ -277,6 +278,7 @@ class TrackedRun:
 
     def end(self, status: str) -> None:
         """Sets the status: FINISHED, FAILED or KILLED."""
+        self.ended = status
         self.client.set_terminated(self.run_id, status)
 
     def url(self) -> str:

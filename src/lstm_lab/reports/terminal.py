@@ -97,6 +97,8 @@ def check_page(page: Path) -> None:
 def write_page(page: Path, html: str) -> None:
     """Writes the page whole or, if that fails, not at all."""
     page.parent.mkdir(parents=True, exist_ok=True)
+    if page.parent == REPORTS:
+        store.remember_store()
     with whole_file(page) as whole:
         whole.write_text(html, encoding="utf-8")
 

@@ -280,6 +280,7 @@ def find_target(run: "Run", file: Path, out: str | None) -> Path:
     if out is None:
         with contextlib.suppress(OSError):  # as is said below
             target.parent.mkdir(parents=True, exist_ok=True)
+            store.remember_store()
     if not os.path.isdir(target.parent) or not os.access(target.parent, os.W_OK):
         raise ConfigError(f"out={out or 'FILE.csv'}: {target.parent} is no folder that this user can write to")
     if len(os.fsencode(target.name)) > LONGEST_FILE_NAME:

@@ -12,7 +12,7 @@ from rich.table import Table
 from lstm_lab.commandline import say, typed, working
 from lstm_lab.config import Config, ConfigError
 from lstm_lab.records import store
-from lstm_lab.runs import metrics, run, seeds, setup
+from lstm_lab.runs import metrics, notifying, run, seeds, setup
 from lstm_lab.runs.group_page import Asked, GroupPage, open_page, rows_of
 from lstm_lab.runs.setup import Part
 from lstm_lab.runs.watching import Pruned, StopSignal
@@ -59,12 +59,13 @@ def train(asked: Asked, console: Console, verbose: bool = False, trial: AsTrial 
     Errors are those of `run.run`; ConfigError also if another process is at the same group.
     """
     source = run.prepare(asked.config, console)
-    with StopSignal() as stop, setup.memory_faults_told():
+    with notifying.when_over(not trial) as over, StopSignal() as stop, setup.memory_faults_told():
         with working(console, "starting TensorFlow and MLflow"):
             client = setup.start(asked.config, verbose)
         if stop.received:
             raise KeyboardInterrupt
         page = open_page(client, asked, source, trial.part if trial else None)
+        over(page)
         with ended_however(page):
             if not trial:
                 run.announce_interrupted(client, console)
@@ -85,7 +86,7 @@ def ended_however(page: GroupPage) -> Iterator[None]:
             what = store.in_a_line(error, store.tracking_uri())
             raise store.StoreError(f"{what}. Once the store can take it, the same command goes on") from error
         stopped = isinstance(error, KeyboardInterrupt | ConfigError)
-        page.client.set_terminated(page.run_id, "KILLED" if stopped else "FAILED")
+        page.terminate("KILLED" if stopped else "FAILED")
         raise
 
 

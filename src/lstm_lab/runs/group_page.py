@@ -61,6 +61,7 @@ class GroupPage:
     run: "Run"
     source: "Source"
     done: "dict[int, Run]" = field(default_factory=dict)
+    ended: str | None = None  # the status with which it ended
 
     @property
     def run_id(self) -> str:
@@ -141,6 +142,11 @@ class GroupPage:
             self.log_median(np.median(curves, axis=0))
         tags = {"mlflow.note.content": self.describe()} | ({"reason": reason} if reason else {})
         tagging.set_tags(self.client, self.run_id, tags)
+        self.terminate(status)
+
+    def terminate(self, status: str) -> None:
+        """Sets the status: FINISHED, FAILED or KILLED."""
+        self.ended = status
         self.client.set_terminated(self.run_id, status)
 
     def draw(self, folder: Path, curves: np.ndarray) -> None:
@@ -253,7 +259,7 @@ def write_table(path: Path, runs: "Mapping[int, Run]") -> None:
 
 def rows_of(found: "Mapping[str, Estimate]") -> list[tuple[str, str, str]]:
     """Metric, median and interval in words; what is ranked by comes first, the baselines, which have no seed, not."""
-    shown = [key for key in found if not key.startswith("baselines/")]
+    shown = [key for key in found if not key.startswith("baselines/") and "_naive_" not in key]
     ranked = metrics.ranked_by(shown)
     rows = []
     for key in sorted(shown, key=lambda key: (key != ranked, "/" in key, key)):

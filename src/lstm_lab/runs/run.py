@@ -1,7 +1,7 @@
 """The life of one run, from a checked config to a finished run in MLflow."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -11,7 +11,7 @@ from lstm_lab.config import Config, ConfigError
 from lstm_lab.records import store, tracking
 from lstm_lab.records.reading import name_of
 from lstm_lab.records.tagging import is_group
-from lstm_lab.runs import keeping, naming, recipe, resume, setup, telling, watching
+from lstm_lab.runs import keeping, naming, notifying, recipe, resume, setup, telling, watching
 from lstm_lab.runs.setup import Part, Setup
 from lstm_lab.runs.watching import Result, StopSignal
 
@@ -33,18 +33,28 @@ def run(
     fails meanwhile, with the command that delivers what it did not take.
     """
     source = prepare(config, console)
-    with StopSignal() as stop, setup.memory_faults_told():
+    with notifying.when_over(not part) as over, StopSignal() as stop, setup.memory_faults_told():
         with working(console, "starting TensorFlow and MLflow"):
             client = setup.start(config, verbose)
             made_of = setup.set_up(config, source, console, part)
         if stop.received:
             raise KeyboardInterrupt
-        return train(client, made_of, stop, resumed)
+        return train(client, made_of, stop, resumed, over)
 
 
-def train(client: "MlflowClient", made_of: Setup, stop: StopSignal, resumed: str | None) -> Result:
-    """Trains what was set up, in a new run of the store or in the run `resumed`; returns however that ended."""
+def train(
+    client: "MlflowClient",
+    made_of: Setup,
+    stop: StopSignal,
+    resumed: str | None,
+    begun: "Callable[[tracking.TrackedRun], object]" = lambda tracked: None,
+) -> Result:
+    """Trains what was set up, in a new run of the store or in the run `resumed`; returns however that ended.
+
+    `begun` is told of the run as soon as it is in the store.
+    """
     tracked = begin(client, made_of, resumed)
+    begun(tracked)
     part, console = made_of.part, made_of.console
     with ended_however(tracked):
         if not part:

@@ -13,6 +13,7 @@ import numpy as np
 
 from lstm_lab.config import Config, Training
 from lstm_lab.paths import ROOT, short_name
+from lstm_lab.records import store
 
 if TYPE_CHECKING:  # these import TensorFlow or MLflow, and a refused config must not wait for them
     from lstm_lab.records.checkpoint import Checkpoint
@@ -116,6 +117,8 @@ def watchers_of(
 
     settings, wanted, part = setup.config.training, setup.config.tracking, setup.part
     writable = os.access(ROOT, os.W_OK)
+    if writable:
+        store.remember_store()
     record = observers.Record(earlier)
     saver = tensorboard = None
     if writable and wanted.checkpoint_seconds is not None and (not part or part.resumable):

@@ -23,6 +23,7 @@ from lstm_lab.words import GROUPS, TEXTS, as_choices
 Compose = Callable[[list[str]], dict[str, Any]]  # the run config that some overrides give
 SHOWN = {"training.report_every", "training.live"}  # on a terminal, where a study's trials are silent
 ONCE = "TensorFlow takes it once for all trials of a process; run a sweep for each value"
+IN_OWN_DATABASE = "in mlruns/optuna.db"  # the last line of what is said of a study that is kept there
 ONE_RUN = "a run is resumed by itself, without -m; a sweep goes on when it is typed again"
 NOT_SEARCHED = {
     "training.level": ONCE,
@@ -236,6 +237,15 @@ def makes_another_study(word: str) -> bool:
     if word.startswith(("hydra/sweeper/", "hydra.sweeper.")):
         return not word.startswith(("hydra.sweeper.n_trials", "hydra.sweeper.max_failures", "hydra.sweeper.storage"))
     return not word.startswith(("sweeps=", "again=", "take_over=", "evaluation.", "tracking.", "hydra"))
+
+
+def about(name: str, words: Sequence[str], url: str | None) -> str:
+    """What a folder of trials says of its study: its name, what was typed, and whether the repo's own database has it.
+
+    By that `make gc` knows whether a study that is not there was ever there.
+    """
+    known = [IN_OWN_DATABASE] if url is None else []
+    return "\n".join([*map(hide_in_word, [name, *words]), *known, ""])
 
 
 def folder_of(name: str) -> Path:

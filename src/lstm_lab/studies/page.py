@@ -56,6 +56,7 @@ class ParentPage:
         [(key, value)] = processes.signature().items()
         self.signature = (f"{key}.{secrets.token_hex(4)}", value)  # of one of many workers, perhaps
         self.drawn = time.monotonic()
+        self.ended: str | None = None  # the status with which it was left complete
         self.attach()
 
     def attach(self) -> "Run":
@@ -200,6 +201,7 @@ class ParentPage:
 
     def end(self, status: str) -> None:
         """Leaves the page complete: every trial's state, the figures, and the best trial's config, model and fit."""
+        self.ended = status
         self.refresh(final=True)
         self.reconcile()
         best, runs = study.best_trials(self.opened), {trial.number: run for trial, run in self.children()}

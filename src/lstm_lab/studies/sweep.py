@@ -12,9 +12,10 @@ from optuna.trial import FrozenTrial, Trial
 from rich.console import Console
 
 from lstm_lab.commandline import say, typed
+from lstm_lab.config import Config
 from lstm_lab.records import store
 from lstm_lab.records.faults import is_raised_in
-from lstm_lab.runs import naming, run
+from lstm_lab.runs import naming, notifying, run
 from lstm_lab.studies import database, overrides, study
 from lstm_lab.studies.page import ParentPage, summary
 from lstm_lab.studies.trial import fault_in_words, reason_of
@@ -52,9 +53,11 @@ def run_sweep(
     `fixed` are the overrides that every trial shares, `launch(overrides, number)` runs one trial as a job and returns
     what the job could not tell the study, and `command(params)` is the command that trains with those parameters.
     """
+    notifying.command()  # refused before anything begins
     store.check_store()
     sweep = begin(settings["storage"], declared)
-    with ended_however(sweep), trials_bar(sweep.console, declared.total) as bar:
+    with notifying.when_over() as over, ended_however(sweep), trials_bar(sweep.console, declared.total) as bar:
+        over(sweep.page)
         faults = 0  # trials in a row that a store was away from
         for trial in trials(sweep, bar):
             ended = run_as_job(sweep, trial, [*fixed, *words_of(sweep, trial)], launch)
@@ -326,6 +329,12 @@ def forecast_command(found: "Run | None") -> list[str]:
     return [f"forecast with it: {typed('forecast', f'run={found.info.run_id}', *(['steps=100'] if goes_on else []))}"]
 
 
+def told_by(key: str) -> str:
+    """The setting by which one tells the choices of what was searched: presets mostly differ in their data."""
+    group = {"experiment": "data"}.get(key, key)
+    return f"{group}.{Config.model_fields[group].discriminator}" if group in Config.model_fields else key
+
+
 def compare_command(sweep: Sweep, trials: int) -> str:
     """The command that compares so many trials, or what was searched if each has several seeds.
 
@@ -333,5 +342,5 @@ def compare_command(sweep: Sweep, trials: int) -> str:
     """
     of_study = f"study={sweep.page.run_id[:8]}"
     if sweep.declared.seeds:
-        return typed("report", of_study, f"by={','.join(sweep.declared.space)}")
+        return typed("report", of_study, f"by={','.join(map(told_by, sweep.declared.space))}")
     return typed("report", of_study, f"last={trials}", "--compare")
