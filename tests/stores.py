@@ -1,5 +1,7 @@
 """A store with one run of each kind there is, hostile ones among them."""
 
+import contextlib
+import hashlib
 import io
 import itertools
 import json
@@ -13,6 +15,19 @@ from lstm_lab.reports import comparison
 HOSTILE = "\"><script>alert(1)</script><img src=x onerror=alert(2)> [bold]{{ 7*7 }}\x1b[31m\u202e' onload='x"
 BEGUN = itertools.count(1_700_000_000_000, 60_000)  # when runs begin, in ms: a minute apart, the newest last
 COSTS = np.geomspace(30, 0.01, 200).astype(np.float32)
+
+
+@contextlib.contextmanager
+def unsafe():
+    """Makes SQLite not wait for the disk at each of hundreds of transactions."""
+    import sqlalchemy
+
+    def quick(connection, _):
+        connection.execute("PRAGMA synchronous = OFF")
+
+    sqlalchemy.event.listen(sqlalchemy.Engine, "connect", quick)
+    yield
+    sqlalchemy.event.remove(sqlalchemy.Engine, "connect", quick)
 
 
 def png(width: int = 64) -> bytes:
@@ -120,3 +135,63 @@ def fill_store(uri: str, folder: Path) -> dict[str, str]:
 def compare(client, ids):
     """These runs with their curves and fits."""
     return comparison.fetch(client, comparison.choose(client, comparison.Choice(runs=ids)), lambda: None)
+
+
+def fill_with_seeds(uri: str, folder: Path) -> dict[str, dict]:
+    """Runs of three cells over seeds, some of which do not count; a group of the first, and a study of two groups.
+
+    Returns under `ids` their ids by cell and seed, and under `others` those of all other runs by name.
+    """
+    from mlflow import MlflowClient
+    from mlflow.entities import RunTag
+
+    client = MlflowClient(uri)
+    place = None if uri.startswith("http") else (folder / "artifacts").as_uri()
+    experiment = client.create_experiment("seeds", place)
+    random = np.random.default_rng(0)
+
+    def begin(name, cell, seed, level=1.0, **parts):
+        costs = (np.geomspace(30, level, 60) * random.lognormal(0, 0.5, 60)).astype(np.float32)
+        parts = {"costs": costs, "params": {}, "tags": {}, "metrics": {}} | parts
+        costs = parts.pop("costs")
+        params = {
+            "data.curve": "sine_to_cosine",
+            "data.time_steps": "20",
+            "training.seed": str(seed),
+            "training.steps": "60",
+        }
+        metrics = {"final_cost": float(costs[-1]), "mean_last_20_cost": float(costs[-20:].mean(dtype=np.float64))}
+        bits = {"mlflow.lstm_lab.cost.sha256": hashlib.sha256(costs.tobytes()).hexdigest()}
+        parts["params"] = {"model.cell": cell, **params, **parts["params"]}
+        parts["metrics"] = (metrics if parts.get("status", "FINISHED") == "FINISHED" else {}) | parts["metrics"]
+        parts["tags"] = bits | parts["tags"]
+        return make_run(client, experiment, folder, name, {"cost.npy": costs}, **parts), costs
+
+    def group(name, cell, seeds, level, **tags):
+        made, _ = begin(name, cell, f"0-{seeds - 1}", tags={"seeds": f"0-{seeds - 1}", **tags})
+        of_group = {"group": name, comparison.PARENT: made} | ({"study": tags["study"]} if "study" in tags else {})
+        found = {seed: begin(f"seed {seed}", cell, seed, level, tags=of_group)[0] for seed in range(seeds)}
+        members = [RunTag(f"mlflow.lstm_lab.seed.{seed}", run_id) for seed, run_id in found.items()]
+        client.log_batch(made, tags=members)
+        return made, found
+
+    others: dict[str, str] = {}
+    ids: dict[str, dict] = {"gru": {}}
+    for seed in (0, 1, 2, 4, 5, 6, 8):
+        ids["gru"][seed], costs = begin("gru", "gru", seed, 0.5, params={"tracking.run_name": "gru"})
+    diverged = {"costs": np.array([20, np.inf], np.float32), "tags": {"reason": "the cost became inf at step 1"}}
+    ids["gru"][9], _ = begin("gru", "gru", 9, status="FAILED", **diverged)
+    others["group"], ids["lstm"] = group("lstm", "lstm", 10, 1.0)
+    study = {"tags": {"sweep": "parent", "study": "it's cells", "trials": "1 COMPLETE of 1"}}
+    others["study"] = make_run(client, experiment, folder, "study it's cells", **study)
+    trial = {"study": "it's cells", comparison.PARENT: others["study"], "trial": "0"}
+    others["trial"], ids["simple_rnn"] = group("0: simple_rnn", "simple_rnn", 5, 3.0, **trial)
+    others |= {"equal": ids["gru"][8], "older": ids["gru"][0]}
+    ids["gru"][8], _ = begin("gru", "gru", 8, costs=costs)
+    ids["gru"][0], _ = begin("gru", "gru", 0, 0.5)
+    others["running"], _ = begin("running", "lstm", 10, status="RUNNING")
+    others["killed"], _ = begin("killed", "lstm", 11, status="KILLED")
+    others["broken"], _ = begin("broken", "lstm", 12, status="FAILED")
+    others["again"], _ = begin("again", "lstm", 13, tags={"reproduces": ids["lstm"][0]})
+    others["elsewhere"], _ = begin("elsewhere", "lstm", 0, params={"data.curve": "delayed_recall", "data.delay": "2"})
+    return {"ids": ids, "others": others}

@@ -219,7 +219,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     if (stamp["venv"], stamp["requirements.lock"]) != (str(environment), lock):
         pytest.fail("the pages' make targets would change this environment: `make test` brings it up to date")
     (checkout / ".venv").symlink_to(environment)
-    (checkout / ".git/info/exclude").write_text(".venv\n/*.csv\n/*.html\n")
+    (checkout / ".git/info/exclude").write_text(".venv\n/*.csv\n/*.html\n/*.tex\n")
     t = np.arange(600) / (10 * np.pi)
     columns = np.stack([np.sin(t), np.cos(t)], axis=1)
     hours = np.datetime_as_string(np.datetime64("2024-01-01T00") + np.arange(600)).tolist()

@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 from helpers import ROOT, copy_project
 from lstm_lab.findings import page
 from lstm_lab.findings.runs import SEEDS
-from lstm_lab.findings.template import number
+from lstm_lab.reports.tables import number
 
 SHORTER = {
     "memory": [("steps: 400", "steps: 21"), ("choice(2, 4, 8, 16)", "choice(2, 3)"), ("size: 20", "size: 3")],
@@ -80,6 +80,21 @@ def test_its_numbers_are_those_of_the_runs(made):
     for label, state in (("carried", "True"), ("reset", "False")):
         assert f"| {label} | {number(float(np.mean(costs[state])))} |" in text  # of two, the median is the mean
     assert text.count("**Claim: ") == 9
+
+
+def test_under_each_table_a_comment_names_its_runs_and_the_hashes_of_their_costs(made):
+    checkout, folder = made
+    text = (folder / "FINDINGS.md").read_text()
+    comments = dict(re.findall(r"^## (.*?)\n.*?<!--\n(.*?)\n-->", text, flags=re.M | re.S))
+    assert len(comments) == text.count("\n## ") == 7
+    trials = [run for run in runs_of(checkout) if "trial" in run.data.tags]
+    hashes = {run.info.run_id[:8]: run.data.tags["mlflow.lstm_lab.cost.sha256"][:8] for run in trials}
+    named = {title: re.findall(r"(\d+)\s([0-9a-f]{8})\s([0-9a-f]{8})", comment) for title, comment in comments.items()}
+    for of_table in named.values():
+        assert of_table
+        assert all(hashes[run_id] == bits for _, run_id, bits in of_table)
+    assert len(named["Carrying the state against resetting it"]) == 4
+    assert {run_id for of_table in named.values() for _, run_id, _ in of_table} == hashes.keys()
 
 
 def test_a_second_time_nothing_is_run_and_the_same_is_written(made):

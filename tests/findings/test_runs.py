@@ -2,23 +2,21 @@ import math
 from types import SimpleNamespace
 
 from lstm_lab.findings import runs
+from lstm_lab.reports.comparison import Facts
 
 
-def run(seed, cost, status="FINISHED", **params):
-    data = SimpleNamespace(params={"training.seed": str(seed), **params}, metrics={"mean_last_20_cost": cost})
-    return SimpleNamespace(info=SimpleNamespace(status=status), data=data)
+def run(seed, cost, status="FINISHED", time_steps=20):
+    params = {"training.seed": str(seed), "data.time_steps": str(time_steps)}
+    return Facts("0" * 32, "run", status=status, params=params, metrics={"mean_last_20_cost": cost})
 
 
-def test_a_run_that_failed_costs_more_than_any_other():
-    assert runs.by_seed([run(0, 4.0), run(3, 1.0, "FAILED")], scale=20) == {0: 0.2, 3: math.inf}
-    assert runs.cost_of(run(0, 4.0), "final_cost") == math.inf
+def test_a_cost_is_shared_among_samples_and_infinite_if_the_run_failed():
+    assert runs.for_each_sample([run(0, 4.0), run(3, 1.0, "FAILED")]) == {(0,): 0.2, (3,): math.inf}
 
 
-def test_runs_are_selected_by_their_parameters():
-    short, long = run(0, 1.0, **{"data.time_steps": "5"}), run(0, 1.0, **{"data.time_steps": "20"})
-    assert runs.select([short, long], data__time_steps=20, training__seed=0) == [long]
-    assert runs.values_of([long, short, long], "data.time_steps") == [5, 20]
-    assert runs.time_steps([long, long]) == 20
+def test_the_values_of_a_parameter_and_the_one_length_of_windows():
+    assert runs.values_of([run(0, 1, time_steps=40), run(1, 1), run(2, 1)], "data.time_steps") == [20, 40]
+    assert runs.time_steps([run(0, 1), run(1, 1)]) == 20
 
 
 def test_a_reduced_study_names_its_seeds():

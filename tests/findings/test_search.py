@@ -1,16 +1,12 @@
-from types import SimpleNamespace
-
 import numpy as np
 
 from lstm_lab.findings import search
+from lstm_lab.reports.comparison import Facts
 
 
 def trial(size, rate, cost):
     params = {"model.cell_size": str(size), "optimizer.learning_rate": str(rate)}
-    metrics = {"mean_last_20_cost": cost}
-    return SimpleNamespace(
-        info=SimpleNamespace(status="FINISHED"), data=SimpleNamespace(params=params, metrics=metrics)
-    )
+    return Facts("0" * 32, "trial", status="FINISHED", params=params, metrics={"mean_last_20_cost": cost})
 
 
 def test_the_map_has_the_median_of_each_field():
@@ -32,8 +28,8 @@ def test_samplers_are_compared_by_the_best_cost_so_far():
     searches = [[trial(5, 0.01, cost) for cost in costs] for costs in ([3, 5, 1], [2, 1, 4])]
     so_far = search.best_so_far(searches)
     np.testing.assert_array_equal(so_far, [[3, 3, 1], [2, 1, 1]])
-    compared = search.compare({"TPE": so_far, "random": 2 * so_far}, 2)
-    assert (compared["tpe"].median, compared["random"].median, compared["compared"].ratio.median) == (2, 4, 2)
+    tpe, random, compared = search.compare({"TPE": so_far, "random": 2 * so_far}, 2)
+    assert (tpe.median, random.median, compared.ratio.median) == (2, 4, 2)
 
 
 def test_no_two_searches_share_a_draw():

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from lstm_lab.records import store
-from stores import fill_store
+from stores import fill_store, fill_with_seeds, unsafe
 
 
 @pytest.fixture(scope="session")
@@ -24,5 +24,25 @@ def client(kinds: SimpleNamespace, monkeypatch: pytest.MonkeyPatch):
 
     found = MlflowClient(kinds.uri)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", kinds.uri)
+    monkeypatch.setattr(store, "open_store", lambda: found)
+    return found
+
+
+@pytest.fixture(scope="session")
+def seeded(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """A store with runs over seeds, as src/train.py leaves them: its address, its folder, the ids by cell and seed."""
+    folder = tmp_path_factory.mktemp("seeded")
+    uri = f"sqlite:///{folder}/runs.db"
+    with unsafe():
+        return SimpleNamespace(uri=uri, folder=folder, **fill_with_seeds(uri, folder))
+
+
+@pytest.fixture
+def over_seeds(seeded: SimpleNamespace, monkeypatch: pytest.MonkeyPatch):
+    """A client of that store, which is the one that the report opens."""
+    from mlflow import MlflowClient
+
+    found = MlflowClient(seeded.uri)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", seeded.uri)
     monkeypatch.setattr(store, "open_store", lambda: found)
     return found

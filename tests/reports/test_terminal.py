@@ -170,6 +170,11 @@ def test_a_real_run_is_listed_and_compared_with_itself(copied_run, tmp_path):
         ([f"html={'x' * 251}.html"], f"html={'x' * 251}.html: the name must have at most 255 bytes"),
         (["html=/nowhere/page.html"], "html=/nowhere/page.html: must be a file in a folder that is there"),
         (["last=3", "--compare"], "there is no run yet"),
+        (["metric=final_cost"], "metric=final_cost: goes with by=KEY, as in by=model.cell"),
+        (["out=table.md", "runs=a"], "out=table.md: goes with by=KEY, as in by=model.cell"),
+        (["by=model.cell", "out=t.pdf"], "out=t.pdf: must be the name of a file that ends in .md or .csv or .tex"),
+        (["by=model.cell", "out=/nowhere/t.md"], "out=/nowhere/t.md: must be a file in a folder that is there"),
+        (["by=model.cell", "runs=a"], "there is no run yet"),
         ([], "there is no run yet"),
     ],
 )

@@ -6,33 +6,35 @@ from typing import Any
 import numpy as np
 
 from lstm_lab.findings import figures
-from lstm_lab.findings.memory import CELLS, STUDY
-from lstm_lab.findings.runs import Runs, Studies, grid_command, seed_of, select, values_of
+from lstm_lab.findings.memory import CELLS, STUDY, sources
+from lstm_lab.findings.runs import Runs, Studies, grid_command, seed_of, values_of
 from lstm_lab.findings.template import Finding
-from lstm_lab.records import lookup
-from lstm_lab.science.statistics import Estimate, median, paired
+from lstm_lab.reports import tables
+from lstm_lab.reports.groups import split
+from lstm_lab.science.statistics import median, paired
 
+HEAD = ["cell", "trained on delay", "up to the delay", "beyond it", "all the way"]
 BACK = 40  # time steps over which a gradient is followed
 
 
 def compute(studies: Studies) -> Finding:
     """The factors by which a step back multiplies the gradients, before training and after, by cell and delay."""
     runs = studies.grid(STUDY)
-    delays = values_of(runs, "data.delay")
+    delays, of = values_of(runs, "data.delay"), split(runs, "data.delay", "model.cell")
     middle = delays[len(delays) // 2]
-    norms = {}
-    for cell, name in CELLS.items():
-        of_delay = {delay: select(runs, model__cell=cell, data__delay=delay) for delay in delays}
-        norms[name] = gradient_norms(studies, of_delay, middle)
+    norms = {
+        name: gradient_norms(studies, {delay: of[str(delay), cell] for delay in delays}, middle)
+        for cell, name in CELLS.items()
+    }
     all_the_way = [
         factors(of_runs, 1, BACK) for untrained, trained in norms.values() for of_runs in (untrained, *trained.values())
     ]
     every = np.concatenate(all_the_way)
+    table = [row for name, (untrained, trained) in norms.items() for row in rows(name, untrained, trained)]
     values = {
         "back": BACK,
         "middle": middle,
-        "untrained": {name: median(factors(untrained, 1, BACK)) for name, (untrained, _) in norms.items()},
-        "trained": {name: parts(trained) for name, (_, trained) in norms.items()},
+        "table": tables.markdown(HEAD, table, sources(of)),
         "gradients": len(every),
         "fading": np.mean(every < 1),
         "growing": np.mean(every > 1),
@@ -49,12 +51,17 @@ def factors(norms: np.ndarray, first: int, last: int) -> np.ndarray:
     return (norms[:, last - 1] / norms[:, first - 1]) ** (1 / (last - first))
 
 
-def parts(norms: Mapping[int, np.ndarray]) -> dict[int, list[Estimate]]:
-    """For each delay the median factors up to it, beyond it and all the way."""
-    return {
-        delay: [median(factors(of_delay, *ends)) for ends in ((1, delay), (delay, BACK), (1, BACK))]
-        for delay, of_delay in norms.items()
-    }
+def rows(name: str, untrained: np.ndarray, trained: Mapping[int, np.ndarray]) -> list[list[str]]:
+    """A cell's rows of the table: untrained, and for each delay the median factors up to it, beyond it, all the way."""
+
+    def cell(norms: np.ndarray, first: int, last: int) -> str:
+        return tables.text(median(factors(norms, first, last)), 3)
+
+    found = [[name, "untrained", "", "", cell(untrained, 1, BACK)]]
+    for delay, of_delay in trained.items():
+        ends = (1, delay), (delay, BACK), (1, BACK)
+        found.append([name, str(delay), *(cell(of_delay, *each) for each in ends)])
+    return found
 
 
 def fades_less(norms: np.ndarray, untrained: np.ndarray, delay: int) -> bool:
@@ -74,7 +81,7 @@ def gradient_norms(
     from lstm_lab.science.gradient_flow import state_gradient_norms
     from lstm_lab.science.model import build_model, zero_state
 
-    any_delay = lookup.config_of(studies.client, runs[untrained_delay][0])
+    any_delay = studies.config(runs[untrained_delay][0])
     model = build_model(**any_delay.model.model_dump(), seed=0)
     norms = state_gradient_norms(model, BACK)
 
@@ -84,7 +91,7 @@ def gradient_norms(
 
     untrained, trained = [], {}
     for delay, of_delay in runs.items():
-        config = lookup.config_of(studies.client, of_delay[0])
+        config = studies.config(of_delay[0])
         window = 4 * BACK  # the first three quarters bring the state to where it would be
         batches = Batches(**{**config.data.model_dump(), "time_steps": window})
         seen = config.data.time_steps * (config.training.steps + config.data.batch_size)  # samples trained on

@@ -4,16 +4,19 @@ A study is known by its name, which its file and the overrides of its command de
 computed from what MLflow has of the study's runs: parameters, metrics, the cost of every step, final weights.
 """
 
-import math
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lstm_lab.commandline import typed
-from lstm_lab.config import CannotRunError
+from lstm_lab.config import CannotRunError, Config
 from lstm_lab.records import lookup
+from lstm_lab.reports import comparison, groups
+from lstm_lab.reports.comparison import Facts
+from lstm_lab.reports.groups import Key
+from lstm_lab.runs.recipe import SEED
 from lstm_lab.studies.declaration import study_name
 
 if TYPE_CHECKING:
@@ -21,8 +24,9 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 SEEDS = 20  # of each study as its file has it
-Costs = dict[int, float]  # by seed
-Runs = Sequence["Run"]
+COST = "mean_last_20_cost"
+Costs = dict[Key, float]  # by seed
+Runs = Sequence[Facts]
 
 
 def grid_command(study: str, seeds: int) -> list[str]:
@@ -44,22 +48,28 @@ class Studies:
     def runs(self, words: Sequence[str]) -> Runs:
         """The finished or failed runs of a study, in the order of their trials; CannotRunError if there are none."""
         name = study_name(words[0].partition("=")[2], words)
-        experiments = list(lookup.experiments_of(self.client))
-        found = self.client.search_runs(experiments, f"tags.study = '{name}'", max_results=5000)
-        runs = [run for run in found if is_trial(run) and run.info.status in ("FINISHED", "FAILED")]
+        experiments = lookup.experiments_of(self.client)
+        found = self.client.search_runs(list(experiments), f"tags.study = '{name}'", max_results=5000)
+        trials = sorted(filter(is_trial, found), key=lambda run: int(run.data.tags["trial"]))
+        runs = [comparison.facts_of(run, experiments[run.info.experiment_id]) for run in trials]
+        runs = [facts for facts in runs if facts.status in ("FINISHED", "FAILED")]
         if not runs:
             raise CannotRunError(f"the store has no run of the study '{name}': {typed('train', '-m', *words)}")
-        self.read |= {run.info.run_id for run in runs}
-        return sorted(runs, key=lambda run: int(run.data.tags["trial"]))
+        self.read |= {facts.run_id for facts in runs}
+        return runs
 
     def curves(self, runs: Runs) -> np.ndarray:
         """The cost of every step of runs of one length [runs, steps]."""
-        histories = [self.client.get_metric_history(run.info.run_id, "cost") for run in runs]
+        histories = [self.client.get_metric_history(facts.run_id, "cost") for facts in runs]
         return np.array([[point.value for point in sorted(h, key=lambda point: point.step)] for h in histories])
 
-    def final_weights(self, run: "Run") -> list[np.ndarray]:
+    def config(self, facts: Facts) -> Config:
+        """A run's config."""
+        return lookup.config_of(self.client, self.client.get_run(facts.run_id))
+
+    def final_weights(self, facts: Facts) -> list[np.ndarray]:
         """The weights at a run's end, in Keras's order."""
-        return lookup.weights_of(self.client, run, lookup.config_of(self.client, run)) or []
+        return lookup.weights_of(self.client, self.client.get_run(facts.run_id), self.config(facts)) or []
 
 
 def is_trial(run: "Run") -> bool:
@@ -67,33 +77,22 @@ def is_trial(run: "Run") -> bool:
     return bool(re.fullmatch("[0-9]{1,9}", run.data.tags.get("trial", "")))
 
 
-def seed_of(run: "Run") -> int:
+def seed_of(facts: Facts) -> int:
     """The seed that decided the run's initial weights."""
-    return int(run.data.params["training.seed"])
-
-
-def cost_of(run: "Run", metric: str = "mean_last_20_cost") -> float:
-    """A run's cost at its end; infinite if it diverged."""
-    return run.data.metrics.get(metric, math.inf) if run.info.status == "FINISHED" else math.inf
-
-
-def by_seed(runs: Runs, metric: str = "mean_last_20_cost", scale: float = 1.0) -> Costs:
-    """The costs at the end, divided by `scale`."""
-    return {seed_of(run): cost_of(run, metric) / scale for run in runs}
-
-
-def select(runs: Runs, **params: Any) -> Runs:
-    """The runs with those parameters; a key's dot is written as two underscores."""
-    wanted = {key.replace("__", "."): str(value) for key, value in params.items()}
-    return [run for run in runs if all(run.data.params[key] == value for key, value in wanted.items())]
+    return int(facts.params[SEED])
 
 
 def values_of(runs: Runs, key: str) -> list[int]:
     """The whole numbers that a parameter takes in the runs, in ascending order."""
-    return sorted({int(run.data.params[key]) for run in runs})
+    return sorted({int(facts.params[key]) for facts in runs})
 
 
 def time_steps(runs: Runs) -> int:
     """The length of the windows, the same in all runs: the number of samples that a cost is summed over."""
     [steps] = values_of(runs, "data.time_steps")
     return steps
+
+
+def for_each_sample(runs: Runs) -> Costs:
+    """The squared errors at the end for each sample, by seed; infinite of runs that diverged."""
+    return {key: cost / time_steps(runs) for key, cost in groups.results(runs, COST).items()}

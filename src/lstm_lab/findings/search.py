@@ -1,14 +1,15 @@
 """The map of cell size and learning rate, and TPE against random search."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from lstm_lab.findings import figures
-from lstm_lab.findings.runs import Runs, Studies, cost_of
+from lstm_lab.findings.runs import COST, Runs, Studies
 from lstm_lab.findings.template import Finding
-from lstm_lab.science.statistics import median, paired
+from lstm_lab.reports import tables
+from lstm_lab.reports.groups import value
+from lstm_lab.science.statistics import Estimate, Paired, median, paired
 
 SAMPLERS = ("tpe", "random")
 
@@ -37,6 +38,11 @@ def compute(studies: Studies) -> Finding:
     row, column = np.unravel_index(np.nanargmin(costs), costs.shape)
     so_far = {"TPE": best_so_far(tpe), "random": best_so_far(random)}
     trials = so_far["TPE"].shape[1]
+    rows = []
+    for n in sorted({*range(5, trials, 5), trials}):
+        *medians, compared = compare(so_far, n)
+        rows.append([str(n), *map(tables.text, medians), tables.ratio(compared)])
+    sources = {"TPE": [run for search in tpe for run in search], "random": [run for search in random for run in search]}
     values = {
         "seeds": studies.seeds,
         "runs": counts.sum(),
@@ -45,7 +51,8 @@ def compute(studies: Studies) -> Finding:
         "cost": costs[row, column],
         "of_runs": counts[row, column],
         "trials": trials,
-        "budgets": {n: compare(so_far, n) for n in sorted({*range(5, trials, 5), trials})},
+        "table": tables.markdown(["trials", "TPE", "random", "random / TPE"], rows, sources),
+        "ahead": compare(so_far, trials)[2].decided,
         "command": search_command("random", 1),
     }
     drawn_map = figures.map_figure(
@@ -62,13 +69,13 @@ def compute(studies: Studies) -> Finding:
 
 def best_so_far(searches: Sequence[Runs]) -> np.ndarray:
     """The best cost after each trial [searches, trials]."""
-    return np.array([np.minimum.accumulate([cost_of(run) for run in search]) for search in searches])
+    return np.array([np.minimum.accumulate([value(run, COST) for run in search]) for search in searches])
 
 
-def compare(so_far: dict[str, np.ndarray], trials: int) -> dict[str, Any]:
-    """The best costs after so many trials, and the random searches' over TPE's."""
+def compare(so_far: dict[str, np.ndarray], trials: int) -> tuple[Estimate, Estimate, Paired]:
+    """The best costs after so many trials, TPE's and the random searches', and these over TPE's."""
     tpe, random = (dict(enumerate(so_far[sampler][:, trials - 1])) for sampler in ("TPE", "random"))
-    return {"tpe": median(tpe.values()), "random": median(random.values()), "compared": paired(random, tpe)}
+    return median(tpe.values()), median(random.values()), paired(random, tpe)
 
 
 def cost_map(runs: Runs, bins: int = 7) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray]:
@@ -76,10 +83,10 @@ def cost_map(runs: Runs, bins: int = 7) -> tuple[list[str], np.ndarray, np.ndarr
 
     Returns the sizes, the bins' edges, the costs and the numbers of runs; no run, no cost (NaN).
     """
-    size_of = np.array([run.data.params["model.cell_size"] for run in runs])
+    size_of = np.array([run.params["model.cell_size"] for run in runs])
     sizes = sorted(set(size_of.tolist()), key=int)
-    rates = np.log10([float(run.data.params["optimizer.learning_rate"]) for run in runs])
-    cost = np.array([cost_of(run) for run in runs])
+    rates = np.log10([float(run.params["optimizer.learning_rate"]) for run in runs])
+    cost = np.array([value(run, COST) for run in runs])
     edges = np.linspace(rates.min(), rates.max(), bins + 1)
     bin_of = np.clip(np.digitize(rates, edges) - 1, 0, bins - 1)
     costs, counts = np.full((len(sizes), bins), np.nan), np.zeros((len(sizes), bins), int)

@@ -3,8 +3,10 @@
 import numpy as np
 
 from lstm_lab.findings import figures
-from lstm_lab.findings.runs import Runs, Studies, by_seed, grid_command, select, time_steps, values_of
+from lstm_lab.findings.runs import Runs, Studies, for_each_sample, grid_command, time_steps, values_of
 from lstm_lab.findings.template import Finding
+from lstm_lab.reports import tables
+from lstm_lab.reports.groups import split
 from lstm_lab.science.statistics import median, paired
 
 STUDY = "truncation"
@@ -12,14 +14,13 @@ STUDY = "truncation"
 
 def compute(studies: Studies) -> Finding:
     """The squared errors for each sample by delay with both truncations and with none, and chunks' over the other's."""
-    runs, whole = studies.grid(STUDY), select(studies.grid("memory"), model__cell="lstm")
-    delays, scale = values_of(runs, "data.delay"), time_steps(runs)
+    runs, whole = studies.grid(STUDY), split(studies.grid("memory"), "model.cell")["lstm",]
+    delays, of_kind = values_of(runs, "data.delay"), split(runs, "training.truncation_every")
     [steps] = values_of(runs, "training.truncation_steps")
-    chunks, every = (select(runs, training__truncation_every=n) for n in (steps, 1))
+    chunks, every = of_kind[str(steps),], of_kind["1",]
     kinds = {f"chunks of {steps}": chunks, f"{steps} back from every step": every, "whole window": whole}
-    errors = {
-        delay: [by_seed(select(kind, data__delay=delay), scale=scale) for kind in kinds.values()] for delay in delays
-    }
+    of = {label: split(kind, "data.delay") for label, kind in kinds.items()}
+    errors = {delay: [for_each_sample(of_delay[str(delay),]) for of_delay in of.values()] for delay in delays}
     medians = {delay: [median(costs.values()) for costs in of_delay] for delay, of_delay in errors.items()}
     figure = figures.lines_figure(
         {label: (delays, [medians[delay][kind] for delay in delays]) for kind, label in enumerate(kinds)},
@@ -28,12 +29,13 @@ def compute(studies: Studies) -> Finding:
         ylabel="squared error / variance",
     )
     compared = {delay: paired(in_chunks, from_every) for delay, (in_chunks, from_every, _) in errors.items()}
+    rows = [[str(n), *map(tables.text, medians[n]), tables.ratio(compared[n])] for n in delays]
+    sources = {f"{label}, delay {n}": of_delay[str(n),] for label, of_delay in of.items() for n in delays}
     values = {
         "steps": steps,
-        "time_steps": scale,
+        "time_steps": time_steps(runs),
         "delays": delays,
-        "medians": medians,
-        "compared": compared,
+        "table": tables.markdown(["delay", *kinds, "chunks / every step"], rows, sources),
         "held": [delay for delay in delays if compared[delay].decided],
         "slower": seconds_per_step(every) / seconds_per_step(chunks),
         "command": grid_command(STUDY, studies.seeds),
@@ -43,5 +45,5 @@ def compute(studies: Studies) -> Finding:
 
 def seconds_per_step(runs: Runs) -> float:
     """The median time of a step, as far as it was measured."""
-    rates = [run.data.metrics["steps_per_second"] for run in runs if "steps_per_second" in run.data.metrics]
+    rates = [run.metrics["steps_per_second"] for run in runs if "steps_per_second" in run.metrics]
     return float(np.median([1 / rate for rate in rates]))

@@ -16,8 +16,9 @@ import numpy as np
 from lstm_lab.config import NEWER, WATCHED, WATCHING, Config, ConfigError
 from lstm_lab.records import lookup, processes, reading, store
 from lstm_lab.records.reading import printable
-from lstm_lab.records.tagging import is_study, tags_of
+from lstm_lab.records.tagging import is_group, is_study, tags_of
 from lstm_lab.runs import metrics, naming, resume
+from lstm_lab.runs.seeds import PARENT
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -35,8 +36,7 @@ LONGEST_VALUE = 10_000  # characters of a setting: as many as a store keeps, sin
 UNREADABLE = "UNREADABLE"  # the status of a run whose row in the store makes no sense
 ABSENT = "-"  # a value that a run does not have
 NO_CONFIG = ""  # a setting's value where a run has no config at all
-FOLDED = 30  # studies that one query leaves out; SQLite joins 64 tables at most
-PARENT = "mlflow.parentRunId"  # the tag by which a trial names its study's run
+FOLDED = 30  # parents whose children one query leaves out; SQLite joins 64 tables at most
 LONGEST_LABEL = 60  # characters of what tells a run from others
 LONGEST_IN_LABEL = 40  # characters of a setting
 KINDS = {f"{group}.{field.discriminator}" for group, field in Config.model_fields.items() if field.discriminator}
@@ -49,21 +49,26 @@ class Choice:
     """Which runs are meant: those of `runs` (as `lookup.find_run` takes them), or what else is said of them.
 
     Of all runs of the experiment that pass MLflow's filter, and are trials of the study with that name or id, the
-    `last` ones, or with `best` so many of each data set, the best ones first. Where nothing is said of them a study
-    stands for its trials.
+    `last` ones (None: all), or with `best` so many of each data set, the best ones first. Where nothing is said of
+    them a study stands for its trials, and a group for its runs. `trained`: in place of parents, which stand for runs,
+    those runs are meant.
     """
 
     runs: Sequence[str] = ()
     experiment: str | None = None
     study: str | None = None
     filter: str = ""
-    last: int = 20
+    last: int | None = 20
     best: int | None = None
+    trained: bool = False
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What the store's tables have of a run, as plain values; text from the store is printable, and no more."""
+    """What the store's tables have of a run, as plain values; text from the store is printable, and no more.
+
+    A run that stands for others, a study's own or a group's, is a parent: `trials` tells of those.
+    """
 
     run_id: str
     name: str
@@ -79,10 +84,14 @@ class Facts:
     commit: str = ""
     data: str = ""  # the data set: only runs of the same are ranked; '' for a study's own run
     part: str = ""  # of a sweep or a reproduction; '' for a run on its own
-    trials: str = ""  # of a study's own run: how many are in which state
-    studied: str = ""  # and the names of its data sets
+    trials: str = ""  # of a parent: how many are in which state
+    studied: str = ""  # and of a study, the names of its data sets
+    seeds: str = ""  # of a group: which
+    members: Mapping[int, str] = field(default_factory=dict)  # and the ids of its runs by seed, as far as they are done
     verdict: str = ""
+    reproduces: bool = False  # whether it repeats another run
     bits: str = ""  # cost.sha256: equal for runs whose every cost is
+    run: "Run | None" = field(default=None, repr=False, compare=False)  # whose files are asked for
 
 
 @dataclass(frozen=True)
@@ -132,35 +141,117 @@ def choose(client: "MlflowClient", choice: Choice) -> list[Facts]:
             near = near_name(choice.experiment, experiments.values())
             raise ConfigError(f"experiment={choice.experiment}: there is no such experiment{near}")
     if choice.runs:
-        found = lookup.find_runs(client, "runs", choice.runs)
+        found = members_instead(client, list(experiments), lookup.find_runs(client, "runs", choice.runs))
     else:
         try:
-            found = search(client, experiments, ids, choice)
+            found = (trained if choice.trained else search)(client, experiments, ids, choice)
         except MlflowException as error:
             raise ConfigError(
                 f"filter={choice.filter}: {store.first_line(error)}; a filter is written as in MLflow's page, such as "
                 "\"params.model.cell = 'gru' AND metrics.final_cost < 0.1\""
             ) from None
     facts = [facts_of(run, experiments.get(run.info.experiment_id, "")) for run in found]
-    return best_runs(facts, choice.best) if choice.best else facts
+    if choice.best:
+        facts = best_runs([one for one in facts if choice.study or not one.seeds], choice.best)
+    return with_states(client, list(experiments), facts)
 
 
 def search(client: "MlflowClient", anywhere: Collection[str], experiments: list[str], choice: Choice) -> "list[Run]":
     """The runs of these experiments that are meant, the latest first: the last, or all if the best are wanted."""
     condition = choice.filter
     if choice.study is not None:
-        pages = lookup.every_run(client, "tags.sweep = 'parent'")
-        names = {page.info.run_id: page.data.tags.get("study", "") for page in pages}
-        pages_of = [run_id for run_id, name in names.items() if choice.study in (name, run_id, run_id[:8])]
-        if not pages_of:
-            near = near_name(choice.study, names.values()) if names else ""
-            raise ConfigError(f"study={choice.study}: there is no such study{near}")
-        condition = " AND ".join(filter(None, [f"tags.`{PARENT}` = '{pages_of[0]}'", condition]))
-    if choice.best:
+        page, _ = study_page(client, choice.study)
+        condition = both(f"tags.`{PARENT}` = '{page}'", condition)
+    if choice.best or choice.last is None:
         return list(lookup.pages(client.search_runs, experiments, condition))
     if condition:
         return client.search_runs(experiments, condition, max_results=choice.last)
     return folded(client, list(anywhere), experiments, choice.last)
+
+
+def trained(client: "MlflowClient", anywhere: Collection[str], experiments: list[str], choice: Choice) -> "list[Run]":
+    """The runs of these experiments that are meant and were trained, the latest first; of a study, every seed's."""
+    found = every_run_of(client, list(anywhere), experiments, choice)
+    leaves = [run for run in found if not is_parent(tags_of(run))]
+    return leaves if choice.best else leaves[: choice.last]
+
+
+def every_run_of(client: "MlflowClient", anywhere: list[str], experiments: list[str], choice: Choice) -> "list[Run]":
+    """The runs of these experiments that pass the filter, and of a study its trials with the runs of their seeds."""
+    if choice.study is None:
+        return list(lookup.pages(client.search_runs, experiments, choice.filter))
+    page, name = study_page(client, choice.study)
+    trials = f"tags.`{PARENT}` = '{page}'"
+    groups = list(lookup.pages(client.search_runs, anywhere, f"{trials} AND tags.seeds IS NOT NULL"))
+    if not groups:
+        return list(lookup.pages(client.search_runs, experiments, both(trials, choice.filter)))
+    quote = '"' if "'" in name else "'"
+    named = f"tags.study {'IS NOT NULL' if quote in name else f'= {quote}{name}{quote}'}"
+    parents = {page, *(group.info.run_id for group in groups)}
+    of_study = lookup.pages(client.search_runs, experiments, both(named, choice.filter))
+    found = {run.info.run_id: run for run in of_study if parent_of(run) in parents}
+    others = {run_id for group in groups for run_id in members_of(tags_of(group)).values()} - found.keys()
+    found |= by_id(client, experiments, others, choice.filter)
+    return sorted(found.values(), key=lambda run: run.info.start_time or 0, reverse=True)
+
+
+def both(*conditions: str) -> str:
+    """MLflow's filter for runs that pass all of these."""
+    return " AND ".join(filter(None, conditions))
+
+
+def study_page(client: "MlflowClient", study: str) -> tuple[str, str]:
+    """The id of the page of the study with that name or id, and the name; ConfigError if there is none."""
+    pages = lookup.every_run(client, "tags.sweep = 'parent'")
+    names = {page.info.run_id: page.data.tags.get("study", "") for page in pages}
+    for run_id, name in names.items():
+        if study in (name, run_id, run_id[:8]):
+            return run_id, name
+    near = near_name(study, names.values()) if names else ""
+    raise ConfigError(f"study={study}: there is no such study{near}")
+
+
+def by_id(
+    client: "MlflowClient", experiments: list[str], ids: Collection[str], condition: str = ""
+) -> "dict[str, Run]":
+    """The runs with these ids, as far as they are in these experiments and pass the filter, in one query."""
+    if not ids:
+        return {}
+    known = "attributes.run_id IN ({})".format(", ".join(f"'{run_id}'" for run_id in sorted(ids)))
+    found = lookup.pages(client.search_runs, experiments, both(known, condition))
+    return {run.info.run_id: run for run in found}
+
+
+def members_of(tags: Mapping[str, str]) -> dict[int, str]:
+    """The ids of a group's runs by their seeds, in ascending order."""
+    named = {re.fullmatch(r"seed\.([0-9]{1,10})", key): value for key, value in tags.items()}
+    members = {int(key[1]): value for key, value in named.items() if key and reading.is_run_id(value)}
+    return dict(sorted(members.items()))
+
+
+def members_instead(client: "MlflowClient", experiments: list[str], found: "list[Run]") -> "list[Run]":
+    """The runs, each once, and in place of a group its own; ConfigError if it has none yet."""
+    members = {run.info.run_id: members_of(tags_of(run)) for run in found if is_group(tags_of(run))}
+    known = by_id(client, experiments, {run_id for one in members.values() for run_id in one.values()})
+    runs: dict[str, Run] = {}
+    for run in found:
+        inside = [known[run_id] for run_id in members.get(run.info.run_id, {}).values() if run_id in known]
+        if run.info.run_id in members and not inside:
+            raise ConfigError(f"runs={run.info.run_id}: that group has no run that is done")
+        runs |= {one.info.run_id: one for one in inside or [run]}
+    return list(runs.values())
+
+
+def with_states(client: "MlflowClient", experiments: list[str], chosen: Sequence[Facts]) -> list[Facts]:
+    """The same, where groups tell how many of their runs are in which state."""
+    known = by_id(client, experiments, {run_id for facts in chosen for run_id in facts.members.values()})
+
+    def told(facts: Facts) -> Facts:
+        states = Counter(status_of(known[run_id]) for run_id in facts.members.values() if run_id in known)
+        words = ", ".join(f"{count} {printable(state)}" for state, count in sorted(states.items(), reverse=True))
+        return replace(facts, trials=words) if states else facts
+
+    return [told(facts) for facts in chosen]
 
 
 def near_name(name: str, names: Iterable[str]) -> str:
@@ -170,22 +261,26 @@ def near_name(name: str, names: Iterable[str]) -> str:
 
 
 def folded(client: "MlflowClient", anywhere: list[str], experiments: list[str], last: int) -> "list[Run]":
-    """The last runs without the trials of studies that are in the store, in three queries if these are in the list."""
+    """The last runs without those that a study or a group in the store stands for, in three queries."""
     rows = client.search_runs(experiments, f"tags.`{PARENT}` IS NULL", max_results=last)
-    studies = [run.info.run_id for run in rows if is_study(run.data.tags) and reading.is_run_id(run.info.run_id)]
-    conditions = [f"tags.`{PARENT}` IS NOT NULL", *(f"tags.`{PARENT}` != '{study}'" for study in studies[:FOLDED])]
+    parents = [run.info.run_id for run in rows if is_parent(run.data.tags) and reading.is_run_id(run.info.run_id)]
+    conditions = [f"tags.`{PARENT}` IS NOT NULL", *(f"tags.`{PARENT}` != '{parent}'" for parent in parents[:FOLDED])]
     if len(rows) == last:
         conditions.append(f"attributes.start_time >= {max(0, rows[-1].info.start_time or 0)}")
-    children = list(lookup.pages(client.search_runs, experiments, " AND ".join(conditions)))
-    parents = ", ".join(f"'{run_id}'" for run_id in {*map(parent_of, children)} if reading.is_run_id(run_id))
-    present = f"attributes.run_id IN ({parents}) AND tags.sweep = 'parent'"
-    known = {run.info.run_id for run in lookup.pages(client.search_runs, anywhere, present)} if parents else set()
+    children = list(lookup.pages(client.search_runs, experiments, both(*conditions)))
+    present = by_id(client, anywhere, {*filter(reading.is_run_id, map(parent_of, children))})
+    known = {run_id for run_id, run in present.items() if is_parent(run.data.tags)}
     alone = [run for run in children if parent_of(run) not in known]
     return sorted([*rows, *alone], key=lambda run: run.info.start_time or 0, reverse=True)[:last]
 
 
+def is_parent(tags: Mapping[str, str]) -> bool:
+    """Whether a run with these tags stands for others."""
+    return is_study(tags) or is_group(tags)
+
+
 def parent_of(run: "Run") -> str:
-    """The id of the run that a trial belongs to, as its tag has it."""
+    """The id of the run that this one belongs to, as its tag has it."""
     return run.data.tags.get(PARENT, "")
 
 
@@ -244,11 +339,22 @@ def facts_in(run: "Run", experiment: str) -> Facts:
         commit=printable(commit + ("*" if commit and tags.get("git.dirty") == "true" else "")),
         data=printable(metrics.data_set(params, tags.get("data.file.sha256")), LONGEST_VALUE) if params else "",
         part=printable(part_of(tags)),
-        trials=printable(tags.get("trials", "no trial yet")) if is_study(tags) else "",
+        trials=printable(trials_in(tags)),
         studied=printable(run.data.params.get("data", "")) if is_study(tags) else "",
+        seeds=printable(tags.get("seeds", "")),
+        members=members_of(tags) if is_group(tags) else {},
         verdict=printable(tags.get("verdict", "")),
+        reproduces="reproduces" in tags,
         bits=printable(tags.get("cost.sha256", "")),
+        run=run,
     )
+
+
+def trials_in(tags: Mapping[str, str]) -> str:
+    """How many of a parent's runs are in which state, as far as its tags tell; '' of any other run."""
+    if is_study(tags):
+        return tags.get("trials", "no trial yet")
+    return f"{len(members_of(tags))} done" if is_group(tags) else ""
 
 
 def moment(milliseconds: int | None) -> datetime | None:
@@ -281,7 +387,7 @@ def part_of(tags: Mapping[str, str]) -> str:
         return f"trial {tags['trial']} of {tags.get('study', '?')}"
     if "reproduces" in tags:
         return f"reproduces {tags['reproduces'][:8]}"
-    return ""
+    return f"seeds of {tags['group']}" if "group" in tags else ""
 
 
 def infinite(value: float) -> float:
@@ -317,7 +423,7 @@ def fetch_files(client: "MlflowClient", facts: Facts) -> Compared:
         except Exception as error:  # whatever MLflow, the network or the disk raises
             faults.append(printable(store.first_line(error)))
 
-    run = attempt(lambda: client.get_run(facts.run_id))
+    run = facts.run
     costs = attempt(lambda: lookup.costs_of(client, run, COSTS)) if run else None
     if costs is None:
         costs = resume.costs_in_checkpoint(facts.run_id)
@@ -425,7 +531,7 @@ def results(compared: Sequence[Compared]) -> dict[str, list[str]]:
 def origins(chosen: Sequence[Facts]) -> dict[str, list[str]]:
     """Where each run comes from: what it is part of, level, commit, time, and the digest of its costs."""
     return {
-        "part of": [facts.part or (f"study: {facts.trials}" if facts.trials else ABSENT) for facts in chosen],
+        "part of": [facts.part or standing(facts) or ABSENT for facts in chosen],
         "experiment": [facts.experiment for facts in chosen],
         "level": [facts.params.get("training.level", ABSENT) for facts in chosen],
         "commit": [facts.commit or ABSENT for facts in chosen],
@@ -433,6 +539,12 @@ def origins(chosen: Sequence[Facts]) -> dict[str, list[str]]:
         "took": [duration(facts.seconds) for facts in chosen],
         "cost.sha256": [facts.bits[:8] or ABSENT for facts in chosen],
     }
+
+
+def standing(facts: Facts) -> str:
+    """What a parent stands for, in words; '' for any other run."""
+    kind = f"seeds {facts.seeds}" if facts.seeds else "study"
+    return f"{kind}: {facts.trials}" if facts.trials else ""
 
 
 def best_in(results: Mapping[str, Sequence[str]], chosen: Sequence[Facts]) -> dict[str, set[int]]:

@@ -7,7 +7,7 @@ own policy forbids scripts and addresses, should one slip through.
 import base64
 import io
 import itertools
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 
 from lstm_lab.records import tracking
-from lstm_lab.reports import comparison
+from lstm_lab.reports import comparison, tables
+from lstm_lab.reports.bands import Band, medians
 from lstm_lab.reports.comparison import Compared, Curve
+from lstm_lab.reports.groups import Groups, Row, count, table, value
 
 # matplotlib's colours, the figures' own; from the eleventh run on, hues a golden angle apart
 COLORS = ("#1f77b4", "#d62728", "#2ca02c", "#ff7f0e", "#9467bd", "#17becf", "#e377c2", "#8c564b", "#bcbd22", "#7f7f7f")
@@ -58,19 +60,17 @@ class Axis:
 
 def render(compared: Sequence[Compared], command: str, made: str) -> str:
     """The whole page. `command` and `made` say how and when it was made."""
-    import jinja2
-
     chosen = [run.facts for run in compared]
     labels = comparison.labels(chosen)
     results = {"status": [facts.status for facts in chosen], **comparison.results(compared)}
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    template = environment.from_string(Path(__file__).with_suffix(".html").read_text(encoding="utf-8"))
-    return template.render(
+    return fill(
+        heading="One run" if len(chosen) == 1 else f"{len(chosen)} runs compared",
         runs=[
             {
                 "place": i,
                 "color": color(i),
                 "label": labels[i],
+                "status": run.facts.status,
                 "facts": run.facts,
                 "fit": picture(run.fit),
                 "fault": run.fault,
@@ -88,8 +88,41 @@ def render(compared: Sequence[Compared], command: str, made: str) -> str:
         same_bits=comparison.same_bits(chosen),
         command=command,
         made=made,
-        mean_steps=comparison.MEAN_STEPS,
     )
+
+
+def render_groups(groups: Groups, bands: Sequence[Band | None], command: str, made: str) -> str:
+    """The page of runs in groups: the median curves on their bands, the table, and which runs each row is of."""
+    rows = [
+        {"place": i, "color": color(i), "label": name, "status": "FINISHED", "row": row, "results": results_of(row)}
+        for i, (row, name) in enumerate(zip(groups.rows, groups.names, strict=True))
+    ]
+    return fill(
+        heading=f"{count(sum(len(row.runs) for row in groups.rows), 'run')} in {count(len(rows), 'group')}",
+        runs=rows,
+        chart=draw_bands(bands),
+        same_bits=[],
+        table=table(groups),
+        groups=groups,
+        without_curve=comparison.numbers([i for i, band in enumerate(bands) if band is None]),
+        shared=comparison.shared([run for row in groups.rows for run in row.runs]),
+        command=command,
+        made=made,
+    )
+
+
+def results_of(row: Row) -> list[tuple[str, str, str, str]]:
+    """Of each run of a row: seed, result, id, and the hash of its costs."""
+    return [(tables.seed_of(run), f"{value(run, row.metric):.6g}", run.run_id, tables.hash_of(run)) for run in row.runs]
+
+
+def fill(**values: Any) -> str:
+    """The template with these values; what it may have and has not, it does without."""
+    import jinja2
+
+    folder = jinja2.FileSystemLoader(Path(__file__).parent)
+    environment = jinja2.Environment(loader=folder, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    return environment.get_template("page.html").render({"groups": None, "mean_steps": comparison.MEAN_STEPS} | values)
 
 
 def color(i: int) -> str:
@@ -121,25 +154,67 @@ def draw_curves(curves: Sequence[Curve | None], same_bits: Sequence[Sequence[int
     if not means:
         return None
     few = len(means) <= FEW
-    shown = np.concatenate([curve.costs for curve in (*means.values(), *(finite.values() if few else ()))])
-    top = min(float(shown.max()), comparison.highest_drawn(curves))
-    y = Axis(0.8 * float(shown.min()), 1.25 * top, logarithmic=True)
+    shown = [curve.costs for curve in (*means.values(), *(finite.values() if few else ()))]
     diverged = {i for i in means if not np.isfinite(curves[i].costs[-1])}  # type: ignore[union-attr]
+    x, y = axes(means, shown, comparison.highest_drawn(curves), diverged)
+    chart = drawn(means, x, y, diverged)
+    repeats = {i for group in same_bits for i in group[1:]}
+    for curve in chart["curves"]:
+        i = curve["run"]
+        curve |= {"raw": path(finite[i], x, y) if few else "", "band": ""}
+        curve |= {"dash": REPEATED} if i in repeats else {}
+    return chart
+
+
+def draw_bands(bands: Sequence[Band | None]) -> dict[str, Any] | None:
+    """The same of medians, each on its band."""
+    known = {i: band for i, band in enumerate(bands) if band}
+    curves = medians(bands)
+    middles = {i: middle for i, curve in enumerate(curves) if curve and len((middle := curve.finite()).costs)}
+    if not middles:
+        return None
+    edges = [Curve(known[i].steps, edge).finite().costs for i in middles for edge in (known[i].low, known[i].high)]
+    diverged = {i for i in middles if not np.isfinite(known[i].middle[-1])}
+    shown = [*edges, *(middle.costs for middle in middles.values())]
+    x, y = axes(middles, shown, comparison.highest_drawn(curves), diverged)
+    chart = drawn(middles, x, y, diverged)
+    for curve in chart["curves"]:
+        band = known[curve["run"]]
+        curve |= {"raw": "", "band": outline(band, x, y) if band.runs > 1 else ""}
+    return chart
+
+
+def outline(band: Band, x: Axis, y: Axis) -> str:
+    """The band as an SVG path around it."""
+    across = np.concatenate([band.steps, band.steps[::-1]]) + 1
+    edges = np.nan_to_num(np.concatenate([band.low, band.high[::-1]]), nan=np.inf)
+    down = 100 - y.percent(np.clip(edges, comparison.DRAWN[0], comparison.DRAWN[1]))
+    return "M" + " ".join(points(x.percent(across), down)) + "Z"
+
+
+def axes(
+    means: Mapping[int, Curve], shown: Sequence[np.ndarray], highest: float, diverged: Collection[int]
+) -> tuple[Axis, Axis]:
+    """Of the steps and of the costs [points] that are to be seen."""
+    costs = np.concatenate(shown)
+    y = Axis(0.8 * float(costs.min()), 1.25 * min(float(costs.max()), highest), logarithmic=True)
     lengths = {i: int(curve.steps[-1]) + 1 for i, curve in means.items()}
     logarithmic = max(lengths.values()) > LONGER * min(lengths[i] for i in lengths.keys() - diverged or lengths)
-    x = Axis(1, max(2, *lengths.values()), logarithmic)
-    repeats = {i for group in same_bits for i in group[1:]}
+    return Axis(1, max(2, *lengths.values()), logarithmic), y
+
+
+def drawn(means: Mapping[int, Curve], x: Axis, y: Axis, diverged: Collection[int]) -> dict[str, Any]:
+    """The curves on these axes, with the ticks and the places of their numbers."""
     ends = {i: (percent(x, mean.steps[-1] + 1), 100 - percent(y, mean.costs[-1])) for i, mean in means.items()}
     labels: dict[int, float] = {}
     for place in {across // LABEL_GAP for across, _ in ends.values()}:  # only numbers side by side can cover another
         near = [i for i, (across, _) in ends.items() if across // LABEL_GAP == place]
         labels |= zip(near, spread([ends[i][1] for i in near]), strict=True)
-    drawn = [
+    curves = [
         {
             "run": i,
             "mean": path(mean, x, y),
-            "raw": path(finite[i], x, y) if few else "",
-            "dash": REPEATED if i in repeats else DASHES[i % len(DASHES)],
+            "dash": DASHES[i % len(DASHES)],
             "diverged": i in diverged,
             "end": ends[i],
             "label": labels[i],
@@ -147,9 +222,9 @@ def draw_curves(curves: Sequence[Curve | None], same_bits: Sequence[Sequence[int
         for i, mean in means.items()
     ]
     return {
-        "curves": drawn,
-        "labelled": few,
-        "logarithmic": logarithmic,
+        "curves": curves,
+        "labelled": len(means) <= FEW,
+        "logarithmic": x.logarithmic,
         "thin": len(means) > 3 * FEW,
         "x_ticks": [(percent(x, tick), f"{tick:,.0f}") for tick in x.ticks()],
         "y_ticks": [(100 - percent(y, tick), f"{tick:g}") for tick in y.ticks()],
@@ -164,7 +239,12 @@ def path(curve: Curve, x: Axis, y: Axis) -> str:
     if len(across) > 2 * len(starts):
         ends = [np.minimum.reduceat(down, starts), np.maximum.reduceat(down, starts)]
         across, down = np.repeat(across[starts], 2), np.stack(ends, axis=1).ravel()
-    return "M" + " ".join(f"{a:.5g},{d:.5g}" for a, d in zip(across, np.clip(down, -5, 105), strict=True))
+    return "M" + " ".join(points(across, down))
+
+
+def points(across: np.ndarray, down: np.ndarray) -> list[str]:
+    """Points [points] of an SVG path, kept near the box."""
+    return [f"{a:.5g},{d:.5g}" for a, d in zip(across, np.clip(down, -5, 105), strict=True)]
 
 
 def percent(axis: Axis, value: float) -> float:

@@ -3,9 +3,11 @@
 import contextlib
 import itertools
 import os
+import re
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import rich.progress
@@ -19,10 +21,15 @@ from lstm_lab.config import ConfigError
 from lstm_lab.paths import LONGEST_FILE_NAME, ROOT, whole_file
 from lstm_lab.records import store
 from lstm_lab.records.reading import printable
-from lstm_lab.reports import comparison
+from lstm_lab.reports import bands, comparison, tables
 from lstm_lab.reports import page as report_page
-from lstm_lab.reports.comparison import ABSENT, Choice, Compared, Facts
+from lstm_lab.reports.bands import Band
+from lstm_lab.reports.comparison import ABSENT, Choice, Compared, Curve, Facts
+from lstm_lab.reports.groups import DATA_SET, Groups, Question, answer, table
 from lstm_lab.runs.metrics import HELD_OUT, VALIDATION
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 REPORTS = ROOT / "mlruns/reports"
 STATUS_STYLES = {"FINISHED": "green", "RUNNING": "cyan", "FAILED": "red"}  # any other: yellow
@@ -45,6 +52,45 @@ def report(choice: Choice, page: Path | None, command: str, console: Console) ->
     """
     if page:
         check_page(page)
+    with reading_store(console) as client:
+        chosen = choose(client, choice, console)
+        if not page:
+            if choice.best:
+                list_best(chosen, console)
+            else:
+                list_runs(chosen, console)
+            return
+        if not choice.runs:  # a parent has nothing to compare
+            chosen = [facts for facts in chosen if facts.params and not facts.trials] or chosen
+        with fetching(console, len(chosen)) as advance:
+            compared = comparison.fetch(client, chosen, advance)
+        compare_runs(compared, console)
+        write_page(page, report_page.render(compared, command, time.strftime("%Y-%m-%d %H:%M")))
+    say(console, f"the page: {page.absolute().as_uri()}")
+
+
+def report_groups(choice: Choice, question: Question, files: Sequence[Path], command: str, console: Console) -> None:
+    """Compares the runs that are meant in groups: in the terminal, on the first of the files, a page, and in others."""
+    page, *others = files
+    check_page(page)
+    for other in others:
+        check_file("out", other, tables.ENDINGS)
+    with reading_store(console) as client:
+        groups = answer(choose(client, choice, console), question)
+        with fetching(console, sum(len(row.runs) for row in groups.rows)) as advance:
+            drawn = bands.fetch(client, [row.runs for row in groups.rows], advance)
+        print_groups(groups, drawn, console)
+        write_page(page, report_page.render_groups(groups, drawn, command, time.strftime("%Y-%m-%d %H:%M")))
+        for other in others:
+            tables.write(table(groups), other)
+    for other in others:
+        say(console, f"written: {other}")
+    say(console, f"the page: {page.absolute().as_uri()}")
+
+
+@contextlib.contextmanager
+def reading_store(console: Console) -> "Iterator[MlflowClient]":
+    """A client of the store, and one message for whatever is wrong with that."""
     store.check_store(reading=True)
     database = store.database_file()
     if database and not database.exists():  # opening it would make one
@@ -52,27 +98,21 @@ def report(choice: Choice, page: Path | None, command: str, console: Console) ->
     try:
         with working(console, "opening the store"):
             client = store.open_store()
-            chosen = comparison.choose(client, choice)
-        if not chosen:
-            said = choice.filter or choice.experiment or choice.study
-            raise ConfigError("no run is like that" if said else "there is no run yet")
-        if not page:
-            if choice.best:
-                list_best(chosen, console)
-            else:
-                list_runs(chosen, console)
-            return
-        if not choice.runs:
-            chosen = [facts for facts in chosen if facts.params] or chosen  # a study's own run has nothing to compare
-        with fetching(console, len(chosen)) as advance:
-            compared = comparison.fetch(client, chosen, advance)
-        compare_runs(compared, console)
-        write_page(page, report_page.render(compared, command, time.strftime("%Y-%m-%d %H:%M")))
+        yield client
     except Exception as error:
         if store.is_fault(error):
             raise store.StoreError(store.in_a_line(error, store.tracking_uri())) from error
         raise
-    say(console, f"the page: {page.absolute().as_uri()}")
+
+
+def choose(client: "MlflowClient", choice: Choice, console: Console) -> list[Facts]:
+    """The runs that are meant; ConfigError if there is none."""
+    with working(console, "looking for the runs"):
+        chosen = comparison.choose(client, choice)
+    if not chosen:
+        said = choice.filter or choice.experiment or choice.study
+        raise ConfigError("no run is like that" if said else "there is no run yet")
+    return chosen
 
 
 def default_page() -> Path:
@@ -82,16 +122,22 @@ def default_page() -> Path:
 
 def check_page(page: Path) -> None:
     """Raises ConfigError if the page cannot be written there."""
-    if page.suffix != ".html":
-        raise ConfigError(f"html={page}: must be the name of a file that ends in .html")
-    if len(os.fsencode(page.name)) > LONGEST_FILE_NAME:
-        raise ConfigError(f"html={page}: the name must have at most {LONGEST_FILE_NAME} bytes")
-    if page.parent == REPORTS:  # made when there is a page
-        if not os.access(next(folder for folder in page.parents if folder.exists()), os.W_OK):
-            raise ConfigError(f"html=FILE.html is needed: {REPORTS} cannot be written by this user")
-        return
-    if not os.path.isdir(page.parent) or os.path.isdir(page) or not os.access(page.parent, os.W_OK):
-        raise ConfigError(f"html={page}: must be a file in a folder that is there and can be written")
+    if page.parent != REPORTS:
+        check_file("html", page, (".html",))
+    elif not os.access(
+        next(folder for folder in page.parents if folder.exists()), os.W_OK
+    ):  # made when there is a page
+        raise ConfigError(f"html=FILE.html is needed: {REPORTS} cannot be written by this user")
+
+
+def check_file(word: str, file: Path, endings: Sequence[str]) -> None:
+    """Raises ConfigError unless there can be such a file, with one of these endings."""
+    if file.suffix not in endings:
+        raise ConfigError(f"{word}={file}: must be the name of a file that ends in {' or '.join(endings)}")
+    if len(os.fsencode(file.name)) > LONGEST_FILE_NAME:
+        raise ConfigError(f"{word}={file}: the name must have at most {LONGEST_FILE_NAME} bytes")
+    if not os.path.isdir(file.parent) or os.path.isdir(file) or not os.access(file.parent, os.W_OK):
+        raise ConfigError(f"{word}={file}: must be a file in a folder that is there and can be written")
 
 
 def write_page(page: Path, html: str) -> None:
@@ -143,7 +189,7 @@ def list_runs(chosen: Sequence[Facts], console: Console, metric: str = COST) -> 
         origin = {key: values[0] for key, values in comparison.origins([facts]).items()}
         table.add_row(
             id_text(facts),
-            Text(study_in_words(facts, errors) if facts.trials else facts.name),
+            Text(parent_in_words(facts, errors) if facts.trials else facts.name),
             Text(comparison.data_name(facts) or ABSENT),
             status_text(facts),
             *(comparison.number(facts.metrics.get(key)) for key in errors),
@@ -153,13 +199,16 @@ def list_runs(chosen: Sequence[Facts], console: Console, metric: str = COST) -> 
     for facts in chosen:
         if facts.status == comparison.UNREADABLE:
             say(console, f"{facts.run_id[:8]}: {facts.reason}", "yellow")
-    if any(facts.trials for facts in chosen):
+    if any(facts.trials and not facts.seeds for facts in chosen):
         say(console, "a study's row has the best value of its trials; study=ID lists these", "dim")
+    if any(facts.seeds for facts in chosen):
+        say(console, "a row over seeds has the medians of its runs; runs=ID compares these", "dim")
 
 
-def study_in_words(facts: Facts, shown: Collection[str]) -> str:
-    """A study's name and its trials' states; the best value, too, if no column shown is of its objective."""
-    words = f"{facts.name}: {facts.trials}"
+def parent_in_words(facts: Facts, shown: Collection[str]) -> str:
+    """A parent's name and its runs' states; a study's best value, too, if no column shown is of its objective."""
+    name = f"{facts.name}, seeds {facts.seeds}" if facts.seeds and facts.seeds not in facts.name else facts.name
+    words = f"{name}: {facts.trials}"
     if "best_value" in facts.metrics and not facts.metrics.keys() & set(shown):
         words += f", best value {comparison.number(facts.metrics['best_value'])}"
     return words
@@ -175,7 +224,9 @@ def compare_runs(compared: Sequence[Compared], console: Console) -> None:
     table.add_column("status", no_wrap=True)
     table.add_column("commit", no_wrap=True)
     table.add_column("cost", no_wrap=True)
-    sparks, labels = sparklines(compared), comparison.labels(chosen)
+    curves = [run.curve for run in compared]
+    sparks = sparklines([curve and curve.mean() for curve in curves], comparison.highest_drawn(curves))
+    labels = comparison.labels(chosen)
     for i, facts in enumerate(chosen):
         spark = Text(sparks[i], report_page.color(i))
         commit = Text(facts.commit or ABSENT)
@@ -245,18 +296,61 @@ def blocks(widths: Sequence[int], room: int) -> Iterator[list[int]]:
     yield block
 
 
-def sparklines(compared: Sequence[Compared]) -> list[str]:
-    """The mean cost over each run's steps, its logarithm in eighths of a line on one scale for all runs."""
-    top = np.log10(comparison.highest_drawn([run.curve for run in compared]))
+def sparklines(means: Sequence[Curve | None], highest: float) -> list[str]:
+    """Each curve over its steps, its logarithm in eighths of a line on one scale for all, up to the highest cost."""
+    top = np.log10(highest)
     shapes = []
-    for run in compared:
-        points = np.log10(run.curve.mean().finite().costs) if run.curve else np.zeros(0)
+    for mean in means:
+        points = np.log10(mean.finite().costs) if mean else np.zeros(0)
         places = np.linspace(0, len(points) - 1, SPARK_WIDTH if len(points) else 0).round().astype(int)
         shapes.append(np.minimum(points[places], top))
     everything = np.concatenate(shapes)
     low, high = everything.min(initial=top), everything.max(initial=-np.inf)
     scale = (len(SPARKS) - 1) / max(high - low, 1e-9)
     return ["".join(SPARKS[round(eighth)] for eighth in (shape - low) * scale) for shape in shapes]
+
+
+def print_groups(groups: Groups, drawn: Sequence[Band | None], console: Console) -> None:
+    """The rows with the shape of their median cost curves, the table of them, and what has to be said of it."""
+    curves = bands.medians(drawn)
+    sparks = sparklines(curves, comparison.highest_drawn(curves))
+    shapes = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=False)
+    for i, name in enumerate(groups.names):
+        shapes.add_row(head(i), Text(name), Text(sparks[i], report_page.color(i)))
+    console.print(shapes)
+    found = table(groups)
+    say(console, f"\n{found.caption}", "bold")
+    print_table(found, console)
+    for note in groups.notes:
+        say(console, note, "dim")
+
+
+def print_table(found: tables.Table, console: Console) -> None:
+    """The table, in as many as the terminal's width asks for; the rows of each data set below its name."""
+    columns = dict(found.columns)
+    sections = columns.pop(DATA_SET, [""] * len(found.rows))
+    named = found.named - (DATA_SET in found.columns)
+    heads = [re.sub(r"(?<=[./%]) ?", "\n", key) for key in columns]
+    cells = list(columns.values())
+    widths = [
+        min(WIDEST, max(map(cell_len, [*heading.split("\n"), *texts])))
+        for heading, texts in zip(heads, cells, strict=True)
+    ]
+    first = len(str(len(sections)))
+    for block in blocks(widths, console.width - first - 2):
+        shows_heads = True
+        for section, places in itertools.groupby(range(len(sections)), lambda i: sections[i]):
+            if section:
+                say(console, section, "bold dim")
+            part = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim", show_header=shows_heads)
+            part.add_column("", justify="right", min_width=first)
+            for i in block:
+                side: Literal["left", "right"] = "left" if i < named else "right"
+                part.add_column(Text(heads[i]), justify=side, overflow="fold", width=widths[i])
+            for place in places:
+                part.add_row(head(place), *(Text(cells[i][place]) for i in block))
+            console.print(part)
+            shows_heads = False
 
 
 def head(i: int) -> Text:

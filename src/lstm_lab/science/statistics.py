@@ -5,6 +5,7 @@ Costs of one recipe differ by orders of magnitude from seed to seed, so that mea
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +23,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Paired:
-    """Two recipes compared over the seeds that both have."""
+    """Two recipes compared over the seeds that both have; without any, NaN."""
 
     ratio: Estimate
     p: float
@@ -39,18 +40,23 @@ def median(values: Iterable[float]) -> Estimate:
     from scipy import stats  # it takes half a second, and a refused config must not wait for it
 
     values = list(values)
+    if not values:
+        return Estimate(np.nan, np.nan, np.nan)
     interval = stats.quantile_test(values, p=0.5).confidence_interval(0.95)
     return Estimate(float(np.median(values)), float(interval.low), float(interval.high))
 
 
-def paired(first: Mapping[int, float], second: Mapping[int, float]) -> Paired:
+def paired(first: Mapping[Any, float], second: Mapping[Any, float]) -> Paired:
     """How many times the cost of `first` (by seed) is that of `second`: the median ratio over the seeds.
 
-    The test is Wilcoxon's signed-rank test on the logarithms, two-sided.
+    Costs are none below zero; of runs that diverged they are infinite, and two of these are equal. The test is
+    Wilcoxon's signed-rank test on the logarithms, two-sided.
     """
     from scipy import stats
 
     seeds = sorted(set(first) & set(second))
-    logs = np.log([first[seed] / second[seed] for seed in seeds])
-    ratio = median(np.exp(logs))
-    return Paired(ratio, float(stats.wilcoxon(logs).pvalue) if np.any(logs) else 1.0, len(seeds))
+    with np.errstate(divide="ignore"):
+        ratios = [1.0 if first[s] == second[s] else np.float64(first[s]) / np.float64(second[s]) for s in seeds]
+        logs = np.log(ratios)
+    p = float(stats.wilcoxon(logs).pvalue) if np.any(logs) else 1.0 if seeds else np.nan
+    return Paired(median(ratios), p, len(seeds))

@@ -27,7 +27,7 @@ class Cited:
 def cited() -> Cited:
     """What the pages cite, as far as they are there.
 
-    The studies of FINDINGS.md count whoever ran them: the page names the runs of one store, and another may have its own.
+    The studies of FINDINGS.md count whoever ran them: the page names the runs of one store, another has its own.
     """
     ids: dict[str, str] = {}
     studies: dict[str, str] = {}
