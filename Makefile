@@ -11,7 +11,7 @@ python := .venv/bin/python
 # They belong to another environment, whose packages must not mix with .venv's; and no library's warning is an error
 unexport PYTHONHOME PYTHONPATH PYTHONWARNINGS
 
-.PHONY: help train sweep resume reproduce report findings gc bench forecasts test lint ui tensorboard lock clean
+.PHONY: help train sweep resume reproduce report findings gc bench forecasts records test lint ui tensorboard lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -67,6 +67,10 @@ forecasts: ## Hold the LSTM against what people forecast with, half an hour: mak
 	@$(setup) venv .venv requirements.lock
 	@$(setup) venv benchmarks/.venv-forecasts benchmarks/requirements-forecasts.lock
 	@$(python) benchmarks/forecasts.py --seeds $(SEEDS) $(if $(SERIES),--series $(SERIES))
+
+records: ## Train the recipes of RECORDS.md again and compare the bits, in minutes: make records ROW=best
+	@$(setup) venv .venv requirements.lock
+	@$(python) benchmarks/records.py $(if $(ROW),--row $(ROW))
 
 test: ## Run the tests, in a quarter of an hour, or some: make test ARGS="-k data"
 	@test -n '$(subst ','\'',$(value ARGS))' || echo 'about a quarter of an hour on two cores; make test ARGS="-k data" runs a part'

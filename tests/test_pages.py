@@ -37,6 +37,7 @@ NOT_RUN = {  # and why
     "make forecasts": "it needs statsforecast",
     "make forecasts SEEDS=1 SERIES=nile": "it needs statsforecast",
     "make findings": "minutes",
+    "make records": "minutes; the records' own tests train one again",
     "make findings SEEDS=2": "minutes; the findings' own tests run it with shorter studies",
     **dict.fromkeys(
         (f"python src/train.py -m sweeps={study}" for study in ("best", "carry", "memory", "window", "truncation")),

@@ -21,9 +21,8 @@ from lstm_lab.config import ConfigError
 from lstm_lab.paths import LONGEST_FILE_NAME, ROOT, whole_file
 from lstm_lab.records import store
 from lstm_lab.records.reading import printable
-from lstm_lab.reports import bands, comparison, tables
+from lstm_lab.reports import bands, comparison, source, tables
 from lstm_lab.reports import page as report_page
-from lstm_lab.reports import source
 from lstm_lab.reports.bands import Band
 from lstm_lab.reports.comparison import ABSENT, Choice, Compared, Curve, Facts
 from lstm_lab.reports.groups import DATA_SET, Groups, Question, answer, table
@@ -260,7 +259,7 @@ def compare_runs(compared: Sequence[Compared], console: Console) -> None:
 
 
 def code_between(client: "MlflowClient", chosen: Sequence[Facts]) -> dict[str, Difference]:
-    """In what the code of each run differs from that of the first, by what is compared; ConfigError for less than two."""
+    """In what the code of each run differs from that of the first, by what is compared; ConfigError for one alone."""
     runs = [facts.run for facts in chosen if facts.run]
     if len(runs) < 2:
         raise ConfigError("--code: takes two runs or more, as in runs=ID,ID")
