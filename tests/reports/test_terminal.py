@@ -15,8 +15,10 @@ from rich.console import Console
 
 from lstm_lab.config import ConfigError
 from lstm_lab.records import store
+from lstm_lab.reports import source
 from lstm_lab.reports import terminal as report
 from lstm_lab.reports.comparison import Choice, Facts
+from lstm_lab.reports.source import Changed, Difference
 from stores import fill_store
 
 
@@ -30,10 +32,10 @@ def command(*words, checkout=store.ROOT, **environment):
     )
 
 
-def printed(width, *arguments):
+def printed(width, *arguments, **options):
     """What the report prints on a terminal of that width."""
     console = Console(file=io.StringIO(), width=width)
-    report.report(*arguments, "python src/report.py", console)
+    report.report(*arguments, "python src/report.py", console, **options)
     return console.file.getvalue()
 
 
@@ -115,6 +117,28 @@ def test_equal_configs_are_called_so(client, kinds, tmp_path):
     text = printed(80, Choice(runs=[kinds.ids["plain"], kinds.ids["again"]]), tmp_path / "page.html")
     assert "nothing differs in what their configs train" in text
     assert "Nothing that changes what they train." in (tmp_path / "page.html").read_text()
+
+
+def test_what_differs_in_the_code_is_shown_on_the_page_and_in_the_terminal(client, kinds, tmp_path, monkeypatch):
+    lines = ["diff --git a/src/a.py b/src/a.py", "-<b>old</b>", "+[red]new[/]"]
+    found = Difference([Changed("src/a.py", 1, 1), Changed("a.bin", None, None)], 3, lines, 2, ["not known of it"])
+    same, missing = Difference(), Difference(unknown=["its commit is not known"], compared=False)
+    monkeypatch.setattr(source, "differences", lambda client, runs: [found, same, missing][: len(runs) - 1])
+    runs = [*kinds.ids.values()][:4]
+    text = printed(80, Choice(runs=runs), tmp_path / "page.html", with_code=True)
+    [first, *others] = [run_id[:8] for run_id in runs]
+    shown = text.partition(f"the code, {first} to {others[0]}\n")[2].splitlines()
+    counted = ["5 files differ, 1 lines added, 1 removed in the first 100", "  src/a.py  +1 -1", "  a.bin  binary"]
+    assert shown[:4] == [*counted, "  ... and 3 files more"]
+    assert shown[4:9] == [*lines, "not shown, since it would be too long: 2 of the files", "not known of it"]
+    assert f"the code, {first} to {others[1]}\nthe same code\n" in text
+    assert f"the code, {first} to {others[2]}\nthe code cannot be compared\nits commit is not known\n" in text
+    html = (tmp_path / "page.html").read_text()
+    assert "&lt;b&gt;old&lt;/b&gt;" in html
+    assert "<code>src/a.py  +1 -1</code>" in html
+    with pytest.raises(ConfigError, match="--code: takes two runs or more"):
+        printed(80, Choice(runs=runs[:1]), tmp_path / "alone.html", with_code=True)
+    assert not (tmp_path / "alone.html").exists()
 
 
 def test_runs_of_a_tracking_server_are_compared(server, tmp_path):

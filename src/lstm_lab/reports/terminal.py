@@ -64,10 +64,10 @@ def report(choice: Choice, page: Path | None, command: str, console: Console, wi
             return
         if not choice.runs:  # a parent has nothing to compare
             chosen = [facts for facts in chosen if facts.params and not facts.trials] or chosen
+        code = code_between(client, chosen) if with_code else {}
         with fetching(console, len(chosen)) as advance:
             compared = comparison.fetch(client, chosen, advance)
         compare_runs(compared, console)
-        code = code_between(client, chosen) if with_code else {}
         print_code(code, console)
         write_page(page, report_page.render(compared, command, time.strftime("%Y-%m-%d %H:%M"), code))
     say(console, f"the page: {page.absolute().as_uri()}")
@@ -273,8 +273,6 @@ def print_code(code: Mapping[str, Difference], console: Console) -> None:
     for between, found in code.items():
         console.print(f"\n[bold]the code, {between}[/]")
         say(console, found.summary())
-        for one in found.unknown:
-            say(console, one, "yellow")
         for file in found.files:
             say(console, f"  {file.in_words()}")
         if found.more:
@@ -283,6 +281,8 @@ def print_code(code: Mapping[str, Difference], console: Console) -> None:
             say(console, line, LINE_STYLES.get(line[:1], ""))
         if found.cut:
             say(console, f"not shown, since it would be too long: {found.cut:,} of the files", "dim")
+        for one in found.unknown:
+            say(console, one, "yellow")
 
 
 def print_grid(console: Console, title: str, grid: Mapping[str, Sequence[str]], best: Mapping[str, set[int]]) -> None:
