@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import hashlib
 import io
+import itertools
 import json
 import os
 import subprocess
@@ -147,7 +148,7 @@ def code_of(name: str, commit: str) -> Iterator[tuple[Path, str]]:
 
 def differences(then: Row, now: Row) -> list[str]:
     """In what a row that was trained again is another than it was."""
-    seeds = [seed for seed, (a, b) in enumerate(zip(then.costs, now.costs, strict=True)) if a != b]
+    seeds = [seed for seed, (a, b) in enumerate(itertools.zip_longest(then.costs, now.costs)) if a != b]
     told = [f"other bits with seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"] if seeds else []
     for what in ("updates", "samples_per_update", "until"):
         before, after = getattr(then, what), getattr(now, what)

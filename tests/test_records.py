@@ -131,6 +131,12 @@ def test_a_row_is_added_and_then_found_the_same_or_another(board, monkeypatch, c
     assert "other: other bits with seed 0; updates: 150, recorded as 151, by the code of commit" in said
 
 
+def test_a_row_with_a_hash_too_few_or_too_many_is_another():
+    ten = row("ten")
+    for costs, seed in ((ten.costs[:9], 9), ([*ten.costs, "0" * 64], 10)):
+        assert records.differences(replace(ten, costs=costs), ten) == [f"other bits with seed {seed}"]
+
+
 def test_a_row_whose_commit_is_not_here_is_trained_with_the_code_that_is(board, monkeypatch, capsys):
     records.write_board([replace(row("far"), commit="0" * 40)])
     assert call(monkeypatch) == 1

@@ -63,6 +63,14 @@ def test_only_runs_of_one_seed_are_paired_and_missing_ones_are_named():
     assert "without the seeds 0, 7, which others have: simple_rnn" in found.notes
 
 
+def test_rows_that_lack_the_same_seeds_are_named_in_one_line():
+    sizes = [run(0, 1.0, params={"model.cell_size": str(size)}) for size in range(1, 301)]
+    found = answered([*sizes, run(1, 1.0, params={"model.cell_size": "1"})], "model.cell_size")
+    named = ", ".join(f"cell_size={size}" for size in range(2, 7))
+    assert f"without the seeds 1, which others have: {named} and 294 more" in found.notes
+    assert len([note for note in found.notes if note.startswith("without")]) == 1
+
+
 def test_pairs_are_alike_in_what_else_runs_of_a_row_differ_in():
     """Each cell with two rates: ten times the cost at the higher, and the second cell has twice the cost at either."""
     runs = [
@@ -182,16 +190,22 @@ def test_rows_are_sorted_by_value_numbers_as_numbers():
 
 @pytest.mark.parametrize(
     ("against", "chosen"),
-    [(["20"], None), (["20.0", "true"], ("20", "True")), (["false"], ("10", "False")), (["[1,2]"], ("[1, 2]", "True"))],
+    [
+        (["20"], None),
+        (["20.0", "true"], ("20", "True")),
+        (["false"], ("10", "False")),
+        (["[1,2]"], ("[1, 2]", "True")),
+        (["null"], ("None", "True")),
+    ],
 )
 def test_a_row_is_chosen_by_its_values(against, chosen):
-    values = [("20", "True"), ("20", "False2"), ("10", "False"), ("[1, 2]", "True")]
+    values = [("20", "True"), ("20", "False2"), ("10", "False"), ("[1, 2]", "True"), ("None", "True")]
     runs = [run(0, 1.0, params={"model.cell_size": a, "training.carry_state": b}) for a, b in values]
     if chosen:
         found = answered(runs, "model.cell_size", "training.carry_state", against=against)
         assert [row.values for row in found.rows if row.chosen] == [chosen]
         return
-    with pytest.raises(ConfigError, match=r"against=20: several rows are like that \(20, False2, 20, True\)"):
+    with pytest.raises(ConfigError, match=r"against=20: several rows are like that \(20,False2, 20,True\)"):
         answered(runs, "model.cell_size", "training.carry_state", against=against)
 
 
@@ -206,7 +220,8 @@ def test_a_row_is_chosen_by_its_values(against, chosen):
         ("training.seed", {}, "by=training.seed: rows are over seeds"),
         ("seed", {}, "did you mean 'training.seed'?"),
         ("data.delay", {}, "by=data.delay: none of the 2 runs has that setting"),
-        ("", {}, "by=: there is no such setting"),
+        ("", {}, "by=: a key is missing"),
+        ("model.cell,,", {}, "by=model.cell,,: a key is missing beside a comma"),
         ("model.cell,model.cell", {}, "by=model.cell,model.cell: a key is given twice"),
         ("model.cell", {"metric": "mean_last_cost"}, "none of the runs has it; did you mean 'mean_last_20_cost'?"),
         ("model.cell", {"against": ["rnn"]}, "against=rnn: no row is like that; there are gru, lstm"),

@@ -71,7 +71,7 @@ def test_what_was_not_committed_against_the_commit_and_against_other_changes(rep
     found = compare(repo, one, made(repo))
     assert found.files == [Changed("src/a.py", 1, 1)]
     assert found.lines[-3:] == [" three", "-four", "+4"]
-    assert found.summary() == "1 file differs, 1 lines added, 1 removed"
+    assert found.summary() == "1 file differs, 1 line added, 1 removed"
 
 
 def test_the_same_code_is_so_whether_it_was_committed_or_not(repo):
@@ -108,6 +108,20 @@ def test_a_commit_that_is_none_here_is_said_to_be_so(commit, repo):
     assert (found.compared, found.files, len(found.unknown)) == (False, [], 1)
     assert found.unknown[0].startswith("bbbb: ")
     assert ("is not in this repository" in found.unknown[0]) == (commit in ("0" * 40, "0" * 64))
+
+
+def test_in_a_clone_of_the_last_commits_it_is_said_how_the_others_come(repo, tmp_path):
+    first = made(repo)
+    (repo / "src/a.py").write_text("later\n")
+    commit(repo)
+    last, shallow = made(repo), tmp_path / "shallow"
+    git(tmp_path, "clone", "-q", "--depth", "1", repo.as_uri(), shallow)
+    found = compare(shallow, last, first)
+    assert found.unknown == [
+        f"bbbb: its commit {first.facts['commit'][:12]} is not in this repository; `git fetch --unshallow` may bring it"
+    ]
+    git(shallow, "fetch", "-q", "--unshallow")
+    assert compare(shallow, last, first).files == compare(repo, last, first).files != []
 
 
 @pytest.mark.parametrize("what", ["HEAD^{tree}", "HEAD:src/a.py", "release"])

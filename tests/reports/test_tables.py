@@ -67,6 +67,14 @@ def test_markdown_ends_its_comment_where_it_is_meant_to_and_no_cell_makes_anothe
     assert f"1 {'c' * 8} none" in " ".join(comment.split())
 
 
+def test_markdown_cuts_no_name_and_no_note():
+    name = "column " * 100 + "end"
+    text = tables.as_markdown(made(name))
+    assert f"| {name} |" in text
+    assert f"- a note of {name}\n" in text
+    assert f"of each run: {name}: " in " ".join(text.split())
+
+
 @pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@x", "\t=1", " =1", HOSTILE, EVIL])
 def test_a_spreadsheet_runs_nothing_and_has_all_digits(name, tmp_path):
     tables.write(made(name), tmp_path / "table.csv")

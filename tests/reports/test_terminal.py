@@ -128,7 +128,7 @@ def test_what_differs_in_the_code_is_shown_on_the_page_and_in_the_terminal(clien
     text = printed(80, Choice(runs=runs), tmp_path / "page.html", with_code=True)
     [first, *others] = [run_id[:8] for run_id in runs]
     shown = text.partition(f"the code, {first} to {others[0]}\n")[2].splitlines()
-    counted = ["5 files differ, 1 lines added, 1 removed in the first 100", "  src/a.py  +1 -1", "  a.bin  binary"]
+    counted = ["5 files differ, 1 line added, 1 removed in the first 100", "  src/a.py  +1 -1", "  a.bin  binary"]
     assert shown[:4] == [*counted, "  ... and 3 files more"]
     assert shown[4:9] == [*lines, "not shown, since it would be too long: 2 of the files", "not known of it"]
     assert f"the code, {first} to {others[1]}\nthe same code\n" in text

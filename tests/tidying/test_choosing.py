@@ -32,6 +32,14 @@ def test_the_runs_that_a_page_rests_on_by_their_study_stay(house, days):
     assert house.runs() == {run_id}
 
 
+def test_the_trials_of_a_study_whose_page_in_mlflow_is_cited_stay(house):
+    page = house.run(tags={"study": "mine", "sweep": "parent"})
+    trial, _ = (house.run(deleted=True, tags={"study": study, "trial": "1"}) for study in ("mine", "yours"))
+    (house.root / "PAPERS.md").write_text(f"study {page[:8]}")
+    assert f"run {trial[:8]} stays: PAPERS.md cites its study" in house.tidy(for_good=True)
+    assert house.runs() == {page, trial}
+
+
 def test_a_run_whose_model_is_registered_stays(house):
     run_id, other = house.run(deleted=True), house.run(deleted=True)
     model = house.model(other)

@@ -46,6 +46,30 @@ def test_a_run_that_is_restored_meanwhile_keeps_everything(house, monkeypatch, b
     assert before - house.files().keys() == (set() if restored else house.gone)
 
 
+def run_meanwhile(monkeypatch, act):
+    """Has something happen between finding out what goes and removing it."""
+    listed = plan.make
+    monkeypatch.setattr(plan, "make", lambda *arguments: (listed(*arguments), act())[0])
+
+
+@pytest.mark.parametrize("tag", ["reproduces", "mlflow.lstm_lab.seed.3", "mlflow.parentRunId"])
+def test_a_run_that_another_comes_to_need_meanwhile_stays(house, monkeypatch, tag):
+    run_id = house.run("FAILED", days=100)
+    before, begun = house.files().keys(), []
+    run_meanwhile(monkeypatch, lambda: begun.append(house.run("RUNNING", tags={tag: run_id})))
+    assert "nothing to remove" in house.tidy(days=30, for_good=True)
+    assert house.runs() == {run_id, *begun}
+    assert before <= house.files().keys()
+
+
+def test_a_group_that_is_restored_meanwhile_keeps_its_seeds(house, monkeypatch):
+    seed, other = house.run(deleted=True), house.run(deleted=True)
+    group = house.run(deleted=True, tags={"seeds": "0", "mlflow.lstm_lab.seed.0": seed, "note": other})
+    run_meanwhile(monkeypatch, lambda: house.client.restore_run(group))
+    house.tidy(for_good=True)
+    assert house.runs() == {group, seed}
+
+
 def test_a_killed_run_that_is_resumed_meanwhile_keeps_everything(house, monkeypatch):
     run_id = house.run("KILLED", days=100)
     before, now = house.files().keys(), removing.run_now

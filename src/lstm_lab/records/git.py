@@ -72,6 +72,12 @@ def is_hash(text: str) -> bool:
     return bool(re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", text))
 
 
+def absent(folder: Path | None) -> str:
+    """What is said of a commit that the repository in that folder does not have: it may be a clone of the last few."""
+    deeper = " --unshallow" if folder and (common_folder(folder) / "shallow").exists() else ""
+    return f"is not in this repository; `git fetch{deeper}` may bring it"
+
+
 def environment_without_git() -> dict[str, str]:
     """The environment without what would send git to another repository or change its answers."""
     return {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}

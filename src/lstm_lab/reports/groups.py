@@ -119,6 +119,8 @@ def check_keys(keys: Sequence[str], runs: Sequence[Facts]) -> None:
     known = config.all_keys()
     found = {key for facts in runs for key in facts.params}
     for key in keys:
+        if not key:
+            raise ConfigError(f"by={','.join(keys)}: a key is missing beside a comma")
         if key == SEED:
             raise ConfigError(f"by={key}: rows are over seeds")
         if key in known | found:
@@ -264,24 +266,25 @@ def compared(rows: Sequence[Row], question: Question) -> list[Row]:
         of_data = sorted((row for row in rows if row.data == data), key=lambda row: order(row.values))
         chosen = [row for row in of_data if row in fitting] if question.against else of_data[:1]
         if len(chosen) > 1:
-            several = some([", ".join(row.values) for row in chosen])
+            several = some([",".join(row.values) for row in chosen])
             raise ConfigError(f"against={','.join(question.against)}: several rows are like that ({several})")
         for row in of_data:
             if chosen and len(of_data) > 1:
                 row = replace(row, chosen=row is chosen[0], compared=None if row is chosen[0] else pair(row, chosen[0]))
             found.append(row)
     if not fitting:
-        allowed = some([", ".join(row.values) for row in rows])
+        allowed = some([",".join(row.values) for row in rows])
         raise ConfigError(f"against={','.join(question.against)}: no row is like that; there are {allowed}")
     return found
 
 
 def fits(values: Sequence[str], wanted: Sequence[str]) -> bool:
-    """Whether a row has the values that are wanted: all of them in their order, or some."""
+    """Whether a row has the values that are wanted: all of them in their order, or some; null is the store's None."""
 
     def plain(value: str) -> Any:
         number = as_number(value)
-        return value.replace(" ", "").casefold() if number is None else number
+        word = value.replace(" ", "").casefold()
+        return ("none" if word == "null" else word) if number is None else number
 
     has, wants = [*map(plain, values)], [*map(plain, wanted)]
     return has == wants if len(has) == len(wants) else not Counter(wants) - Counter(has)
@@ -403,8 +406,12 @@ def doubts(rows: Sequence[Row], names: Sequence[str]) -> list[str]:
     for data in {row.data: None for row in rows}:
         of_data = [(row.seeds, name) for row, name in named if row.data == data]
         every = {seed for seeds, _ in of_data for seed in seeds}
-        missing = [(sorted(every.difference(seeds)), name) for seeds, name in of_data]
-        notes += [f"without the seeds {ranges(seeds)}, which others have: {name}" for seeds, name in missing if seeds]
+        lacking: dict[str, list[str]] = {}
+        for seeds, name in of_data:
+            lacking.setdefault(ranges(sorted(every.difference(seeds))), []).append(name)
+        notes += [
+            f"without the seeds {which}, which others have: {some(those)}" for which, those in lacking.items() if which
+        ]
     return notes
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from lstm_lab.paths import ROOT
 from lstm_lab.records import code, lookup
-from lstm_lab.records.git import Own, asked_head, fault, git_folder, head, is_hash
+from lstm_lab.records.git import Own, absent, asked_head, fault, git_folder, head, is_hash
 from lstm_lab.records.provenance import Provenance
 from lstm_lab.records.reading import printable
 
@@ -78,8 +78,9 @@ class Difference:
             return "the same code" + (", as far as it is known" if self.unknown else "")
         count = len(self.files) + self.more
         added, removed = (sum(getattr(one, what) or 0 for one in self.files) for what in ("added", "removed"))
-        lines = f"{added:,} lines added, {removed:,} removed" + (f" in the first {FILES}" if self.more else "")
-        return f"{count:,} {'files differ' if count > 1 else 'file differs'}, {lines}"
+        lines = f"{added:,} line{'s' * (added != 1)} added, {removed:,} removed"
+        where = f" in the first {FILES}" if self.more else ""
+        return f"{count:,} {'files differ' if count > 1 else 'file differs'}, {lines}{where}"
 
 
 def differences(client: "MlflowClient", runs: "Sequence[Run]") -> list[Difference]:
@@ -132,7 +133,7 @@ def tree_of(own: Own, made_by: Provenance | None) -> str:
             "its commit is not known" if commit is None else "what the store has as its commit is none"
         )
     if own.git("cat-file", "-t", commit, check=False).strip() != b"commit":
-        raise UnknownCodeError(f"its commit {commit[:12]} is not in this repository; `git fetch` may bring it")
+        raise UnknownCodeError(f"its commit {commit[:12]} {absent(own.folder)}")
     if not code.is_recorded(made_by.facts, diff):
         raise UnknownCodeError("its uncommitted.diff was changed: it has not the SHA-256 that provenance.json has")
     if len(diff) > MOST or re.search(rb"^GIT binary patch", diff, re.M):  # which could unfold to anything

@@ -20,6 +20,7 @@ from lstm_lab.runs.telling import in_markdown
 from lstm_lab.science.statistics import Estimate, Paired
 
 WIDTH = 118  # of a comment's lines
+WHOLE = 10**6  # characters: more than any text has here
 NO_HASH = "none"  # where a run has no hash of its costs
 TEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
@@ -106,7 +107,7 @@ def source_lines(sources: Mapping[str, Collection[Facts]], digits: int | None = 
     def words(runs: Collection[Facts]) -> str:
         return ", ".join(f"{seed_of(run)} {run.run_id[:digits]} {hash_of(run)[:digits]}" for run in runs)
 
-    return [f"{printable(name)}: {words(runs)}" for name, runs in sources.items()]
+    return [f"{printable(name, WHOLE)}: {words(runs)}" for name, runs in sources.items()]
 
 
 def seed_of(run: Facts) -> str:
@@ -121,10 +122,14 @@ def hash_of(run: Facts) -> str:
 
 def as_markdown(table: Table) -> str:
     """The table with its notes, and where it comes from in a comment."""
-    rows = [[*map(in_markdown, row[: table.named]), *row[table.named :]] for row in table.rows]
-    heads = [*map(in_markdown, list(table.columns)[: table.named]), *list(table.columns)[table.named :]]
-    said = "\n".join(f"- {in_markdown(note)}" for note in table.notes)
-    parts = [in_markdown(table.caption), markdown(heads, rows, table.sources), said]
+
+    def whole(text: str) -> str:
+        return in_markdown(text, WHOLE)
+
+    rows = [[*map(whole, row[: table.named]), *row[table.named :]] for row in table.rows]
+    heads = [*map(whole, list(table.columns)[: table.named]), *list(table.columns)[table.named :]]
+    said = "\n".join(f"- {whole(note)}" for note in table.notes)
+    parts = [whole(table.caption), markdown(heads, rows, table.sources), said]
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
@@ -135,7 +140,7 @@ def as_latex(table: Table) -> str:
     rows = [" & ".join(map(in_latex, cells)) + r" \\" for cells in [tuple(table.columns), *table.rows]]
     places = "l" * table.named + "r" * (len(table.columns) - table.named)
     drawn = [f"\\begin{{tabular}}{{{places}}}", r"\toprule", rows[0], r"\midrule", *rows[1:], r"\bottomrule"]
-    return "\n".join([*(f"% {printable(line, 10**6)}" for line in lines), *drawn, r"\end{tabular}", ""])
+    return "\n".join([*(f"% {printable(line, WHOLE)}" for line in lines), *drawn, r"\end{tabular}", ""])
 
 
 def in_latex(cell: str) -> str:

@@ -76,7 +76,7 @@ def prepare(folder: Path, commit: str, word: str) -> None:
     git.clone(ROOT, folder, commit)
     kind = git.git("-C", folder, "cat-file", "-t", commit, check=False).decode().strip()
     if kind != "commit":
-        what = f"is a {kind} here, no commit" if kind else "is not in this repository; `git fetch` may bring it"
+        what = f"is a {kind} here, no commit" if kind else git.absent(git.git_folder(ROOT))
         raise CannotRunError(f"{word}: its commit {commit} {what}")
 
 

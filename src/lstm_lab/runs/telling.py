@@ -12,7 +12,7 @@ from lstm_lab import texts
 from lstm_lab.commandline import make, say, typed
 from lstm_lab.config import NEWER, WATCHING, Config, Csv
 from lstm_lab.records import store
-from lstm_lab.records.reading import printable
+from lstm_lab.records.reading import LONGEST_TEXT, printable
 from lstm_lab.runs import resume
 from lstm_lab.runs.metrics import BASELINES, HELD_OUT, LAST, VALIDATION
 
@@ -55,9 +55,12 @@ def is_usual(group: str, key: str, value: object) -> bool:
     return value is None or (key in NEWER and value == NEWER[key])
 
 
-def in_markdown(text: str) -> str:
-    """A text in the words of a page, which are Markdown: a file's name makes no link or picture there."""
-    return MARKDOWN.sub(r"\\\g<0>", printable(text))
+def in_markdown(text: str, most: int = LONGEST_TEXT) -> str:
+    """A text in the words of a page, which are Markdown: a file's name makes no link or picture there.
+
+    It is cut after so many characters.
+    """
+    return MARKDOWN.sub(r"\\\g<0>", printable(text, most))
 
 
 def recipe_in_words(config: Config) -> str:

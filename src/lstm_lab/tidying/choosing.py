@@ -12,7 +12,7 @@ from lstm_lab.records import processes, reading, store, tagging
 from lstm_lab.records.reading import printable
 from lstm_lab.tidying.citing import Cited
 from lstm_lab.tidying.leftovers import is_plain
-from lstm_lab.tidying.stores import Contents
+from lstm_lab.tidying.stores import Contents, tagged_with
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel, Run
@@ -39,11 +39,15 @@ def choose(found: Contents, cited: Cited, days: int | None) -> Choice:
         models_of.setdefault(model.source_run_id or "", []).append(model)
     wanted = {run.info.run_id: run for run in found.runs if is_deleted(run) or is_old(run, days)}
     wanted = {ident: run for ident, run in wanted.items() if reading.is_run_id(ident)}
-    used = in_use(found, wanted)
+    used, studies = in_use(found, wanted), cited_studies(found.runs, cited)
     kept = {}
     for ident, run in wanted.items():
         models = models_of.get(ident, [])
-        why = why_cited(run, cited) or why_needed(run, models, found.registered) or why_elsewhere(run, models, used)
+        why = (
+            why_cited(run, cited, studies)
+            or why_needed(run, models, found.registered)
+            or why_elsewhere(run, models, used)
+        )
         if why:
             kept[ident] = why
     keep_named(found.runs, wanted, kept)
@@ -79,13 +83,19 @@ def may_train(run: "Run") -> bool:
     return run.info.status not in ENDED and not processes.is_cut_short(run)
 
 
-def why_cited(run: "Run", cited: Cited) -> str:
-    """Which page the run is evidence of; nothing if of none."""
+def cited_studies(runs: "list[Run]", cited: Cited) -> dict[str, str]:
+    """The studies that a page cites by their command, or by the id of the run that stands for them, with its name."""
+    of_runs = [(run.data.tags.get("study", ""), run) for run in runs if tagging.is_study(run.data.tags)]
+    return cited.studies | {study: page for study, run in of_runs if (page := cited.page_with(run.info.run_id))}
+
+
+def why_cited(run: "Run", cited: Cited, studies: Mapping[str, str]) -> str:
+    """Which page the run is evidence of, by itself or by its study; nothing if of none."""
     page = cited.page_with(run.info.run_id)
     if page:
         return f"{page} cites it"
     study = run.data.tags.get("study", "")
-    return f"{cited.studies[study]} cites its study" if study in cited.studies else ""
+    return f"{studies[study]} cites its study" if study in studies else ""
 
 
 def why_needed(run: "Run", models: "list[LoggedModel]", registered: set[str]) -> str:
@@ -135,6 +145,15 @@ def keep_named(runs: "list[Run]", wanted: "Mapping[str, Run]", kept: dict[str, s
             if named in wanted and named not in kept:
                 kept[named] = f"run {run.info.run_id[:8]} names it, which stays"
                 stay.append(wanted[named])
+
+
+def is_named(run_id: str, going: "Mapping[str, Run]") -> bool:
+    """Whether a run that stays names it by now, or one that was to go, and was restored in MLflow meanwhile."""
+    return any(
+        NAMING.fullmatch(key.removeprefix(tagging.HIDDEN))
+        and (run not in going or (stage == "active" and is_deleted(going[run])))
+        for key, run, stage in tagged_with(run_id)
+    )
 
 
 def named_by(run: "Run") -> Iterator[str]:

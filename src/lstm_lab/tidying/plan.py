@@ -105,7 +105,7 @@ def runs_of(client: "MlflowClient", choice: Choice, allotted: Allotted, days: in
         places = [ident, *(f"models/{model.model_id}" for model in models)]
         own = [path for place in places for path in leftovers.artifacts_in(store.artifact_folder() / place)]
         paths = list(dict.fromkeys([*allotted.of.get(ident, ()), *own]))
-        act = functools.partial(removing.remove_run, client, ident, models, paths, days)
+        act = functools.partial(removing.remove_run, client, ident, choice, paths, days)
         kind = DELETED if is_deleted(run) else OLD
         going.append(Going(kind, f"{ident[:8]} {name_of(run)}", removing.size_of(paths), act))
     return going

@@ -3,16 +3,16 @@
 import contextlib
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lstm_lab.records import store
-from lstm_lab.tidying.choosing import is_deleted, is_old, may_train
+from lstm_lab.tidying.choosing import Choice, is_deleted, is_named, is_old, may_train
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import LoggedModel, Run
+    from mlflow.entities import Run
 
 TRIES = 5  # of a folder that another program is removing, too
 
@@ -46,14 +46,15 @@ def remove(paths: Iterable[Path]) -> bool:
     return True
 
 
-def remove_run(
-    client: "MlflowClient", run_id: str, models: "Sequence[LoggedModel]", paths: Iterable[Path], days: int | None
-) -> bool:
+def remove_run(client: "MlflowClient", run_id: str, choice: Choice, paths: Iterable[Path], days: int | None) -> bool:
     """Removes a run for good, as `mlflow gc` does: its files first, so that what is left is still a deleted run's.
 
-    Nothing is done, and False returned, if it was restored or resumed meanwhile.
+    Nothing is done, and False returned, if it was restored or resumed meanwhile, or is needed by a run that was, or
+    that began.
     """
     tracking: Any = client._tracking_client.store
+    if is_named(run_id, choice.runs):
+        return False
     with store.store_lock():  # under which a run is taken over to be resumed
         run = run_now(client, run_id)
         if run and not is_deleted(run) and is_old(run, days):
@@ -62,7 +63,7 @@ def remove_run(
     if not run or not is_deleted(run) or may_train(run):
         return False
     remove(paths)
-    for model in models:
+    for model in choice.models_of[run_id]:
         with missing_accepted():
             tracking._hard_delete_logged_model(model.model_id)
     with missing_accepted():

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mlflow.entities import LoggedModel, Run
 
 RUNS, MODELS = "SELECT run_uuid FROM runs", "SELECT model_id FROM logged_models"
+TAGGED = "SELECT key, run_uuid, lifecycle_stage FROM tags JOIN runs USING (run_uuid) WHERE value = ?"
 
 
 @dataclass(frozen=True)
@@ -87,8 +88,24 @@ def ids_in(address: str) -> set[str] | None:
 
 
 def read_ids(path: Path) -> Iterator[str]:
-    """The ids in that database, opened so that nothing can change it."""
-    uri = f"{path.absolute().as_uri()}?mode=ro"
-    with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=60)) as connection:
+    """The ids in that database."""
+    with only_read(path) as connection:
         for query in (RUNS, MODELS):
             yield from (ident for (ident,) in connection.execute(query))
+
+
+def tagged_with(value: str) -> list[tuple[str, str, str]]:
+    """Key, run's id and MLflow's stage of each tag of that value, as the database in use has them at this moment."""
+    database = store.database_file()
+    if database is None:
+        return []
+    with only_read(database) as connection:
+        return connection.execute(TAGGED, (value,)).fetchall()
+
+
+@contextlib.contextmanager
+def only_read(path: Path) -> Iterator[sqlite3.Connection]:
+    """A database, opened so that nothing can change it."""
+    uri = f"{path.absolute().as_uri()}?mode=ro"
+    with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=60)) as connection:
+        yield connection
