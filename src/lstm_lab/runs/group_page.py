@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from lstm_lab.science.statistics import Estimate
 
 NO_RUN = "no run"
+ASIDE = ("steps_per_second", "log10_", "baselines/")  # speed, a logarithm, the data: they say nothing of a recipe
 
 
 @dataclass(frozen=True)
@@ -84,13 +85,20 @@ class GroupPage:
 
     def known(self, needed: Collection[str]) -> "dict[int, Run]":
         """The runs that are over and need not be trained, by seed: the group's own, and others with these metrics."""
-        found, steps = {}, self.asked.config.training.steps
+        found = {}
         for run in self.runs():
             own = self.is_own(run)
             counts = (own or not self.asked.again) and seeds.is_over(run, () if own else needed)
-            if counts and lookup.costs_of(self.client, run, steps) is not None:
+            if counts and self.has_costs(run):
                 found[int(run.data.params[recipe.SEED])] = run
         return found
+
+    def has_costs(self, run: "Run") -> bool:
+        """Whether the run has its costs, and the file is sound: anybody may have written to the store."""
+        try:
+            return lookup.costs_of(self.client, run, self.asked.config.training.steps) is not None
+        except lookup.UnsoundFileError:
+            return False
 
     def cut_short(self, seed: int) -> str | None:
         """The id of the group's own run with that seed that can go on; None if it is to begin."""
@@ -258,8 +266,8 @@ def write_table(path: Path, runs: "Mapping[int, Run]") -> None:
 
 
 def rows_of(found: "Mapping[str, Estimate]") -> list[tuple[str, str, str]]:
-    """Metric, median and interval in words; what is ranked by comes first, the baselines, which have no seed, not."""
-    shown = [key for key in found if not key.startswith("baselines/") and "_naive_" not in key]
+    """Metric, median and interval in words; what is ranked by comes first, what says nothing of a recipe not."""
+    shown = [key for key in found if not key.startswith(ASIDE) and "_naive_" not in key]
     ranked = metrics.ranked_by(shown)
     rows = []
     for key in sorted(shown, key=lambda key: (key != ranked, "/" in key, key)):
