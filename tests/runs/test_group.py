@@ -178,8 +178,10 @@ def test_a_seed_that_fails_counts_as_the_worst_and_the_group_says_so(groups):
     groups.train(3)
     for failing in groups.runs()[3:5]:  # two of three
         groups.client.set_terminated(failing.info.run_id, "FAILED")
-        groups.client.set_tag(failing.info.run_id, "reason", "the cost is not finite")
+        groups.client.set_tag(failing.info.run_id, "reason", "the cost\x1b[31m\nis not finite")
     outcome = groups.train(3)
+    assert outcome.reason == "2 of 3 seeds failed, the first: the cost\ufffd[31m\ufffdis not finite"
+    assert outcome.reason in groups.said, "whoever wrote it"
     assert (outcome.status, outcome.failed, outcome.metrics["final_cost"]) == ("FINISHED", 2, math.inf)
     assert outcome.metrics["evaluation/r2"] == -math.inf
 

@@ -12,6 +12,7 @@ from rich.table import Table
 from lstm_lab.commandline import say, typed, working
 from lstm_lab.config import Config, ConfigError
 from lstm_lab.records import store
+from lstm_lab.records.reading import printable
 from lstm_lab.runs import metrics, notifying, run, seeds, setup
 from lstm_lab.runs.group_page import Asked, GroupPage, open_page, rows_of
 from lstm_lab.runs.setup import Part
@@ -139,7 +140,7 @@ def outcome_of(page: GroupPage, status: str, reason: str) -> Outcome:
     """How the group ended: failed if every seed has, and else with the medians over those that are over."""
     failed = [run for run in page.done.values() if run.info.status == "FAILED"]
     if failed:
-        why = f"{len(failed)} of {len(page.done)} seeds failed, the first: {failed[0].data.tags.get('reason', '')}"
+        why = f"{len(failed)} of {len(page.done)} seeds failed, the first: {why_failed(failed[0])}"
         status, reason = ("FAILED" if status == "FINISHED" and len(failed) == len(page.done) else status), reason or why
     medians = {key: one.median for key, one in seeds.estimates(page.done).items()} if page.done else {}
     return Outcome(page.run_id, status, reason, medians, len(failed))
@@ -161,10 +162,15 @@ def seed_line(seed: int, run: "Run") -> str:
     """One line for the run of a seed: its metrics, or why it has none; its id."""
     found, ident = run.data.metrics, run.info.run_id[:8]
     if run.info.status != "FINISHED":
-        return f"seed {seed:>3}  {run.info.status}: {run.data.tags.get('reason', '')}  ({ident})"
+        return f"seed {seed:>3}  {run.info.status}: {why_failed(run)}  ({ident})"
     shown = dict.fromkeys((metrics.ranked_by(found), metrics.HELD_OUT))
     said = [f"{key} {found[key]:.4g}" for key in shown if key in found]
     return f"seed {seed:>3}  {'  '.join(said)}  ({ident})"
+
+
+def why_failed(run: "Run") -> str:
+    """Why the run of a seed failed, in a line: a counted one may be anybody's."""
+    return printable(run.data.tags.get("reason", ""))
 
 
 @contextlib.contextmanager
