@@ -174,9 +174,13 @@ def test_a_seed_that_fails_counts_as_the_worst_and_the_group_says_so(groups):
     assert "3 of 3 seeds failed, the first: " in groups.said
     assert groups.train(3, *DIVERGING).failed == 3
     assert len(groups.runs()) == 3, "it would fail again at the same step"
+    assert "over the seeds" not in groups.said, "no table without a row"
+    for trained in (6, 9):
+        groups.train(3, *DIVERGING, again=True)
+        assert len(groups.runs()) == trained
 
     groups.train(3)
-    for failing in groups.runs()[3:5]:  # two of three
+    for failing in groups.runs()[9:11]:  # two of three
         groups.client.set_terminated(failing.info.run_id, "FAILED")
         groups.client.set_tag(failing.info.run_id, "reason", "the cost\x1b[31m\nis not finite")
     outcome = groups.train(3)

@@ -204,12 +204,13 @@ def report(console: Console, page: GroupPage, outcome: Outcome) -> None:
         say(console, f"{outcome.status}: {outcome.reason}", "red")
     if outcome.status == "KILLED":
         say(console, "the same command goes on")
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-    for head in ("over the seeds", "median", "95 % interval"):
-        table.add_column(head, justify="left" if head == "over the seeds" else "right", no_wrap=True)
-    for row in rows_of(seeds.estimates(page.done)) if page.done else []:
-        table.add_row(*row)
-    console.print(table)
+    if rows := rows_of(seeds.estimates(page.done)):
+        table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+        for head in ("over the seeds", "median", "95 % interval"):
+            table.add_column(head, justify="left" if head == "over the seeds" else "right", no_wrap=True)
+        for row in rows:
+            table.add_row(*row)
+        console.print(table)
     if 0 < len(page.done) < FEWEST:
         say(console, f"an exact 95 % interval takes {FEWEST} seeds", "dim")
     say(console, f"the group: {store.address(store.run_page(page.run.info.experiment_id, page.run_id))}")

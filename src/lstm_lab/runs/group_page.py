@@ -237,10 +237,10 @@ def claim(client: "MlflowClient", run: "Run", asked: Asked) -> "Run":
 
 
 def find(client: "MlflowClient", experiment: str, digest: str, asked: Asked) -> "Run | None":
-    """The newest page begun for the same group; with `again`, only one that did not come to its end."""
+    """The newest page begun for the same group; with `again`, only one that is not over."""
     [(key, value)] = tagging.as_stored({"group.sha256": digest}).items()
     found = client.search_runs([experiment], f"tags.`{key}` = '{value}'", order_by=["attributes.start_time DESC"])
-    return next((run for run in found if not (asked.again and run.info.status == "FINISHED")), None)
+    return next((run for run in found if not (asked.again and seeds.is_over(run, ()))), None)
 
 
 def log_params(client: "MlflowClient", run: "Run", asked: Asked) -> None:
