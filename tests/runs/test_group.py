@@ -216,6 +216,27 @@ def test_a_group_that_another_process_is_at_is_left_to_it(groups, monkeypatch):
     assert len(groups.runs()) == 2
 
 
+def test_the_medians_are_of_the_runs_that_count_now(groups):
+    outcome = groups.train(3)
+    first, *others = groups.runs()
+    for other in others:
+        groups.client.log_metric(other.info.run_id, "final_cost", 100.0, step=1000)
+    groups.client.delete_run(first.info.run_id)  # the first seed is trained again
+    assert groups.train(3).metrics["final_cost"] == 100
+    assert groups.page(outcome).data.metrics["final_cost"] == 100
+
+
+def test_a_run_that_began_with_other_weights_does_not_go_on(groups):
+    """As one that was cut short on another machine: its seed begins anew."""
+    outcome = groups.train(1)
+    [own] = groups.runs()
+    for tags, runs in (({}, 1), ({"initial_weights.sha256": "0" * 64}, 2)):
+        tagging.set_tags(groups.client, own.info.run_id, tags)
+        groups.client.set_terminated(own.info.run_id, "KILLED")
+        assert groups.train(1).metrics["final_cost"] == outcome.metrics["final_cost"]
+        assert len(groups.runs()) == runs
+
+
 def test_a_group_is_no_run(groups):
     outcome = groups.train(2)
     named = f"run={outcome.run_id}: that is a group of runs with several seeds; name one of them, such as run="

@@ -104,7 +104,7 @@ def train_seeds(
             if seed not in known:
                 part = part_of(page, seed, observer(number), trial)
                 made_of = setup.set_up(seeds.with_seed(asked.config, seed), source, Console(quiet=True), part)
-                result = run.train(page.client, made_of, stop, page.cut_short(seed))
+                result = run.train(page.client, made_of, stop, page.cut_short(made_of))
                 if result.status == "KILLED":
                     status, reason = "KILLED", f"{result.reason} of seed {seed}"
                     break
@@ -211,7 +211,7 @@ def report(console: Console, page: GroupPage, outcome: Outcome) -> None:
         for row in rows:
             table.add_row(*row)
         console.print(table)
-    if 0 < len(page.done) < FEWEST:
+    if rows and len(page.done) < FEWEST:
         say(console, f"an exact 95 % interval takes {FEWEST} seeds", "dim")
     say(console, f"the group: {store.address(store.run_page(page.run.info.experiment_id, page.run_id))}")
     say(console, f"compare its runs: {typed('report', f'runs={page.run_id[:8]}')}")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-    from lstm_lab.runs.setup import Part
+    from lstm_lab.runs.setup import Part, Setup
     from lstm_lab.science.curves import Source
     from lstm_lab.science.statistics import Estimate
 
@@ -100,10 +100,17 @@ class GroupPage:
         except lookup.UnsoundFileError:
             return False
 
-    def cut_short(self, seed: int) -> str | None:
-        """The id of the group's own run with that seed that can go on; None if it is to begin."""
-        own = [run for run in self.runs() if self.is_own(run) and seeds.seed_of(run) == seed and seeds.can_go_on(run)]
-        return own[-1].info.run_id if own else None
+    def cut_short(self, made_of: "Setup") -> str | None:
+        """The id of the group's own run with that seed that can go on; None if it is to begin.
+
+        One that began with other data or weights, as on another machine, could not come to the same end.
+        """
+        seed, own = made_of.config.training.seed, []
+        for run in self.runs():
+            if self.is_own(run) and seeds.seed_of(run) == seed and seeds.can_go_on(run):
+                now, tags = made_of.digests(made_of.config.training.steps), tags_of(run)
+                own += [run.info.run_id] if all(tags.get(key, now[key]) == now[key] for key in now) else []
+        return own[-1] if own else None
 
     def child_tags(self, part: "Part | None") -> dict[str, str]:
         """The tags of the run of a seed: which group it is of, and which study if the group is a trial."""
@@ -120,15 +127,16 @@ class GroupPage:
         from mlflow.entities import Metric
 
         self.done[seed] = run
-        found, now, tag = seeds.estimates(self.done), int(time.time() * 1000), {f"seed.{seed}": run.info.run_id}
-        if tag.items() <= tags_of(self.run).items():  # MLflow keeps what is logged twice, twice
+        found, now = seeds.estimates(self.done), int(time.time() * 1000)
+        tags = {f"seed.{number}": done.info.run_id for number, done in self.done.items()}
+        if tags.items() <= tags_of(self.run).items():  # MLflow keeps what is logged twice, twice
             return found
         values = {key: one.median for key, one in found.items()}
         for end in ("low", "high"):
             values |= {f"{end}/{key}": getattr(one, end) for key, one in found.items() if not np.isnan(one.low)}
         logged = [Metric(key, value, now, len(self.done)) for key, value in values.items()]
         self.client.log_batch(self.run_id, metrics=logged)
-        tagging.set_tags(self.client, self.run_id, tag)
+        tagging.set_tags(self.client, self.run_id, {f"seed.{seed}": run.info.run_id})
         return found
 
     def curves(self) -> np.ndarray | None:
