@@ -83,6 +83,9 @@ def test_the_page_has_medians_intervals_and_the_median_curve_of_its_runs(groups)
     assert page.data.metrics["low/mean_last_20_cost"] == pytest.approx(ends.min(), rel=1e-12)  # of 7, the outermost two
     assert page.data.metrics["high/mean_last_20_cost"] == pytest.approx(ends.max(), rel=1e-12)
     assert outcome.metrics["final_cost"] == np.median(costs[:, -1])
+    speeds = [run.data.metrics["steps_per_second"] for run in runs]
+    assert outcome.metrics["steps_per_second"] == np.median(speeds), "a study may go by it"
+    assert "steps_per_second" not in groups.said + page.data.tags["mlflow.note.content"]
     curve = history(groups.client, outcome.run_id, "cost")
     assert curve == [(step, float(cost)) for step, cost in enumerate(np.median(costs, axis=0))]
     over = history(groups.client, outcome.run_id, "final_cost")
@@ -150,10 +153,13 @@ def test_a_run_by_several_codes_or_without_its_costs_or_errors_is_not_counted(gr
     groups.train(1, "training.steps=60")
     assert len(groups.runs()) == 3
     unevaluated = groups.config("training.steps=50", "evaluation.windows=2")
+    (groups.folder / "artifacts" / groups.runs()[-1].info.run_id / "artifacts/cost.npy").write_bytes(b"damaged")
+    groups.train(1, "training.steps=60")
+    assert len(groups.runs()) == 4
     with_none = run.run(unevaluated, Console(file=io.StringIO())).run_id
     groups.client.set_tag(with_none, "reproduces", "0" * 32)
     groups.train(1, "training.steps=50")
-    assert len(groups.runs()) == 5, "a reproduction says nothing new"
+    assert len(groups.runs()) == 6, "a reproduction says nothing new"
 
 
 def resume_longer(groups, ended):
@@ -168,14 +174,28 @@ def test_a_seed_that_fails_counts_as_the_worst_and_the_group_says_so(groups):
     assert "3 of 3 seeds failed, the first: " in groups.said
     assert groups.train(3, *DIVERGING).failed == 3
     assert len(groups.runs()) == 3, "it would fail again at the same step"
+    assert "over the seeds" not in groups.said, "no table without a row"
+    for trained in (6, 9):
+        groups.train(3, *DIVERGING, again=True)
+        assert len(groups.runs()) == trained
 
     groups.train(3)
-    for failing in groups.runs()[3:5]:  # two of three
+    for failing in groups.runs()[9:11]:  # two of three
         groups.client.set_terminated(failing.info.run_id, "FAILED")
-        groups.client.set_tag(failing.info.run_id, "reason", "the cost is not finite")
+        groups.client.set_tag(failing.info.run_id, "reason", "the cost\x1b[31m\nis not finite")
     outcome = groups.train(3)
+    assert outcome.reason == "2 of 3 seeds failed, the first: the cost\ufffd[31m\ufffdis not finite"
+    assert outcome.reason in groups.said, "whoever wrote it"
     assert (outcome.status, outcome.failed, outcome.metrics["final_cost"]) == ("FINISHED", 2, math.inf)
     assert outcome.metrics["evaluation/r2"] == -math.inf
+
+
+def test_a_metric_that_some_seeds_lack_has_no_median(groups):
+    """As where a trial, which is not evaluated, counts a run that was."""
+    runs = [groups.client.get_run(run_alone(groups, seed).info.run_id) for seed in (0, 1)]
+    del runs[1].data.metrics["evaluation/mse"]
+    found = seeds.estimates(dict(enumerate(runs)))
+    assert ("evaluation/mse" in found, "evaluation/mae" in found) == (False, True)
 
 
 def test_a_group_that_another_process_is_at_is_left_to_it(groups, monkeypatch):
@@ -194,6 +214,27 @@ def test_a_group_that_another_process_is_at_is_left_to_it(groups, monkeypatch):
     assert groups.train(2, take_over=True).run_id == run_id
     assert client.get_run(left).info.status == "FINISHED"
     assert len(groups.runs()) == 2
+
+
+def test_the_medians_are_of_the_runs_that_count_now(groups):
+    outcome = groups.train(3)
+    first, *others = groups.runs()
+    for other in others:
+        groups.client.log_metric(other.info.run_id, "final_cost", 100.0, step=1000)
+    groups.client.delete_run(first.info.run_id)  # the first seed is trained again
+    assert groups.train(3).metrics["final_cost"] == 100
+    assert groups.page(outcome).data.metrics["final_cost"] == 100
+
+
+def test_a_run_that_began_with_other_weights_does_not_go_on(groups):
+    """As one that was cut short on another machine: its seed begins anew."""
+    outcome = groups.train(1)
+    [own] = groups.runs()
+    for tags, runs in (({}, 1), ({"initial_weights.sha256": "0" * 64}, 2)):
+        tagging.set_tags(groups.client, own.info.run_id, tags)
+        groups.client.set_terminated(own.info.run_id, "KILLED")
+        assert groups.train(1).metrics["final_cost"] == outcome.metrics["final_cost"]
+        assert len(groups.runs()) == runs
 
 
 def test_a_group_is_no_run(groups):

@@ -37,6 +37,10 @@ DAY = 86_400_000  # milliseconds; no clock is further ahead, and a run from late
 KERNELS = {"lstm": 4, "gru": 3, "simple_rnn": 1}  # matrices that a cell's kernel stacks side by side
 
 
+class UnsoundFileError(StoreError):
+    """A file of a run is not what a run leaves, although the store is there."""
+
+
 def find_run(client: "MlflowClient", word: str, name: str) -> "Run":
     """The run that a user means by `word=name`; ConfigError if there is none, or more than one.
 
@@ -193,7 +197,7 @@ def told(run: "Run", path: str) -> Iterator[None]:
     try:
         yield
     except UnsoundError as error:
-        raise StoreError(f"run {run.info.run_id}: its {path} {error}") from None
+        raise UnsoundFileError(f"run {run.info.run_id}: its {path} {error}") from None
     except Exception as error:  # whatever MLflow, the network or the disk raises
         reason = printable(store.first_line(error))
         raise StoreError(f"run {run.info.run_id}: its {path} cannot be read ({reason})") from None

@@ -12,6 +12,7 @@ from rich.table import Table
 from lstm_lab.commandline import say, typed, working
 from lstm_lab.config import Config, ConfigError
 from lstm_lab.records import store
+from lstm_lab.records.reading import printable
 from lstm_lab.runs import metrics, notifying, run, seeds, setup
 from lstm_lab.runs.group_page import Asked, GroupPage, open_page, rows_of
 from lstm_lab.runs.setup import Part
@@ -103,7 +104,7 @@ def train_seeds(
             if seed not in known:
                 part = part_of(page, seed, observer(number), trial)
                 made_of = setup.set_up(seeds.with_seed(asked.config, seed), source, Console(quiet=True), part)
-                result = run.train(page.client, made_of, stop, page.cut_short(seed))
+                result = run.train(page.client, made_of, stop, page.cut_short(made_of))
                 if result.status == "KILLED":
                     status, reason = "KILLED", f"{result.reason} of seed {seed}"
                     break
@@ -139,7 +140,7 @@ def outcome_of(page: GroupPage, status: str, reason: str) -> Outcome:
     """How the group ended: failed if every seed has, and else with the medians over those that are over."""
     failed = [run for run in page.done.values() if run.info.status == "FAILED"]
     if failed:
-        why = f"{len(failed)} of {len(page.done)} seeds failed, the first: {failed[0].data.tags.get('reason', '')}"
+        why = f"{len(failed)} of {len(page.done)} seeds failed, the first: {why_failed(failed[0])}"
         status, reason = ("FAILED" if status == "FINISHED" and len(failed) == len(page.done) else status), reason or why
     medians = {key: one.median for key, one in seeds.estimates(page.done).items()} if page.done else {}
     return Outcome(page.run_id, status, reason, medians, len(failed))
@@ -161,10 +162,15 @@ def seed_line(seed: int, run: "Run") -> str:
     """One line for the run of a seed: its metrics, or why it has none; its id."""
     found, ident = run.data.metrics, run.info.run_id[:8]
     if run.info.status != "FINISHED":
-        return f"seed {seed:>3}  {run.info.status}: {run.data.tags.get('reason', '')}  ({ident})"
+        return f"seed {seed:>3}  {run.info.status}: {why_failed(run)}  ({ident})"
     shown = dict.fromkeys((metrics.ranked_by(found), metrics.HELD_OUT))
     said = [f"{key} {found[key]:.4g}" for key in shown if key in found]
     return f"seed {seed:>3}  {'  '.join(said)}  ({ident})"
+
+
+def why_failed(run: "Run") -> str:
+    """Why the run of a seed failed, in a line: a counted one may be anybody's."""
+    return printable(run.data.tags.get("reason", ""))
 
 
 @contextlib.contextmanager
@@ -198,13 +204,14 @@ def report(console: Console, page: GroupPage, outcome: Outcome) -> None:
         say(console, f"{outcome.status}: {outcome.reason}", "red")
     if outcome.status == "KILLED":
         say(console, "the same command goes on")
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-    for head in ("over the seeds", "median", "95 % interval"):
-        table.add_column(head, justify="left" if head == "over the seeds" else "right", no_wrap=True)
-    for row in rows_of(seeds.estimates(page.done)) if page.done else []:
-        table.add_row(*row)
-    console.print(table)
-    if 0 < len(page.done) < FEWEST:
+    if rows := rows_of(seeds.estimates(page.done)):
+        table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+        for head in ("over the seeds", "median", "95 % interval"):
+            table.add_column(head, justify="left" if head == "over the seeds" else "right", no_wrap=True)
+        for row in rows:
+            table.add_row(*row)
+        console.print(table)
+    if rows and len(page.done) < FEWEST:
         say(console, f"an exact 95 % interval takes {FEWEST} seeds", "dim")
     say(console, f"the group: {store.address(store.run_page(page.run.info.experiment_id, page.run_id))}")
     say(console, f"compare its runs: {typed('report', f'runs={page.run_id[:8]}')}")

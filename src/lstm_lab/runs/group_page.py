@@ -26,11 +26,12 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-    from lstm_lab.runs.setup import Part
+    from lstm_lab.runs.setup import Part, Setup
     from lstm_lab.science.curves import Source
     from lstm_lab.science.statistics import Estimate
 
 NO_RUN = "no run"
+ASIDE = ("steps_per_second", "log10_", "baselines/")  # speed, a logarithm, the data: they say nothing of a recipe
 
 
 @dataclass(frozen=True)
@@ -84,18 +85,32 @@ class GroupPage:
 
     def known(self, needed: Collection[str]) -> "dict[int, Run]":
         """The runs that are over and need not be trained, by seed: the group's own, and others with these metrics."""
-        found, steps = {}, self.asked.config.training.steps
+        found = {}
         for run in self.runs():
             own = self.is_own(run)
             counts = (own or not self.asked.again) and seeds.is_over(run, () if own else needed)
-            if counts and lookup.costs_of(self.client, run, steps) is not None:
+            if counts and self.has_costs(run):
                 found[int(run.data.params[recipe.SEED])] = run
         return found
 
-    def cut_short(self, seed: int) -> str | None:
-        """The id of the group's own run with that seed that can go on; None if it is to begin."""
-        own = [run for run in self.runs() if self.is_own(run) and seeds.seed_of(run) == seed and seeds.can_go_on(run)]
-        return own[-1].info.run_id if own else None
+    def has_costs(self, run: "Run") -> bool:
+        """Whether the run has its costs, and the file is sound: anybody may have written to the store."""
+        try:
+            return lookup.costs_of(self.client, run, self.asked.config.training.steps) is not None
+        except lookup.UnsoundFileError:
+            return False
+
+    def cut_short(self, made_of: "Setup") -> str | None:
+        """The id of the group's own run with that seed that can go on; None if it is to begin.
+
+        One that began with other data or weights, as on another machine, could not come to the same end.
+        """
+        seed, own = made_of.config.training.seed, []
+        for run in self.runs():
+            if self.is_own(run) and seeds.seed_of(run) == seed and seeds.can_go_on(run):
+                now, tags = made_of.digests(made_of.config.training.steps), tags_of(run)
+                own += [run.info.run_id] if all(tags.get(key, now[key]) == now[key] for key in now) else []
+        return own[-1] if own else None
 
     def child_tags(self, part: "Part | None") -> dict[str, str]:
         """The tags of the run of a seed: which group it is of, and which study if the group is a trial."""
@@ -112,15 +127,16 @@ class GroupPage:
         from mlflow.entities import Metric
 
         self.done[seed] = run
-        found, now, tag = seeds.estimates(self.done), int(time.time() * 1000), {f"seed.{seed}": run.info.run_id}
-        if tag.items() <= tags_of(self.run).items():  # MLflow keeps what is logged twice, twice
+        found, now = seeds.estimates(self.done), int(time.time() * 1000)
+        tags = {f"seed.{number}": done.info.run_id for number, done in self.done.items()}
+        if tags.items() <= tags_of(self.run).items():  # MLflow keeps what is logged twice, twice
             return found
         values = {key: one.median for key, one in found.items()}
         for end in ("low", "high"):
             values |= {f"{end}/{key}": getattr(one, end) for key, one in found.items() if not np.isnan(one.low)}
         logged = [Metric(key, value, now, len(self.done)) for key, value in values.items()]
         self.client.log_batch(self.run_id, metrics=logged)
-        tagging.set_tags(self.client, self.run_id, tag)
+        tagging.set_tags(self.client, self.run_id, {f"seed.{seed}": run.info.run_id})
         return found
 
     def curves(self) -> np.ndarray | None:
@@ -229,10 +245,10 @@ def claim(client: "MlflowClient", run: "Run", asked: Asked) -> "Run":
 
 
 def find(client: "MlflowClient", experiment: str, digest: str, asked: Asked) -> "Run | None":
-    """The newest page begun for the same group; with `again`, only one that did not come to its end."""
+    """The newest page begun for the same group; with `again`, only one that is not over."""
     [(key, value)] = tagging.as_stored({"group.sha256": digest}).items()
     found = client.search_runs([experiment], f"tags.`{key}` = '{value}'", order_by=["attributes.start_time DESC"])
-    return next((run for run in found if not (asked.again and run.info.status == "FINISHED")), None)
+    return next((run for run in found if not (asked.again and seeds.is_over(run, ()))), None)
 
 
 def log_params(client: "MlflowClient", run: "Run", asked: Asked) -> None:
@@ -258,8 +274,8 @@ def write_table(path: Path, runs: "Mapping[int, Run]") -> None:
 
 
 def rows_of(found: "Mapping[str, Estimate]") -> list[tuple[str, str, str]]:
-    """Metric, median and interval in words; what is ranked by comes first, the baselines, which have no seed, not."""
-    shown = [key for key in found if not key.startswith("baselines/") and "_naive_" not in key]
+    """Metric, median and interval in words; what is ranked by comes first, what says nothing of a recipe not."""
+    shown = [key for key in found if not key.startswith(ASIDE) and "_naive_" not in key]
     ranked = metrics.ranked_by(shown)
     rows = []
     for key in sorted(shown, key=lambda key: (key != ranked, "/" in key, key)):

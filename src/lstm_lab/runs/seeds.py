@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 MOST = 1000
 PARENT = "mlflow.parentRunId"  # the tag by which a run names the one that it belongs to
-ASIDE = ("steps_per_second", "log10_")  # metrics of which a median over seeds tells nothing: speed, and one's logarithm
 
 
 def wanted(first: int, count: Any) -> range:
@@ -70,17 +69,16 @@ def can_go_on(run: "Run") -> bool:
 
 
 def estimates(runs: "Mapping[int, Run]") -> dict[str, Estimate]:
-    """The median over the seeds of every metric, with its exact 95 % interval from 6 seeds on.
+    """The median over the seeds of every metric that all have, with its exact 95 % interval from 6 seeds on.
 
     A run that failed counts as the worst there is: what it came to before tells nothing.
     """
-    finished = [run for run in runs.values() if run.info.status == "FINISHED"]
-    keys = dict.fromkeys(metrics.today(key) for run in finished for key in run.data.metrics)
-    found = {}
-    for key in (key for key in keys if key != "cost" and not key.startswith(ASIDE)):
-        worst = -np.inf if key in metrics.HIGH_IS_GOOD else np.inf
-        values = [run.data.metrics[key] for run in finished if key in run.data.metrics]
-        found[key] = median([*values, *[worst] * (len(runs) - len(finished))])
+    finished = [run.data.metrics for run in runs.values() if run.info.status == "FINISHED"]
+    failed, found = len(runs) - len(finished), {}
+    for key in finished[0] if finished else ():
+        if key != "cost" and all(key in values for values in finished):
+            worst = -np.inf if key in metrics.HIGH_IS_GOOD else np.inf
+            found[key] = median([*(values[key] for values in finished), *[worst] * failed])
     return found
 
 
