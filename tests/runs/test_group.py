@@ -188,6 +188,9 @@ def test_a_seed_that_fails_counts_as_the_worst_and_the_group_says_so(groups):
     assert outcome.reason in groups.said, "whoever wrote it"
     assert (outcome.status, outcome.failed, outcome.metrics["final_cost"]) == ("FINISHED", 2, math.inf)
     assert outcome.metrics["evaluation/r2"] == -math.inf
+    trained, ended = groups.runs()[9:], [run for run in groups.runs()[9:] if run.info.status == "FINISHED"]
+    assert seeds.of_the_median(trained, "final_cost") is None
+    assert seeds.of_the_median([*ended, *ended, trained[0]], "final_cost") is ended[0]
 
 
 def test_a_metric_that_some_seeds_lack_has_no_median(groups):

@@ -77,15 +77,24 @@ def estimates(runs: "Mapping[int, Run]") -> dict[str, Estimate]:
     failed, found = len(runs) - len(finished), {}
     for key in finished[0] if finished else ():
         if key != "cost" and all(key in values for values in finished):
-            worst = -np.inf if key in metrics.HIGH_IS_GOOD else np.inf
-            found[key] = median([*(values[key] for values in finished), *[worst] * failed])
+            found[key] = median([*(values[key] for values in finished), *[worst_of(key)] * failed])
     return found
 
 
+def worst_of(metric: str) -> float:
+    """What a run that failed counts as."""
+    return -np.inf if metric in metrics.HIGH_IS_GOOD else np.inf
+
+
 def of_the_median(runs: "Iterable[Run]", metric: str) -> "Run | None":
-    """The run in the middle by that metric, the lower one of two; None if none has it."""
-    ranked = sorted((run for run in runs if metric in run.data.metrics), key=lambda run: run.data.metrics[metric])
-    return ranked[(len(ranked) - 1) // 2] if ranked else None
+    """The run in the middle by that metric, the lower one of two; None if none has it, or if that one failed."""
+
+    def value(run: "Run") -> float:
+        return float(run.data.metrics[metric]) if run.info.status == "FINISHED" else worst_of(metric)
+
+    ranked = sorted((run for run in runs if run.info.status != "FINISHED" or metric in run.data.metrics), key=value)
+    middle = ranked[(len(ranked) - 1) // 2] if ranked else None
+    return middle if middle and middle.info.status == "FINISHED" else None
 
 
 def together(curves: Sequence[np.ndarray]) -> np.ndarray:
