@@ -61,6 +61,7 @@ def groups(tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/runs.db")
     for module in (resume, watching):
         monkeypatch.setattr(module, "ROOT", tmp_path)
+    monkeypatch.setattr(store, "STORES", tmp_path / ".stores")
     store.open_store.cache_clear()
     yield Groups(tmp_path)
     store.open_store.cache_clear()
@@ -138,28 +139,28 @@ def test_what_was_trained_before_is_counted_unless_it_is_to_be_trained_anew(grou
 
 def test_a_run_by_several_codes_or_without_its_costs_or_errors_is_not_counted(groups, monkeypatch):
     alone = run_alone(groups, seed=0)
-    monkeypatch.setattr(code, "source_digest", lambda: "of other code")
-    result = run.run(
-        groups.config("training.steps=60"), Console(file=io.StringIO()), resumed=resume_longer(groups, alone)
-    )
+    with monkeypatch.context() as later:
+        later.setattr(code, "source_digest", lambda: "of other code")
+        longer, resumed = groups.config("training.steps=60"), resume_longer(groups, alone)
+        result = run.run(longer, Console(file=io.StringIO()), resumed=resumed)
     assert tagging.tags_of(groups.client.get_run(result.run_id))["code.sha256"] == "several"
-    monkeypatch.undo()
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{groups.folder}/runs.db")
-    store.open_store.cache_clear()
     groups.train(1, "training.steps=60")
     assert len(groups.runs()) == 2
     [_, own] = groups.runs()
     (groups.folder / "artifacts" / own.info.run_id / "artifacts/cost.npy").unlink()
     groups.train(1, "training.steps=60")
     assert len(groups.runs()) == 3
-    unevaluated = groups.config("training.steps=50", "evaluation.windows=2")
     (groups.folder / "artifacts" / groups.runs()[-1].info.run_id / "artifacts/cost.npy").write_bytes(b"damaged")
     groups.train(1, "training.steps=60")
     assert len(groups.runs()) == 4
-    with_none = run.run(unevaluated, Console(file=io.StringIO())).run_id
-    groups.client.set_tag(with_none, "reproduces", "0" * 32)
+    reproduction = run.run(groups.config("training.steps=50"), Console(file=io.StringIO())).run_id
+    groups.client.set_tag(reproduction, "reproduces", "0" * 32)
     groups.train(1, "training.steps=50")
     assert len(groups.runs()) == 6, "a reproduction says nothing new"
+    of_a_study = setup.Part("0: x", {}, keep=lambda found: False)  # a trial that is not evaluated
+    run.run(groups.config("training.steps=55"), Console(quiet=True), part=of_a_study)
+    groups.train(1, "training.steps=55")
+    assert len(groups.runs()) == 8
 
 
 def resume_longer(groups, ended):
