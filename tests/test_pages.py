@@ -67,6 +67,7 @@ SUITABLE = {
 }
 PORT = "5001"  # stands in the pages for a port that is free
 SERVER = re.compile(r"make (ui|tensorboard)\b|mlflow (ui|models serve)\b")
+PLACEHOLDER = re.compile(r"\b(RUN_ID|OTHER_ID)\b")
 MARK = re.compile(r"<!-- not run: (.+?) -->")
 IS_COMMAND = re.compile(r"(\w+=\S+ )*(python|make|mlflow|curl|eval|export|sbatch|git|sh|\.|\.venv/\S+) \S")
 
@@ -169,7 +170,7 @@ class Lab:
     def filled(self, text: str) -> str:
         """The command with the ids of suitable runs and a free port in it."""
         text = re.sub(rf"(?<=[ :=]){PORT}\b", self.port, text)
-        if "RUN_ID" not in text:
+        if not PLACEHOLDER.search(text):
             return text
         if text.endswith("train.py resume=RUN_ID"):
             self.cut_a_run_short()
@@ -179,7 +180,7 @@ class Lab:
         runs = client.search_runs(experiments, suitable, order_by=["attributes.start_time DESC"])
         for placeholder, run in zip(("RUN_ID", "OTHER_ID"), runs, strict=False):
             text = re.sub(rf"\b{placeholder}\b", run.info.run_id, text)
-        assert "_ID" not in text, f"no run passes {suitable}"
+        assert not PLACEHOLDER.search(text), f"no run passes {suitable}"
         return text
 
     def cut_a_run_short(self) -> None:

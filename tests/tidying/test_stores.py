@@ -104,6 +104,8 @@ def test_without_the_database_nothing_is_taken_for_nobodys(house):
     assert not (house.root / "mlflow.db").exists()
     assert (house.mlruns / "artifacts" / run_id).exists()
     assert stores.ids_in(store.LOCAL_URI) is None
+    (house.mlruns / "artifacts" / run_id).rename(house.root / "elsewhere")
+    assert house.tidy(for_good=True) == "nothing to remove: there is no run yet\n"
 
 
 def test_behind_a_link_nothing_goes(house, tmp_path):

@@ -14,7 +14,7 @@ from lstm_lab.paths import ROOT
 from lstm_lab.records import store
 from lstm_lab.records.reading import printable
 from lstm_lab.studies import database
-from lstm_lab.tidying import plan, studies
+from lstm_lab.tidying import leftovers, plan, studies
 from lstm_lab.tidying.plan import KINDS, Going, Plan
 
 NAMED = 8  # of a kind that are told by name, and runs that stay
@@ -32,6 +32,9 @@ def tidy(days: int | None, for_good: bool, console: Console) -> None:
     store.check_store(reading=not for_good)
     database = store.database_file()
     if database and not database.exists():  # then nothing would be anybody's
+        if not leftovers.left_behind():
+            say(console, "nothing to remove: there is no run yet")
+            return
         raise ConfigError(f"there is no run yet ({database} is not there): whose anything is cannot be told without it")
     alone = store.locked(ROOT / "mlruns/.tidy.lock") if for_good else contextlib.nullcontext()
     with alone, studies.opened() as storage, working(console, "looking for what nobody owns"):
