@@ -104,7 +104,10 @@ def test_without_the_database_nothing_is_taken_for_nobodys(house):
     assert not (house.root / "mlflow.db").exists()
     assert (house.mlruns / "artifacts" / run_id).exists()
     assert stores.ids_in(store.LOCAL_URI) is None
-    (house.mlruns / "artifacts" / run_id).rename(house.root / "elsewhere")
+
+
+def test_before_the_first_run_there_is_nothing_to_remove(house):
+    (house.root / "mlflow.db").unlink()
     assert house.tidy(for_good=True) == "nothing to remove: there is no run yet\n"
 
 
