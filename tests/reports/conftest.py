@@ -1,11 +1,37 @@
-"""The store that the report's tests read."""
+"""The stores that the report's tests read, and its pages read by a parser."""
 
+from html.parser import HTMLParser
 from types import SimpleNamespace
 
 import pytest
 
 from lstm_lab.records import store
 from stores import fill_store, fill_with_seeds, unsafe
+
+
+class Elements(HTMLParser):
+    """The tags of a page with their attributes, and its text."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.text = [], ""
+        self.feed(html)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def opened(uri: str, monkeypatch: pytest.MonkeyPatch):
+    """A client of that store, which becomes the one that the report opens."""
+    from mlflow import MlflowClient
+
+    found = MlflowClient(uri)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.setattr(store, "open_store", lambda: found)
+    return found
 
 
 @pytest.fixture(scope="session")
@@ -19,13 +45,8 @@ def kinds(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
 
 @pytest.fixture
 def client(kinds: SimpleNamespace, monkeypatch: pytest.MonkeyPatch):
-    """A client of that store, which is the one that the report opens."""
-    from mlflow import MlflowClient
-
-    found = MlflowClient(kinds.uri)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", kinds.uri)
-    monkeypatch.setattr(store, "open_store", lambda: found)
-    return found
+    """A client of that store."""
+    return opened(kinds.uri, monkeypatch)
 
 
 @pytest.fixture(scope="session")
@@ -39,10 +60,5 @@ def seeded(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
 
 @pytest.fixture
 def over_seeds(seeded: SimpleNamespace, monkeypatch: pytest.MonkeyPatch):
-    """A client of that store, which is the one that the report opens."""
-    from mlflow import MlflowClient
-
-    found = MlflowClient(seeded.uri)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", seeded.uri)
-    monkeypatch.setattr(store, "open_store", lambda: found)
-    return found
+    """A client of that store."""
+    return opened(seeded.uri, monkeypatch)

@@ -5,7 +5,6 @@ import io
 import itertools
 import math
 import re
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ from lstm_lab.records.reading import printable
 from lstm_lab.reports import bands, comparison, groups, page, tables, terminal
 from lstm_lab.reports.comparison import Choice, Facts
 from lstm_lab.reports.groups import Question
+from reports.conftest import Elements
 from stores import HOSTILE
 
 ENDS = {6: (0, 5), 10: (1, 8), 20: (5, 14)}  # the order statistics of an exact interval of 95 % (Conover, 1999)
@@ -379,24 +379,9 @@ def test_the_list_has_a_row_for_a_group_with_the_states_of_its_runs(over_seeds, 
     assert "a row over seeds has the medians of its runs; runs=ID compares these" in text
 
 
-class Text(HTMLParser):
-    """The tags of a page, and its text."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.tags, self.text = [], ""
-        self.feed(html)
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-
-    def handle_data(self, data):
-        self.text += data
-
-
 def test_the_page_has_a_band_a_row_and_folds_out_where_it_comes_from(over_seeds, seeded, tmp_path):
     reported(EVERY, Question(["model.cell"]), tmp_path / "page.html")
-    found = Text((tmp_path / "page.html").read_text())
+    found = Elements((tmp_path / "page.html").read_text())
     classes = [attributes.get("class", "") for tag, attributes in found.tags if tag == "path"]
     assert [name for name in classes if "band" in name] == [f"curve band run-{i}" for i in (1, 2, 3)]
     assert [name for name in classes if re.fullmatch(r"curve run-\d", name)] == [f"curve run-{i}" for i in (1, 2, 3)]
@@ -412,7 +397,7 @@ def test_names_from_a_store_are_nothing_but_text():
     evil = printable(HOSTILE)
     runs = [run(seed, 1.0, params={"model.cell_size": evil}, data=f"{evil} {seed % 2}") for seed in range(4)]
     found = answered(runs, "model.cell_size")
-    html = Text(page.render_groups(found, [None] * len(found.rows), "command", "now"))
+    html = Elements(page.render_groups(found, [None] * len(found.rows), "command", "now"))
     assert not {tag for tag, _ in html.tags} & {"script", "img"}
     assert evil in html.text
     console = Console(file=io.StringIO(), width=80)

@@ -3,7 +3,6 @@
 import base64
 import io
 import re
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ from PIL import Image
 
 from lstm_lab.reports import page as report_page
 from lstm_lab.reports.comparison import Curve
+from reports.conftest import Elements
 from stores import HOSTILE, compare, png
 
 
@@ -76,21 +76,6 @@ def test_a_picture_is_embedded_small_and_nothing_else_is():
     Image.new("1", (20_000, 10_000)).save(huge, "PNG")
     for other in (None, b"", b"<svg onload='alert(1)'/>", png()[:300], jpeg.getvalue(), huge.getvalue()):
         assert report_page.picture(other) is None
-
-
-class Elements(HTMLParser):
-    """The tags of a page with their attributes, and its text."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.tags, self.text = [], ""
-        self.feed(html)
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-
-    def handle_data(self, data):
-        self.text += data
 
 
 @pytest.fixture(scope="module")
