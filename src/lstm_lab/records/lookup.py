@@ -6,7 +6,7 @@ import itertools
 import math
 import re
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -48,8 +48,8 @@ def find_run(client: "MlflowClient", word: str, name: str) -> "Run":
     """
     run = find_runs(client, word, [name])[0]
     if is_group(tags := tags_of(run)):
-        first = next((ident[:8] for key, ident in sorted(tags.items()) if key.startswith("seed.")), "")
-        such = f", such as {word}={printable(first)}" if first else ""
+        first = next(iter(members_of(tags).values()), "")
+        such = f", such as {word}={first[:8]}" if first else ""
         raise ConfigError(
             f"{word}={name}: that is a group of runs with several seeds; name one of them{such}. A group goes on when "
             "its command is typed again"
@@ -74,6 +74,13 @@ def find_runs(client: "MlflowClient", word: str, names: Sequence[str]) -> "list[
             else:
                 found[name] = only_one(client, experiments, word, name)
     return list({found[name].info.run_id: sound(found[name]) for name in names}.values())
+
+
+def members_of(tags: Mapping[str, str]) -> dict[int, str]:
+    """The ids of the runs of a group with these tags by their seeds, in ascending order, as far as they are over."""
+    named = {re.fullmatch(r"seed\.([0-9]{1,10})", key): value for key, value in tags.items()}
+    members = {int(key[1]): value for key, value in named.items() if key and reading.is_run_id(value)}
+    return dict(sorted(members.items()))
 
 
 def rejoined(names: Sequence[str], studies: Collection[str]) -> list[str]:

@@ -190,7 +190,7 @@ def every_run_of(client: "MlflowClient", anywhere: list[str], experiments: list[
     parents = {page, *(group.info.run_id for group in groups)}
     of_study = lookup.pages(client.search_runs, experiments, both(named, choice.filter))
     found = {run.info.run_id: run for run in of_study if parent_of(run) in parents}
-    others = {run_id for group in groups for run_id in members_of(tags_of(group)).values()} - found.keys()
+    others = {run_id for group in groups for run_id in lookup.members_of(tags_of(group)).values()} - found.keys()
     found |= by_id(client, experiments, others, choice.filter)
     return sorted(found.values(), key=lambda run: run.info.start_time or 0, reverse=True)
 
@@ -222,16 +222,9 @@ def by_id(
     return {run.info.run_id: run for run in found}
 
 
-def members_of(tags: Mapping[str, str]) -> dict[int, str]:
-    """The ids of a group's runs by their seeds, in ascending order."""
-    named = {re.fullmatch(r"seed\.([0-9]{1,10})", key): value for key, value in tags.items()}
-    members = {int(key[1]): value for key, value in named.items() if key and reading.is_run_id(value)}
-    return dict(sorted(members.items()))
-
-
 def members_instead(client: "MlflowClient", experiments: list[str], found: "list[Run]") -> "list[Run]":
     """The runs, each once, and in place of a group its own; ConfigError if it has none yet."""
-    members = {run.info.run_id: members_of(tags_of(run)) for run in found if is_group(tags_of(run))}
+    members = {run.info.run_id: lookup.members_of(tags_of(run)) for run in found if is_group(tags_of(run))}
     known = by_id(client, experiments, {run_id for one in members.values() for run_id in one.values()})
     runs: dict[str, Run] = {}
     for run in found:
@@ -342,7 +335,7 @@ def facts_in(run: "Run", experiment: str) -> Facts:
         trials=printable(trials_in(tags)),
         studied=printable(run.data.params.get("data", "")) if is_study(tags) else "",
         seeds=printable(tags.get("seeds", "")),
-        members=members_of(tags) if is_group(tags) else {},
+        members=lookup.members_of(tags) if is_group(tags) else {},
         verdict=printable(tags.get("verdict", "")),
         reproduces="reproduces" in tags,
         bits=printable(tags.get("cost.sha256", "")),
@@ -354,7 +347,7 @@ def trials_in(tags: Mapping[str, str]) -> str:
     """How many of a parent's runs are in which state, as far as its tags tell; '' of any other run."""
     if is_study(tags):
         return tags.get("trials", "no trial yet")
-    return f"{len(members_of(tags))} done" if is_group(tags) else ""
+    return f"{len(lookup.members_of(tags))} done" if is_group(tags) else ""
 
 
 def moment(milliseconds: int | None) -> datetime | None:

@@ -1,6 +1,7 @@
 """What MLflow shows of a group: a parent run with the median over its seeds, its interval, every seed's curve."""
 
 import csv
+import functools
 import hashlib
 import json
 import re
@@ -74,8 +75,9 @@ class GroupPage:
         """What the group is called."""
         return self.run.info.run_name or naming.NOTHING_TYPED
 
+    @functools.cached_property
     def runs(self) -> "list[Run]":
-        """Every run there is, over or not, that may be one of the group's; its own last, and of these the latest."""
+        """Every run that was there, over or not, and may be one of the group's; its own last, the latest of these."""
         found = seeds.trained(self.client, self.asked.config, self.source.file_sha256, self.asked.seeds)
         return sorted(found, key=self.is_own)
 
@@ -86,7 +88,7 @@ class GroupPage:
     def known(self, needed: Collection[str]) -> "dict[int, Run]":
         """The runs that are over and need not be trained, by seed: the group's own, and others with these metrics."""
         found = {}
-        for run in self.runs():
+        for run in self.runs:
             own = self.is_own(run)
             counts = (own or not self.asked.again) and seeds.is_over(run, () if own else needed)
             if counts and self.has_costs(run):
@@ -106,7 +108,7 @@ class GroupPage:
         One that began with other data or weights, as on another machine, could not come to the same end.
         """
         seed, own = made_of.config.training.seed, []
-        for run in self.runs():
+        for run in self.runs:
             if self.is_own(run) and seeds.seed_of(run) == seed and seeds.can_go_on(run):
                 now, tags = made_of.digests(made_of.config.training.steps), tags_of(run)
                 own += [run.info.run_id] if all(tags.get(key, now[key]) == now[key] for key in now) else []

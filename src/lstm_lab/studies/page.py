@@ -174,8 +174,7 @@ class ParentPage:
         tags = tagging.tags_of(run)
         if not tagging.is_group(tags):
             return run
-        ids = [ident for key, ident in tags.items() if key.startswith("seed.") and reading.is_run_id(ident)]
-        runs = [found for found in map(self.find, ids) if found]
+        runs = [found for found in map(self.find, lookup.members_of(tags).values()) if found]
         return seeds.of_the_median(runs, self.declared.objective) or run
 
     def refresh(self, final: bool = False) -> None:
