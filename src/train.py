@@ -154,7 +154,7 @@ def explain_missing(error: MissingConfigException) -> str:
     """What is said of a choice that Hydra does not find: a file of sweeps/ may be there and not be readable."""
     file = ROOT / f"{error.missing_cfg_file}.yaml"
     try:
-        if file.parent == ROOT / "sweeps" and file.exists():
+        if file.is_relative_to(ROOT / "sweeps") and file.exists():
             read_study(file)
     except ConfigError as unreadable:
         return str(unreadable)
@@ -172,9 +172,10 @@ def add_studies() -> None:
 
     One that cannot be read is none; it is told of when it is chosen.
     """
-    for file in sorted((ROOT / "sweeps").glob("*.yaml")):
+    for file in sorted((ROOT / "sweeps").rglob("*.yaml")):
         with contextlib.suppress(ConfigError):
-            ConfigStore.instance().store(group="sweeps", name=file.stem, node=read_study(file), package="_global_")
+            group = file.parent.relative_to(ROOT).as_posix()
+            ConfigStore.instance().store(group=group, name=file.stem, node=read_study(file), package="_global_")
 
 
 def read_study(file: Path) -> DictConfig:

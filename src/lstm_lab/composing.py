@@ -57,7 +57,8 @@ def describe_choices(root: Path) -> str:
     folders = [root / "conf" / group for group in (*Config.model_fields, "experiment")] + [root / "sweeps"]
     for folder in folders:
         lines.append(f"{'-m ' if folder.name == 'sweeps' else ''}{folder.name}=")
-        lines += [f"  {file.stem:<27} {opening_sentence(file)}" for file in sorted(folder.glob("*.yaml"))]
+        for file in sorted(folder.rglob("*.yaml"), key=lambda file: (file.parent != folder, file)):
+            lines.append(f"  {file.relative_to(folder).with_suffix('').as_posix():<27} {opening_sentence(file)}")
     return "\n".join(lines)
 
 

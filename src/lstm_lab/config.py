@@ -6,10 +6,11 @@ Nothing here has a default: values live in conf/.
 """
 
 import difflib
+import itertools
 import json
 import re
 import typing
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -66,7 +67,7 @@ COMMAND = ("resume", "take_over", "seeds", "again")  # what a command line has b
 WATCHING = {"evaluation", "tracking"}
 WATCHED = {f"training.{key}" for key in ("report_every", "frames", "chunk_steps", "live")}  # and of training, these
 
-# Settings that are newer than runs in the store, and as what these were trained and evaluated; of data, those of files
+# Settings that are newer than runs in the store, and as what these were trained and evaluated
 NEWER: dict[str, Any] = {
     "data.validation": 0.0,
     **dict.fromkeys(
@@ -84,6 +85,8 @@ NEWER: dict[str, Any] = {
     "training.validate_every": None,
     "training.early_stopping": None,
     "training.keep": "last",
+    "training.until": None,
+    "model.memory_steps": 1,
 }
 
 Checked = typing.TypeVar("Checked", bound="Group")
@@ -116,10 +119,12 @@ class Model(Group):
 class LSTM(Model):
     cell: Literal["lstm"]
     forget_bias: Number
+    memory_steps: Count
 
 
 class GRU(Model):
     cell: Literal["gru"]
+    memory_steps: Count
 
 
 class SimpleRNN(Model):
@@ -212,6 +217,160 @@ class TumblingBody(Curve):
         if self.nudge < self.spin / 1000:
             raise ValueError(f"nudge={self.nudge}: must be at least a thousandth of spin={self.spin}")
         return self
+
+
+class Criterion(Group):
+    """When a task counts as solved: so few `wrong` among the last sequences trained on, or among new ones.
+
+    And, if it is about it, their mean error below a bound: the mean of each sequence's largest absolute error.
+    """
+
+    among: Literal["recent", "new"]
+    sequences: Annotated[int, Field(ge=1, le=2**20)]
+    wrong: NotNegative
+    mean_error: Positive | None
+
+
+class Task(Data):
+    curve: str
+    within: Positive | None
+    tested: Annotated[int, Field(ge=1, le=2**20)]
+    noise_seed: Seed
+    criteria: Annotated[dict[str, Criterion], Field(min_length=1)]
+
+    @property
+    def name(self) -> str:
+        """What the data are called: the task's name."""
+        return self.curve
+
+    @model_validator(mode="after")
+    def criteria_can_be_told(self) -> typing.Self:
+        """An error is one of numbers."""
+        for name, criterion in self.criteria.items():
+            if self.within is None and (criterion.among == "recent" or criterion.mean_error is not None):
+                raise ValueError(f"criteria.{name}: symbols have no errors: must be among=new, with mean_error=null")
+        return self
+
+
+class Ended(Task):
+    """A task whose sequences have `shortest` to `time_steps` steps; what is asked for is asked at the end."""
+
+    shortest: Size
+    within: Positive
+
+    @model_validator(mode="after")
+    def longest_is_no_shorter(self) -> typing.Self:
+        """And there is room for what the task needs."""
+        if not self.room <= self.shortest <= self.time_steps:
+            raise ValueError(
+                f"shortest={self.shortest} and time_steps={self.time_steps}: must be {self.room} at least, and no "
+                "sequence be longer than data.time_steps"
+            )
+        return self
+
+    @property
+    def room(self) -> int:
+        """Steps that a sequence has at least."""
+        raise NotImplementedError
+
+
+class MarkedPairs(Ended):
+    curve: Literal["adding", "multiplication"]
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """How many numbers go into the model at a time step, and how many come out: a number and a marker, a result."""
+        return 2, 1
+
+    @property
+    def room(self) -> int:
+        """For the first ten pairs, one of which is marked."""
+        return 22
+
+
+class TwoSequences(Ended):
+    curve: Literal["two_sequences"]
+    informative: Size
+    noise_variance: NonNegative
+    informative_noise_variance: NonNegative
+    class_targets: Annotated[list[Number], Field(min_length=2, max_length=2)]
+    target_noise_variance: NonNegative
+
+    @property
+    def room(self) -> int:
+        """For what tells the class, and a step more."""
+        return self.informative + 1
+
+
+class LongLag(Task):
+    curve: Literal["long_lag"]
+    within: Positive
+    lag: Size
+    distractors: Size
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """How many numbers go into the model at a time step, and how many come out: one for each symbol, and class."""
+        return self.distractors + 4, 2
+
+    @model_validator(mode="after")
+    def lag_fits(self) -> typing.Self:
+        """Between b, x or y, and e."""
+        if self.time_steps < self.lag + 3:
+            raise ValueError(f"time_steps={self.time_steps}: must be at least lag + 3 = {self.lag + 3}")
+        return self
+
+
+class TemporalOrder(Ended):
+    curve: Literal["temporal_order"]
+    places: Annotated[list[Annotated[list[Count], Field(min_length=2, max_length=2)]], Field(min_length=1, max_length=9)]
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """How many numbers go into the model at a time step, and how many come out: one for each symbol, and class."""
+        return 8, 2 ** len(self.places)
+
+    @property
+    def room(self) -> int:
+        """For the places, and a step more."""
+        return self.places[-1][1] + 1
+
+    @model_validator(mode="after")
+    def places_are_apart(self) -> typing.Self:
+        """And behind the first element."""
+        ends = [1, *(end for place in self.places for end in place)]
+        if any(later < earlier + (i % 2 == 0) for i, (earlier, later) in enumerate(itertools.pairwise(ends))):
+            raise ValueError(f"places={self.places}: must be [first,last] each, one after the other, from 2 on")
+        return self
+
+
+class Reber(Task):
+    curve: Literal["embedded_reber"]
+    strings: Size
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """How many numbers go into the model at a time step, and how many come out: one for each symbol."""
+        return 7, 7
+
+    @model_validator(mode="after")
+    def strings_fit(self) -> typing.Self:
+        """There are not many short ones."""
+        if self.time_steps < 20:
+            raise ValueError(f"time_steps={self.time_steps}: must be at least 20, or there are too few strings")
+        return self
+
+
+class ContinualReber(Task):
+    curve: Literal["continual_reber"]
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """How many numbers go into the model at a time step, and how many come out: one for each symbol."""
+        return 7, 7
+
+
+Tasks = MarkedPairs | TwoSequences | LongLag | TemporalOrder | Reber | ContinualReber
 
 
 def without_nul(path: str) -> str:
@@ -444,6 +603,7 @@ class Training(Group):
     validate_every: Count | None
     early_stopping: Count | None
     keep: Literal["best", "last"]
+    until: str | None
     report_every: Count | None
     frames: Count
     chunk_steps: Size
@@ -470,8 +630,8 @@ class Training(Group):
 
     @property
     def judged(self) -> bool:
-        """Whether it is the validation error that decides when training ends, or which weights are kept."""
-        return self.early_stopping is not None or self.keep == "best"
+        """Whether what is seen at certain points decides when training ends, or which weights are kept."""
+        return self.early_stopping is not None or self.keep == "best" or self.until is not None
 
     def lasting(self, steps: int) -> typing.Self:
         """The same training with so many steps: where it is judged, at the points of the one before."""
@@ -534,7 +694,8 @@ class Config(Group):
 
     model: Annotated[LSTM | GRU | SimpleRNN, Field(discriminator="cell")]
     data: Annotated[
-        SineToCosine | NoisySinesToDerivative | DelayedRecall | TumblingBody | Csv, Field(discriminator="curve")
+        SineToCosine | NoisySinesToDerivative | DelayedRecall | TumblingBody | Tasks | Csv,
+        Field(discriminator="curve"),
     ]
     optimizer: Annotated[Adam | Nadam | SGD | RMSprop, Field(discriminator="name")]
     training: Training
@@ -555,6 +716,12 @@ class Config(Group):
         return max(data.horizon, asked.horizon) if data.goes_on else data.horizon
 
     @property
+    def counts_recent(self) -> bool:
+        """Whether a criterion is about the sequences that are trained on."""
+        criteria = self.data.criteria.values() if isinstance(self.data, Task) and self.training.until else ()
+        return any(criterion.among == "recent" for criterion in criteria)
+
+    @property
     def validated(self) -> bool:
         """Whether there are samples for validation."""
         return isinstance(self.data, Csv) and self.data.validation > 0
@@ -563,6 +730,8 @@ class Config(Group):
     def there_is_what_judges(self) -> typing.Self:
         """Samples for validation, and a point where it is done."""
         settings, training = [], self.training
+        if training.until is not None:
+            return self.there_is_a_criterion(training.until)
         settings += [f"validate_every={training.validate_every}"] if training.validate_every is not None else []
         settings += [f"early_stopping={training.early_stopping}"] if training.early_stopping is not None else []
         settings += [f"keep={training.keep}"] if training.keep == "best" else []
@@ -574,6 +743,16 @@ class Config(Group):
             raise ValueError(
                 f"{given}: validate_every must be at most training.steps={training.steps}, or nothing is validated"
             )
+        return self
+
+    def there_is_a_criterion(self, name: str) -> typing.Self:
+        """Of that name, and of nothing else."""
+        criteria = list(self.data.criteria) if isinstance(self.data, Task) else []
+        if name not in criteria:
+            allowed = f"must be one of {', '.join(criteria)}" if criteria else f"{self.data.name} has no criteria"
+            raise ValueError(f"training.until={name!r}: {allowed}")
+        if self.training.early_stopping is not None or self.training.keep == "best":
+            raise ValueError(f"training.until={name!r}: goes with neither early_stopping nor keep=best, of files")
         return self
 
     @model_validator(mode="after")
@@ -755,6 +934,14 @@ def kinds_of(group: str, model: type[Group] = Config) -> dict[str, type[Group]]:
         return {}
     classes = typing.get_args(field.annotation)
     return {kind: c for c in classes for kind in typing.get_args(c.model_fields[field.discriminator].annotation)}
+
+
+def has(kinds: Mapping[str, Any], key: str) -> bool:
+    """Whether a config with these dotted keys and values is of a kind that has that key: a newer setting, perhaps."""
+    group, _, name = key.partition(".")
+    tag = Config.model_fields[group].discriminator
+    kind = kinds_of(group).get(str(kinds.get(f"{group}.{tag}"))) if tag else Config.model_fields[group].annotation
+    return isinstance(kind, type) and name in kind.model_fields
 
 
 def all_keys(model: type[Group] = Config) -> set[str]:

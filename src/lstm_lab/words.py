@@ -271,8 +271,8 @@ def lone_groups(multirun: bool) -> dict[str, list[str]]:
 
 
 def choices(folder: Path) -> list[str]:
-    """The names of the files in a group's folder."""
-    return sorted(file.stem for file in folder.glob("*.yaml"))
+    """The names of the files in a group's folder, those of folders in it as in papers/adding."""
+    return sorted(file.relative_to(folder).with_suffix("").as_posix() for file in folder.rglob("*.yaml"))
 
 
 def check_lists(word: str, key: str, value: str, read: argparse.Namespace) -> None:

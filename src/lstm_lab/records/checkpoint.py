@@ -31,7 +31,8 @@ class Checkpoint:
     `costs` [step] are float32; `weights`, `optimizer` (slots, learning rate and iteration) and `state` (the initial
     state of the next step) are lists of arrays in the order of Keras. `config_digest` tells which config it is of.
     After `validated` [points] steps the validation error was `errors` [points]; `best` are the weights that had the
-    lowest, if these are kept.
+    lowest, if these are kept. `met` [criteria] are the steps after which each of a task's criteria held first, 0 where
+    none did yet; `recent` [sequences] are the errors of the last sequences, as far as these are about them.
     """
 
     step: int
@@ -43,8 +44,11 @@ class Checkpoint:
     best: Sequence[np.ndarray] = ()
     validated: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     errors: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    met: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    recent: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
 
 
+NEWER = ("validated", "errors", "met", "recent")
 LISTS = ("weights", "optimizer", "state", "best")
 Forms = dict[str, list[tuple[np.dtype, tuple[int, ...]]]]  # type and shape of the arrays in each list
 
@@ -82,7 +86,7 @@ def parsed(content: bytes, name: str) -> Checkpoint:
         step, digest_of_config = arrays["step"], arrays["config_digest"]
         if (step.dtype.kind, step.shape, digest_of_config.shape) != ("i", (), ()):
             raise UnsoundError("has no step")
-        lists |= {name: arrays[name] for name in ("validated", "errors") if name in arrays}  # older ones have none
+        lists |= {name: arrays[name] for name in NEWER if name in arrays}  # older ones have none
         saved = Checkpoint(int(step), str(digest_of_config), arrays["costs"], **lists)
         reading.check_floats(saved.costs, (saved.step,), "costs")
         check_judged(saved)
@@ -100,6 +104,11 @@ def check_judged(saved: Checkpoint) -> None:
         raise UnsoundError("has validation errors that are none")
     if np.isnan(errors).any() or (np.diff(steps, prepend=0, append=saved.step + 1) <= 0).any():
         raise UnsoundError("has validation errors of no steps of a run")
+    met, recent = saved.met, saved.recent
+    if (met.dtype, recent.dtype, met.ndim, recent.ndim) != (np.int64, np.float32, 1, 1):
+        raise UnsoundError("has criteria that are none")
+    if ((met < 0) | (met > saved.step)).any():
+        raise UnsoundError("has criteria that held after no step of a run")
 
 
 def forms_of(checkpoint: Checkpoint) -> Forms:

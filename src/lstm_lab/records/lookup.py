@@ -261,7 +261,7 @@ def completed(values: dict[Any, Any]) -> dict[Any, Any]:
     for key, value in config.NEWER.items():
         group, _, name = key.partition(".")
         settings = found.get(group)
-        if isinstance(settings, dict) and (group != "data" or settings.get("curve") == "csv"):
+        if isinstance(settings, dict) and config.has({f"{group}.{k}": v for k, v in settings.items()}, key):
             found[group] = {name: value} | settings
     return found
 

@@ -317,7 +317,8 @@ def facts_in(run: "Run", experiment: str) -> Facts:
         params = {}  # the search space, which is no config
     elif params:
         params = {key: str(value) for key, value in NEWER.items() if key.startswith("training.")} | params
-        params = {key: v for key, v in params.items() if not key.startswith("data.") or str(NEWER.get(key, ...)) != v}
+        as_once = {key for key, value in params.items() if str(NEWER.get(key, ...)) == value}
+        params = {key: v for key, v in params.items() if key not in as_once or not key.startswith(("data.", "model."))}
     commit = tags.get("mlflow.source.git.commit", "")[:7]
     return Facts(
         run_id=info.run_id,

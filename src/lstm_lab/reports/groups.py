@@ -225,8 +225,8 @@ def split(runs: Iterable[Facts], *keys: str) -> dict[tuple[str, ...], list[Facts
 
 def setting(facts: Facts, key: str) -> str:
     """The run's value of a key, as it was trained where the run is older than the setting."""
-    of_files = not key.startswith("data.") or facts.params.get("data.curve") == "csv"
-    return facts.params.get(key, str(NEWER[key]) if key in NEWER and of_files and facts.params else ABSENT)
+    once = str(NEWER[key]) if key in NEWER and config.has(facts.params, key) else ABSENT
+    return facts.params.get(key, once)
 
 
 def order(values: Iterable[str]) -> list[tuple[bool, float, str]]:

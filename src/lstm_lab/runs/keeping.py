@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lstm_lab.commandline import complain
-from lstm_lab.config import Config, Csv, listed
+from lstm_lab.config import Config, Csv, Task, listed
 from lstm_lab.paths import ROOT, whole_file
 from lstm_lab.records import lookup, provenance, store, tagging
 from lstm_lab.records.tracking import config_text
@@ -31,6 +31,7 @@ if TYPE_CHECKING:  # these import TensorFlow or MLflow, and a refused config mus
     from lstm_lab.runs.observers import Record
     from lstm_lab.science.curves import Source
     from lstm_lab.science.evaluation import Evaluation
+    from lstm_lab.science.criteria import Criteria
     from lstm_lab.science.judging import Judge
     from lstm_lab.science.verification import Verification
     from lstm_lab.tables.samples import Samples
@@ -72,9 +73,13 @@ def keep(setup: Setup, tracked: "TrackedRun", folder: Path, trained: Trained) ->
     over = trained.status in ("FINISHED", "KILLED")
     if trained.judge:
         metrics |= judged(trained.judge, len(record.costs))
-    evaluated = evaluate(setup, record, metrics) if over and is_evaluated(setup) else None
+    data = setup.config.data
+    goes_on = not isinstance(data, Task)
+    if isinstance(data, Task) and over and is_evaluated(setup):
+        metrics |= tested(setup, data)
+    evaluated = evaluate(setup, record, metrics) if over and goes_on and is_evaluated(setup) else None
     best = bool(part and part.keep and result.status == "FINISHED" and part.keep(metrics))
-    if best and not evaluated and setup.config.evaluation.windows:
+    if best and goes_on and not evaluated and setup.config.evaluation.windows:
         evaluated = evaluate(setup, record, metrics)
     tracked.log_summary(len(result.costs), metrics, tags_of(result, tracked), tell(setup.config, result))
     write_end(folder, result, trained.checkpoint)
@@ -116,7 +121,25 @@ def is_evaluated(setup: Setup) -> bool:
     return bool(asked.windows) and (kept or asked.trials or bool(part and part.evaluated))
 
 
-def judged(judge: "Judge", step: int) -> dict[str, float]:
+def judged(judge: "Judge | Criteria", step: int) -> dict[str, float]:
+    """What a run's judge has to say of it after so many steps."""
+    from lstm_lab.science.criteria import Criteria
+
+    if isinstance(judge, Criteria):
+        return {f"{names.SOLVED}{name}": float(judge.task.shown(met)) for name, met in judge.met.items()}
+    return validated(judge, step)
+
+
+def tested(setup: Setup, data: Task) -> dict[str, float]:
+    """How many of the task's new sequences are wrong, and their mean error, if it has one."""
+    from lstm_lab.science import criteria, tasks
+
+    assert isinstance(setup.source, tasks.Task)
+    wrong, errors = criteria.test(setup.program.model, setup.source, data.tested, data.within)
+    return {names.WRONG: float(wrong)} | ({} if data.within is None else {names.MEAN_ERROR: float(errors.mean())})
+
+
+def validated(judge: "Judge", step: int) -> dict[str, float]:
     """The validation error of the weights that are kept after so many steps, and when it was lowest.
 
     Where a cost is no longer finite it is no number, too: an earlier one must not rank the run.
@@ -190,6 +213,7 @@ def draw_figures(folder: Path, setup: Setup, trained: Trained, evaluated: "Evalu
     """Draws cost curve, fitted curve and, if there is what they show, the animation of the fit and the curve's end."""
     from lstm_lab.runs import animation, figures
     from lstm_lab.runs.observers import in_units, shown_curve
+    from lstm_lab.science.judging import Judge
     from lstm_lab.science.series import SeriesBatches
 
     config, epoch, data = setup.config, setup.source.epoch, setup.config.data
@@ -199,13 +223,14 @@ def draw_figures(folder: Path, setup: Setup, trained: Trained, evaluated: "Evalu
     if isinstance(data, Csv) and isinstance(setup.source, SeriesBatches):
         times = times_in(ROOT / data.path, setup.source.samples, [*listed(data.input), *listed(data.target)])
     labels = figures.labels_of(config, times)
+    judge = trained.judge if isinstance(trained.judge, Judge) else None
     title = f"{config.model.cell}, cell size {config.model.cell_size}: cost {costs[-1]:.3g} after {last.step:,} steps"
     folder.mkdir(exist_ok=True)
 
     def png(name: str, figure: "Callable[[], Figure]") -> None:
         draw(folder / name, name, lambda whole: figure().savefig(whole, format="png", dpi=120))
 
-    png("cost_curve.png", lambda: figures.cost_figure(costs, title, epoch, config.training.cost, trained.judge))
+    png("cost_curve.png", lambda: figures.cost_figure(costs, title, epoch, config.training.cost, judge))
     shown = shown_curve(in_units(last, setup.source.units))
     of_fit = figures.labels_of_fit(config, times)
     png("fitted_curve.png", lambda: figures.fit_figure(shown, of_fit, note=windows_in_words(config), title=title))

@@ -10,13 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
-from lstm_lab.config import NEWER, Config, Csv
+from lstm_lab.config import NEWER, Config, Csv, Task
 from lstm_lab.records.tracking import VALIDATION
 
 LAST = 20  # steps over which the cost at the end is averaged
 COSTS = ("final_cost", "mean_last_20_cost", "log10_mean_last_20_cost")
 BEST_STEP = "best_step"  # after how many steps the validation error was lowest
 HELD_OUT = "evaluation/mse"
+WRONG, MEAN_ERROR = "evaluation/wrong", "evaluation/mean_error"  # of a task's new sequences
+SOLVED = "solved/"  # before a criterion's name: after how many sequences (of streams: symbols) it held first
 EVALUATION = ("mse", "rmse", "mae", "r2", "mse_position_0")
 BASELINES = ("predict_zero_mse", "persistence_mse", "least_squares_mse")
 OF_THE_NAIVE = ("seasonal_naive_mse", "seasonal_naive_mase")  # that forecasts are measured by
@@ -55,6 +57,8 @@ def metrics_of(config: Config) -> list[str]:
     """The metrics that a run of this config has at its end."""
     found = [*COSTS, *(["steps_per_second"] if config.training.steps > 1 else [])]  # the first step is compiled, too
     data, asked = config.data, config.evaluation
+    if isinstance(data, Task):
+        return found + [WRONG, MEAN_ERROR] * bool(asked.windows)
     if isinstance(data, Csv) and data.validation:
         found += [VALIDATION, BEST_STEP]
     if asked.windows:

@@ -18,6 +18,7 @@ from lstm_lab.runs import figures, panels
 from lstm_lab.runs.figures import SHOWN_SAMPLES
 from lstm_lab.runs.panels import PANELS, Labels
 from lstm_lab.science.curves import Units
+from lstm_lab.science.criteria import Criteria
 from lstm_lab.science.judging import Judge
 from lstm_lab.science.training import Program, Progress
 
@@ -275,7 +276,7 @@ class Saver:
         config_digest: str,
         program: Program,
         record: Record,
-        judge: Judge | None = None,
+        judge: Judge | Criteria | None = None,
     ) -> None:
         self.folder, self.seconds, self.config_digest = folder, seconds, config_digest
         self.program, self.record, self.judge = program, record, judge
@@ -292,8 +293,7 @@ class Saver:
         weights, optimizer = self.program.snapshot()
         saved = checkpoint.Checkpoint(progress.step, self.config_digest, self.record.costs, weights, optimizer, state)
         if self.judge:
-            steps, errors = np.array(self.judge.steps, np.int64), np.array(self.judge.errors, np.float64)
-            saved = dataclasses.replace(saved, best=self.judge.best, validated=steps, errors=errors)
+            saved = dataclasses.replace(saved, **self.judge.snapshot())
         path = checkpoint.save(self.folder, saved)
         self.due = time.monotonic() + max(self.seconds, SHARE * (time.monotonic() - started))
         return path

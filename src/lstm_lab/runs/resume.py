@@ -97,7 +97,7 @@ def prepare(named: str, changes: Mapping[str, Any], take_over: bool, verbose: bo
     if run.info.status == "FINISHED" and "reason" in run.data.tags:
         raise ConfigError(
             f"resume={run_id}: that run is finished: it {printable(run.data.tags['reason'])}; with more steps it "
-            "would stop there, too. A new run without training.early_stopping trains longer"
+            "would stop there, too. A new run without training.early_stopping, or until, trains longer"
         )
     if steps < planned:
         raise ConfigError(f"training.steps={steps}: the run is to do {planned:,} steps; they can be raised only")

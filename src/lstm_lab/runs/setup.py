@@ -13,7 +13,7 @@ import numpy as np
 from rich.console import Console
 
 from lstm_lab import runtime
-from lstm_lab.config import Config, ConfigError, Csv, check
+from lstm_lab.config import Config, ConfigError, Csv, Task, check
 from lstm_lab.paths import ROOT
 from lstm_lab.records import reading, store
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # these import TensorFlow or MLflow, and a refused config mus
     from mlflow import MlflowClient
 
     from lstm_lab.runs.observers import Observer
+    from lstm_lab.science import tasks as science
     from lstm_lab.science.curves import Source
     from lstm_lab.science.training import Program
 
@@ -91,9 +92,20 @@ def make_source(config: Config) -> "Source":
         from lstm_lab.science.series import SeriesBatches
 
         return SeriesBatches(ROOT / data.path, data, ROOT / "mlruns")
+    if isinstance(data, Task):
+        return make_task(data)
     from lstm_lab.science.curves import Batches
 
     return Batches(**data.model_dump())
+
+
+def make_task(data: Task) -> "science.Task":
+    """The source of a task's sequences; how they are judged is none of its parameters."""
+    from lstm_lab.science import tasks
+
+    sources: dict[str, Any] = {"embedded_reber": tasks.EmbeddedReber, "continual_reber": tasks.ContinualReber}
+    parameters = data.model_dump(exclude={"curve", "within", "tested", "criteria"})
+    return sources.get(data.curve, functools.partial(tasks.Sequences, data.curve))(**parameters)  # type: ignore[no-any-return]
 
 
 def check_display() -> None:
@@ -148,6 +160,7 @@ def program_for(config: Config, stride: int = 1) -> "Program":
         truncation_steps=settings.truncation_steps,
         truncation_every=settings.truncation_every,
         cost=settings.cost,
+        row_errors=config.counts_recent,
     )
     model, data = config.model, config.data
     shape = (model.cell, model.cell_size, data.time_steps, *data.sizes, optimizer, options)

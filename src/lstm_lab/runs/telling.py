@@ -10,11 +10,11 @@ from rich.text import Text
 
 from lstm_lab import texts
 from lstm_lab.commandline import make, say, typed
-from lstm_lab.config import NEWER, WATCHING, Config, Csv
+from lstm_lab.config import NEWER, WATCHING, Config, Csv, Task
 from lstm_lab.records import store
 from lstm_lab.records.reading import LONGEST_TEXT, printable
 from lstm_lab.runs import resume
-from lstm_lab.runs.metrics import BASELINES, HELD_OUT, LAST, VALIDATION
+from lstm_lab.runs.metrics import BASELINES, HELD_OUT, LAST, SOLVED, VALIDATION, WRONG
 
 if TYPE_CHECKING:
     from lstm_lab.records.tracking import TrackedRun
@@ -44,7 +44,8 @@ def describe(config: Config, read: str = "") -> Table:
 
 
 def as_typed(value: object) -> object:
-    """A setting's value; names in a list as they are typed."""
+    """A setting's value; names in a list, or of settings of their own, as they are typed."""
+    value = list(value) if isinstance(value, dict) else value
     names = isinstance(value, list) and all(isinstance(item, str) for item in value)
     return texts.write(value) if names else value  # type: ignore[arg-type]
 
@@ -108,6 +109,8 @@ def report(console: Console, tracked: "TrackedRun", result: "Result") -> None:
     say(console, f"cost {found['final_cost']:.4g}, mean of the last {LAST} {found['mean_last_20_cost']:.4g}{speed}")
     if HELD_OUT in found:
         say(console, held_out(found))
+    if told := task_in_words(tracked.config, found):
+        say(console, told)
     if told := backtest_in_words(tracked.config, found):
         say(console, told)
     say(console, link(console, tracked))
@@ -144,6 +147,18 @@ def backtest_in_words(config: Config, metrics: Mapping[str, float]) -> str:
     if "backtest/coverage" in metrics:
         return f"{ahead}: {error}; {interval} hold {metrics['backtest/coverage']:.1%}"
     return f"{ahead}: {error}; no {interval}: too few samples for validation"
+
+
+def task_in_words(config: Config, metrics: Mapping[str, float]) -> str:
+    """When each of a task's criteria held first, and how many new sequences are wrong; nothing of other data."""
+    if not isinstance(config.data, Task):
+        return ""
+    names = config.data.criteria if config.training.until else ()
+    found = {name: metrics.get(f"{SOLVED}{name}") for name in names}
+    said = [f"{name} not reached" if met is None else f"{name} after {met:,.0f}" for name, met in found.items()]
+    if WRONG in metrics:
+        said.append(f"{metrics[WRONG]:,.0f} of {config.data.tested:,} new ones wrong")
+    return ", ".join(said)
 
 
 def link(console: Console, tracked: "TrackedRun") -> str:

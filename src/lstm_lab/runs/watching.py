@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from lstm_lab.config import Config, Training
+from lstm_lab.config import Config, Task, Training
 from lstm_lab.paths import ROOT, short_name
 from lstm_lab.records import store
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # these import TensorFlow or MLflow, and a refused config mus
     from lstm_lab.records.tracking import TrackedRun
     from lstm_lab.runs.observers import Frames, LiveFigure, Observer, Record, Saver, TensorBoard, Terminal
     from lstm_lab.runs.setup import Setup
+    from lstm_lab.science.criteria import Criteria
     from lstm_lab.science.judging import Judge
     from lstm_lab.science.training import Progress
 
@@ -77,14 +78,14 @@ class Watchers:
 class Trained:
     """How a training ended (FINISHED, FAILED, KILLED or PRUNED, and why), its observers, its last checkpoint.
 
-    `judge` has its validation errors; None without samples for validation.
+    `judge` has its validation errors, or the criteria that it met; None if nothing judges it.
     """
 
     status: str
     reason: str
     watchers: Watchers
     checkpoint: Path | None
-    judge: "Judge | None" = None
+    judge: "Judge | Criteria | None" = None
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ def watchers_of(
     setup: "Setup",
     tracked: "TrackedRun",
     earlier: np.ndarray | None,
-    judge: "Judge | None",
+    judge: "Judge | Criteria | None",
     graph: Callable[[], Any],
 ) -> Watchers:
     """Who watches this run, and when each of them does.
@@ -183,8 +184,26 @@ def started(setup: "Setup", saved: "Checkpoint | None") -> "tuple[list[Any], int
     return zero_state(program.model, setup.source.batch_size), 0
 
 
-def judge_of(setup: "Setup", saved: "Checkpoint | None") -> "Judge | None":
-    """What validates the run, knowing of it what the checkpoint does; None without samples for validation."""
+def judge_of(setup: "Setup", saved: "Checkpoint | None") -> "Judge | Criteria | None":
+    """What judges the run, knowing of it what the checkpoint does; None if nothing does."""
+    return criteria_of(setup, saved) if setup.config.training.until is not None else validating(setup, saved)
+
+
+def criteria_of(setup: "Setup", saved: "Checkpoint | None") -> "Criteria":
+    """What tells when the task of the run is solved."""
+    from lstm_lab.science import tasks
+    from lstm_lab.science.criteria import Criteria
+
+    settings, data, source = setup.config.training, setup.config.data, setup.source
+    assert isinstance(data, Task) and isinstance(source, tasks.Task) and settings.until is not None
+    criteria = Criteria(setup.program.model, source, data, every=settings.validated_every, until=settings.until)
+    if saved:
+        criteria.restore(saved.met, saved.recent)
+    return criteria
+
+
+def validating(setup: "Setup", saved: "Checkpoint | None") -> "Judge | None":
+    """What validates the run; None without samples for validation."""
     from lstm_lab.science import validation
     from lstm_lab.science.judging import Judge
 
@@ -210,7 +229,7 @@ def follow(
     watch: "Callable[[Progress], None]",
     config: Config,
     stop: StopSignal,
-    judge: "Judge | None" = None,
+    judge: "Judge | Criteria | None" = None,
 ) -> tuple[str, str]:
     """Lets the training run under its observers; returns MLflow's status and, unless all steps are done, the reason."""
     from lstm_lab.science.training import DivergedError
@@ -226,14 +245,7 @@ def follow(
         return "PRUNED", str(error)
     except DivergedError as error:
         return "FAILED", f"{error}: {likely_cause(config)}"
-    return "FINISHED", stopped_early(judge, done) if judge and done < steps else ""
-
-
-def stopped_early(judge: "Judge", step: int) -> str:
-    """Why a training ended after so many steps, of more."""
-    points = f"{judge.patience:,} point{'' if judge.patience == 1 else 's'}"
-    best = "" if judge.best_step is None else f"; best at step {judge.best_step:,}"
-    return f"stopped early after {step:,} steps: no better validation error for {points}{best}"
+    return "FINISHED", judge.why(done) if judge and done < steps else ""
 
 
 def likely_cause(config: Config) -> str:

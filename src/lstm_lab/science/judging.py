@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,6 +27,11 @@ class Judge:
         self.steps: list[int] = []
         self.errors: list[float] = []
         self.best: Sequence[np.ndarray] = []
+
+    def snapshot(self) -> dict[str, Any]:
+        """What `restore` takes, as arrays by name."""
+        steps, errors = np.array(self.steps, np.int64), np.array(self.errors, np.float64)
+        return {"validated": steps, "errors": errors, "best": self.best}
 
     def restore(self, steps: Sequence[int], errors: Sequence[float], best: Sequence[np.ndarray]) -> None:
         """Sets everything as it was after the last of these steps."""
@@ -55,6 +60,12 @@ class Judge:
     def is_over(self) -> bool:
         """Whether patience is at an end."""
         return is_over(self.errors, self.patience)
+
+    def why(self, step: int) -> str:
+        """Why a training ended after so many steps, of more."""
+        points = f"{self.patience:,} point{'' if self.patience == 1 else 's'}"
+        best = "" if self.best_step is None else f"; best at step {self.best_step:,}"
+        return f"stopped early after {step:,} steps: no better validation error for {points}{best}"
 
     @property
     def best_step(self) -> int | None:

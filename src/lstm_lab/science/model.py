@@ -29,7 +29,8 @@ def build_model(
     hidden_stddev: float,
     hidden_bias: float,
     seed: int,
-    forget_bias: float | None = None,
+    forget_bias: float = 0.0,
+    memory_steps: int = 1,
     recurrent_initializer: str = "glorot",
 ) -> keras.Model:
     """Builds the model with fresh weights; `seed` alone decides them.
@@ -39,7 +40,9 @@ def build_model(
     and c, the others' h.
 
     `hidden_stddev` and `hidden_bias` are the initial values of in_hidden and out_hidden; for those of the cell see
-    `recurrent_layer`. `forget_bias` (LSTM only; Jozefowicz et al., 2015) is kept in the cell's bias.
+    `recurrent_layer`. `forget_bias` (LSTM only; Jozefowicz et al., 2015) is kept in the cell's bias. With `memory_steps`
+    T the gates of an LSTM or a GRU begin by keeping their state for some T time steps: ln T is added to the bias of the
+    forget or update gate, and taken from that of an LSTM's input gate (after Tallec and Ollivier, 2018, who draw it).
     """
     in_seed, *recurrent_seeds, out_seed = spawn_seeds(seed, 4)
     in_hidden = hidden_layer("in_hidden", cell_size, hidden_stddev, hidden_bias, in_seed)
@@ -49,10 +52,13 @@ def build_model(
     recurrent = recurrent_layer(cell, cell_size, recurrent_initializer, recurrent_seeds)
     hidden_sequence, *final_state = recurrent(in_hidden(x), initial_state=initial_state)
     prediction = out_hidden(hidden_sequence)
-    if forget_bias is not None:
-        bias = np.zeros(4 * cell_size, np.float32)
-        bias[cell_size : 2 * cell_size] = forget_bias  # Keras orders the gates i, f, g, o
-        recurrent.cell.bias.assign(bias)
+    gates = recurrent.cell.bias.numpy()  # Keras orders an LSTM's i, f, g, o; a GRU's update gate is the first
+    if cell == "lstm":
+        gates[:cell_size] = -math.log(memory_steps)
+        gates[cell_size : 2 * cell_size] = forget_bias + math.log(memory_steps)
+    if cell == "gru":
+        gates[0, :cell_size] = math.log(memory_steps)
+    recurrent.cell.bias.assign(gates)
     return keras.Model([x, *initial_state], [prediction, *final_state], name=f"{cell}_{cell_size}")
 
 

@@ -14,7 +14,7 @@ from lstm_lab.science import bptt, truncation
 from lstm_lab.science.curves import Rows, Source
 
 State = list[tf.Tensor]
-Chunk = Callable[..., tuple[tf.Tensor, tf.Tensor, State]]  # as `compile_chunk` makes it
+Chunk = Callable[..., tuple[tf.Tensor, tf.Tensor, State, list[tf.Tensor]]]  # as `compile_chunk` makes it
 CHUNK_SECONDS = 0.5
 # The plain graph's hundreds of small operations one after the other, in two thirds of the usual executor's time. They
 # run as Keras wrote them: TensorFlow's graph optimizer, which may round otherwise, is not asked.
@@ -28,7 +28,8 @@ class Progress:
     `step` counts the steps done; `costs` [steps of this chunk] are the last of them. `x` [batch, time], `target` and
     `prediction` [batch, time, output_size] and `weights` [batch, time], if not all steps count, belong to the last
     step's batch, the prediction made before that step's update. `state` is the initial state of the next step.
-    `validation` is the validation error after the last step, at the steps where there is one (`judging`).
+    `validation` is the validation error after the last step, at the steps where there is one (`judging`). `errors`
+    [steps of this chunk, batch], if they are asked for, are the largest absolute errors of each row before its update.
     """
 
     step: int
@@ -39,6 +40,7 @@ class Progress:
     state: State
     weights: np.ndarray | None = None
     validation: float | None = None
+    errors: np.ndarray | None = None
 
 
 class DivergedError(ArithmeticError):
@@ -98,6 +100,12 @@ def cost_of(
     return tf.reduce_sum(costs) * (np.float32(1) / np.float32(target.shape[0]))
 
 
+def row_errors(prediction: tf.Tensor, batch: "Batch") -> tf.Tensor:
+    """The largest absolute error of each row [batch], over its outputs and the steps that count."""
+    errors = tf.reduce_max(tf.abs(prediction - batch.target), axis=2)
+    return tf.reduce_max(errors if batch.weights is None else tf.where(batch.weights > 0, errors, 0.0), axis=1)
+
+
 class Batch(NamedTuple):
     """x [batch, time, input_size], target [batch, time, output_size], weights [batch, time] or None: all count."""
 
@@ -137,7 +145,7 @@ class ChunkOptions:
     The batches of a chunk lie `stride` rows apart. Without `carry_state` each begins from the chunk's initial state.
     Under XLA (`jit_compile`) an LSTM is trained by `bptt`, which is quicker than Keras's layers and rounds otherwise.
     With `truncation_steps` and `truncation_every` gradients end within a window, as in `truncation`.
-    What an error costs is `cost`, of COSTS.
+    What an error costs is `cost`, of COSTS. With `row_errors` the chunk also tells each row's largest absolute error.
     """
 
     batch_size: int
@@ -147,6 +155,7 @@ class ChunkOptions:
     truncation_steps: int | None = None
     truncation_every: int | None = None
     cost: str = "squared"
+    row_errors: bool = False
 
 
 def forward_of(model: keras.Model, options: ChunkOptions) -> Callable[[State], State]:
@@ -161,7 +170,8 @@ def compile_chunk(model: keras.Model, optimizer: keras.Optimizer, options: Chunk
     """Compiles `chunk(inputs, targets, count, state, weights, starts_over)`: `count` training steps in one call.
 
     The arrays are those of `Rows`, of (rows - batch_size) / stride + 1 batches; `count` is at most that many.
-    Returns the costs [batches] (zero from `count` on), the last prediction and the final state. Weights, slots and
+    Returns the costs [batches] (zero from `count` on), the last prediction, the final state and, with
+    `options.row_errors`, a list of the rows' errors [batches, batch_size], else an empty one. Weights, slots and
     learning rate are variables: assigning to them needs no new compilation.
     """
     variables, batch_size, stride = model.trainable_variables, options.batch_size, options.stride
@@ -176,10 +186,12 @@ def compile_chunk(model: keras.Model, optimizer: keras.Optimizer, options: Chunk
         state: State,
         weights: tf.Tensor | None = None,
         starts_over: tf.Tensor | None = None,
-    ) -> tuple[tf.Tensor, tf.Tensor, State]:
+    ) -> tuple[tf.Tensor, tf.Tensor, State, list[tf.Tensor]]:
         first_state = state
 
-        def body(k: tf.Tensor, costs: tf.TensorArray, _: tf.Tensor, state: State) -> tuple[Any, ...]:
+        def body(
+            k: tf.Tensor, costs: tf.TensorArray, _: tf.Tensor, state: State, errors: list[tf.TensorArray]
+        ) -> tuple[Any, ...]:
             with tf.name_scope("inputs"):
                 row = k if stride == 1 else k * stride
                 x, target = (tf.slice(rows, [row, 0, 0], [batch_size, -1, -1]) for rows in (inputs, targets))
@@ -188,12 +200,16 @@ def compile_chunk(model: keras.Model, optimizer: keras.Optimizer, options: Chunk
                 state = [tf.where(starts_over[k][:, None], 0.0, tensor) for tensor in state]
             cost, prediction, final_state = train_step(forward, variables, optimizer, batch, state, options.cost)
             # The carry: the final state of batch k is the initial state of batch k + 1.
-            return k + 1, costs.write(k, cost), prediction, final_state if options.carry_state else first_state
+            carried = final_state if options.carry_state else first_state
+            errors = [array.write(k, row_errors(prediction, batch)) for array in errors]
+            return k + 1, costs.write(k, cost), prediction, carried, errors
 
-        costs = tf.TensorArray(tf.float32, (inputs.shape[0] - batch_size) // stride + 1, element_shape=[])
-        start = (tf.constant(0), costs, tf.zeros_like(targets[:batch_size]), state)
-        _, costs, prediction, state = tf.while_loop(lambda k, *_: k < count, body, start)
-        return costs.stack(), prediction, state
+        batches = (inputs.shape[0] - batch_size) // stride + 1
+        costs = tf.TensorArray(tf.float32, batches, element_shape=[])
+        errors = [tf.TensorArray(tf.float32, batches, element_shape=[batch_size])] if options.row_errors else []
+        start = (tf.constant(0), costs, tf.zeros_like(targets[:batch_size]), state, errors)
+        _, costs, prediction, state, errors = tf.while_loop(lambda k, *_: k < count, body, start)
+        return costs.stack(), prediction, state, [e.stack() for e in errors]
 
     return chunk
 
@@ -273,7 +289,7 @@ def train(
         end = min(steps, step + at_most, *pauses)
         started, rows = time.perf_counter(), batches.chunk(step, chunk_steps)
         with tf.experimental.function_executor_type(EXECUTOR):
-            costs, prediction, state = chunk(
+            costs, prediction, state, errors = chunk(
                 rows.inputs, rows.targets, tf.constant(end - step), state, rows.weights, rows.starts_over
             )
         costs = costs.numpy()[: end - step]
@@ -281,7 +297,9 @@ def train(
         last_row = (end - step - 1) * batches.stride
         last = slice(last_row, last_row + batches.batch_size)
         weights = None if rows.weights is None else rows.weights[last]
-        yield Progress(end, costs, rows.x[last], rows.targets[last], prediction.numpy(), state, weights)
+        of_rows = errors[0].numpy()[: end - step] if errors else None
+        shown = rows.x[last], rows.targets[last], prediction.numpy()
+        yield Progress(end, costs, *shown, state, weights, errors=of_rows)
         if not np.isfinite(costs).all():
             bad = int(np.argmin(np.isfinite(costs)))
             raise DivergedError(step + bad, float(costs[bad]))
