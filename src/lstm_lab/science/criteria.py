@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # these import TensorFlow
     from lstm_lab.science.training import Progress
 
 AT_A_TIME, WINDOW = 512, 1100  # sequences side by side, and time steps of them, that the model goes through in one call
-LAST_LOOK = 2**20  # the number of the look at a trained model, which no look on the way has
+LAST_LOOK = 0  # the number of the look at a trained model; those on the way have 1, 2, ...
 
 
 class Criteria:

@@ -4,7 +4,9 @@ A string is B, T or P, a string of Reber's own grammar (B ... E), the T or P of 
 each with probability 1/2. The symbol before the last is told by the second alone, whatever stands between them.
 """
 
+import bisect
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -31,36 +33,39 @@ def transitions() -> tuple[np.ndarray, np.ndarray]:
 
 
 SYMBOL, TO = transitions()
+FOLLOWING = np.zeros((END + 1, len(SYMBOLS)), bool)  # which symbols may come next in each state
+FOLLOWING[np.arange(END)[:, None], SYMBOL] = True
+FOLLOWING[END] = FOLLOWING[FIRST]
 
 
-def strings(draw: np.random.Generator, count: int, longest: int) -> np.ndarray:
-    """`count` strings [count, longest] as numbers of SYMBOLS, -1 behind their ends; longer ones are drawn again."""
-    found = np.zeros((0, longest), np.int64)
-    while len(found) < count:
-        bits = draw.integers(0, 2, (count, longest))
-        state, walked = np.full(count, FIRST), np.full((count, longest), -1)
+class Walked(NamedTuple):
+    """Symbols as numbers of SYMBOLS, -1 where there is none, and the states after them; both [strings, time]."""
+
+    symbols: np.ndarray
+    states: np.ndarray
+
+
+def strings(draw: np.random.Generator, count: int, longest: int) -> Walked:
+    """`count` strings of at most `longest` symbols: longer ones are drawn again."""
+    parts: list[Walked] = []
+    while sum(len(part.symbols) for part in parts) < count:
+        bits = draw.integers(0, 2, (count, longest), np.int8)
+        state = np.full(count, FIRST)
+        walked = Walked(np.full((count, longest), -1), np.full((count, longest), END))
         for t in range(longest):
-            on = state != END
+            on = np.flatnonzero(state != END)
+            if not len(on):
+                break
             now, way = state[on], bits[on, t]
-            walked[on, t], state[on] = SYMBOL[now, way], TO[now, way]
-        found = np.concatenate([found, walked[state == END]])
-    return found[:count]
+            walked.symbols[on, t], state[on] = SYMBOL[now, way], TO[now, way]
+            walked.states[on, t] = state[on]
+        parts.append(Walked(*(array[state == END] for array in walked)))
+    return Walked(*(np.concatenate(arrays)[:count] for arrays in zip(*parts, strict=True)))
 
 
-def possible(symbols: np.ndarray) -> np.ndarray:
-    """Which symbols may come after each of these [strings, time] that begin with B: bool [strings, time, 7].
-
-    After a string's end comes the next one's B. -1 stands where there is none: after it nothing is possible.
-    """
-    following = np.zeros((END + 1, len(SYMBOLS)), bool)
-    following[np.arange(END)[:, None], SYMBOL] = True
-    following[END] = following[FIRST]
-    state, found = np.full(len(symbols), FIRST), np.zeros((*symbols.shape, len(SYMBOLS)), bool)
-    for t in range(symbols.shape[1]):
-        now = np.where(state == END, FIRST, state)
-        state = TO[now, np.where(SYMBOL[now, 0] == symbols[:, t], 0, 1)]
-        found[:, t] = following[state]
-    return found & (symbols >= 0)[..., None]
+def possible(states: np.ndarray) -> np.ndarray:
+    """Which symbols may come next in these states [...]: bool [..., 7]; behind a string's end the next one's B."""
+    return FOLLOWING[states]
 
 
 class Stream:
@@ -72,24 +77,24 @@ class Stream:
     def __init__(self, generator_of: Callable[[int], np.random.Generator]) -> None:
         self.generator_of = generator_of
         self.begins = [0]
-        self.latest: tuple[int, np.ndarray] = (-1, np.zeros(0, np.int64))
+        self.latest: tuple[int, Walked] = (-1, Walked(np.zeros(0, int), np.zeros(0, int)))
 
-    def symbols(self, first: int, count: int) -> np.ndarray:
-        """The symbols `first` to `first + count - 1` of the stream."""
-        block = int(np.searchsorted(self.begins, first, side="right")) - 1
-        parts, stop = [], first + count
-        begin = self.begins[block]
+    def walk(self, first: int, count: int) -> Walked:
+        """The symbols `first` to `first + count - 1` of the stream, and the states after them, both [count]."""
+        block = bisect.bisect_right(self.begins, first) - 1
+        parts, begin, stop = [], self.begins[block], first + count
         while begin < stop:
             found = self.block(block)
-            parts.append(found[max(0, first - begin) : stop - begin])
-            block, begin = block + 1, begin + len(found)
-        return np.concatenate(parts)
+            parts.append(Walked(*(array[max(0, first - begin) : stop - begin] for array in found)))
+            block, begin = block + 1, begin + len(found.symbols)
+        return Walked(*map(np.concatenate, zip(*parts, strict=True)))
 
-    def block(self, number: int) -> np.ndarray:
-        """The symbols of a block of strings."""
+    def block(self, number: int) -> Walked:
+        """The symbols of a block of strings, and the states after them."""
         if self.latest[0] != number:
             walked = strings(self.generator_of(number), BLOCK, LONGEST)
-            self.latest = number, walked[walked >= 0]
+            there = walked.symbols >= 0
+            self.latest = number, Walked(*(array[there] for array in walked))
         if number == len(self.begins) - 1:
-            self.begins.append(self.begins[-1] + len(self.latest[1]))
+            self.begins.append(self.begins[-1] + len(self.latest[1].symbols))
         return self.latest[1]

@@ -281,26 +281,30 @@ class EmbeddedReber(Task):
     def __init__(self, batch_size: int, time_steps: int, noise_seed: int, strings: int) -> None:
         super().__init__(batch_size, time_steps, noise_seed)
         draw = generator(noise_seed, NEW)
-        self.own = reber.strings(draw, strings, time_steps + 1)
-        known, others = set(map(tuple, self.own.tolist())), []
-        while len(others) < strings:
-            found = reber.strings(draw, strings, time_steps + 1).tolist()
-            others += [string for string in found if tuple(string) not in known]
-        self.both = np.concatenate([self.own, others[:strings]])
+        own, others, found = reber.strings(draw, strings, time_steps + 1), [], 0
+        known = set(map(tuple, own.symbols.tolist()))
+        while found < strings:
+            drawn = reber.strings(draw, strings, time_steps + 1)
+            new = np.array([tuple(string) not in known for string in drawn.symbols.tolist()])
+            others.append(reber.Walked(*(array[new] for array in drawn)))
+            found += int(new.sum())
+        self.strings = strings
+        self.both = reber.Walked(*(np.concatenate(arrays)[: 2 * strings] for arrays in zip(own, *others, strict=True)))
 
     def chunk(self, first: int, steps: int) -> Rows:
         """The rows of the batches `first` to `first + steps - 1`; each row starts over from a state of zeros."""
         numbers = range(first * self.batch_size, (first + steps) * self.batch_size)
         blocks = range(numbers[0] // BLOCK, numbers[-1] // BLOCK + 1)
-        chosen = np.concatenate([generator(self.noise_seed, block).integers(0, len(self.own), BLOCK) for block in blocks])
+        chosen = np.concatenate([generator(self.noise_seed, block).integers(0, self.strings, BLOCK) for block in blocks])
         start = numbers[0] - blocks[0] * BLOCK
-        symbols = self.own[chosen[start : start + len(numbers)]]
+        symbols = self.both.symbols[chosen[start : start + len(numbers)]]
         return rows_of(next_symbols(symbols), np.ones((steps, self.batch_size), bool))
 
     def new(self, look: int, first: int, count: int) -> New:
         """Strings of those trained on, then of the others, the same at each look: the paper's criterion is on both."""
-        symbols = self.both[np.arange(first, first + count) % len(self.both)]
-        return New(*next_symbols(symbols), reber.possible(symbols[:, :-1]))
+        chosen = np.arange(first, first + count) % (2 * self.strings)
+        symbols, states = (array[chosen] for array in self.both)
+        return New(*next_symbols(symbols), reber.possible(states[:, :-1]))
 
 
 def next_symbols(symbols: np.ndarray) -> Drawn:
@@ -332,7 +336,7 @@ class ContinualReber(Task):
     def chunk(self, first: int, steps: int) -> Rows:
         """The rows of the batches `first` to `first + steps - 1`."""
         start, length = first * self.time_steps, steps * self.time_steps
-        symbols = np.stack([stream.symbols(start, length + 1) for stream in self.streams])
+        symbols = np.stack([stream.walk(start, length + 1).symbols for stream in self.streams])
         inputs, targets, counts = (
             part.reshape(self.batch_size, steps, self.time_steps, *part.shape[2:])
             .swapaxes(0, 1)
@@ -350,5 +354,6 @@ class ContinualReber(Task):
     def new(self, look: int, first: int, count: int) -> New:
         """The streams `first` to `first + count - 1` of those that are new at a look, each of reber.TESTED symbols."""
         streams = [reber.Stream(self.block_of(look * AT_A_LOOK + i, NEW)) for i in range(first, first + count)]
-        symbols = np.stack([stream.symbols(0, reber.TESTED + 1) for stream in streams])
-        return New(*next_symbols(symbols), reber.possible(symbols[:, :-1]))
+        walked = [stream.walk(0, reber.TESTED + 1) for stream in streams]
+        symbols, states = (np.stack(arrays) for arrays in zip(*walked, strict=True))
+        return New(*next_symbols(symbols), reber.possible(states[:, :-1]))
