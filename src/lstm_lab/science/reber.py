@@ -11,7 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 SYMBOLS = "BTPSXVE"
-TESTED = 100_000  # symbols of a stream that is tested (Gers et al., 2000, table 2)
+# Symbols of a stream that is tested (Gers et al., 2000, table 2), and those before them, which do not count: a training
+# goes on and on, so that all it sees of a stream's beginning, from a state of zeros, is its own first batch
+TESTED, LEAD_IN = 100_000, 100
 BLOCK = 256  # strings drawn from one random stream
 LONGEST = 200  # symbols of a stream's string: one in 10**23 would be longer
 

@@ -352,8 +352,10 @@ class ContinualReber(Task):
         return steps * self.batch_size * self.time_steps
 
     def new(self, look: int, first: int, count: int) -> New:
-        """The streams `first` to `first + count - 1` of those that are new at a look, each of reber.TESTED symbols."""
+        """The streams `first` to `first + count - 1` of those that are new at a look, with reber.TESTED symbols that count."""
         streams = [reber.Stream(self.block_of(look * AT_A_LOOK + i, NEW)) for i in range(first, first + count)]
-        walked = [stream.walk(0, reber.TESTED + 1) for stream in streams]
+        walked = [stream.walk(0, reber.LEAD_IN + reber.TESTED + 1) for stream in streams]
         symbols, states = (np.stack(arrays) for arrays in zip(*walked, strict=True))
-        return New(*next_symbols(symbols), reber.possible(states[:, :-1]))
+        drawn = next_symbols(symbols)
+        drawn.counts[:, : reber.LEAD_IN] = False
+        return New(*drawn, reber.possible(states[:, :-1]))
