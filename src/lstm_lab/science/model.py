@@ -54,7 +54,7 @@ def build_model(
     prediction = out_hidden(hidden_sequence)
     gates = recurrent.cell.bias.numpy()  # Keras orders an LSTM's i, f, g, o; a GRU's update gate is the first
     if cell == "lstm":
-        gates[:cell_size] = -math.log(memory_steps)
+        gates[:cell_size] -= math.log(memory_steps)  # zeros stay zeros, none becomes -0.0
         gates[cell_size : 2 * cell_size] = forget_bias + math.log(memory_steps)
     if cell == "gru":
         gates[0, :cell_size] = math.log(memory_steps)
