@@ -346,7 +346,8 @@ class TemporalOrder(Ended):
 
 class Reber(Task):
     curve: Literal["embedded_reber"]
-    strings: Size
+    within: None
+    strings: Annotated[int, Field(ge=1, le=10**4)]  # of many more nearly all that are drawn anew are among them
 
     @property
     def sizes(self) -> tuple[int, int]:
@@ -363,6 +364,7 @@ class Reber(Task):
 
 class ContinualReber(Task):
     curve: Literal["continual_reber"]
+    within: None
 
     @property
     def sizes(self) -> tuple[int, int]:
