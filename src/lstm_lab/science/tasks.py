@@ -301,8 +301,9 @@ class EmbeddedReber(Task):
         return rows_of(next_symbols(symbols), np.ones((steps, self.batch_size), bool))
 
     def new(self, look: int, first: int, count: int) -> New:
-        """Strings of those trained on, then of the others, the same at each look: the paper's criterion is on both."""
-        chosen = np.arange(first, first + count) % (2 * self.strings)
+        """One of those trained on and one of the others in turn, the same at each look: the criterion is on both."""
+        numbers = np.arange(first, first + count)
+        chosen = numbers // 2 % self.strings + numbers % 2 * self.strings
         symbols, states = (array[chosen] for array in self.both)
         return New(*next_symbols(symbols), reber.possible(states[:, :-1]))
 
