@@ -1,4 +1,4 @@
-"""Trains the papers' tasks that are missing and writes PAPERS.md from the tracked runs: `python src/papers.py --help`."""
+"""Trains what is missing of the papers' tasks and writes PAPERS.md from the runs: `python src/papers.py --help`."""
 
 import contextlib
 import os
@@ -12,9 +12,9 @@ from lstm_lab.config import ConfigError
 DOOR = commandline.Door(
     "papers",
     about="""\
-Trains the long-memory tasks of Hochreiter and Schmidhuber (1997) and of Gers et al. (2000), each with 10 seeds, and then
-writes PAPERS.md and its figures in docs/papers/ from the tracked runs alone. A study that is done is not run again; one
-that was cut short goes on. All of it takes some two hours on two cores.""",
+Trains the long-memory tasks of Hochreiter and Schmidhuber (1997) and of Gers et al. (2000), each with 10 seeds, and
+then writes PAPERS.md and its figures in docs/papers/ from the tracked runs alone. A study that is done is not run
+again; one that was cut short goes on. All of it takes some two hours on two cores.""",
     words={
         "seeds=2": "a reduced count, from 2 on: the quick rows alone, written below mlruns/papers-2-seeds/ instead",
         "workers=2": "so many processes share the trials; 2 unless it is said",

@@ -323,7 +323,9 @@ class LongLag(Task):
 
 class TemporalOrder(Ended):
     curve: Literal["temporal_order"]
-    places: Annotated[list[Annotated[list[Count], Field(min_length=2, max_length=2)]], Field(min_length=1, max_length=9)]
+    places: Annotated[
+        list[Annotated[list[Count], Field(min_length=2, max_length=2)]], Field(min_length=1, max_length=9)
+    ]
 
     @property
     def sizes(self) -> tuple[int, int]:

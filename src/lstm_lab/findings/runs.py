@@ -35,7 +35,7 @@ def grid_command(study: str, seeds: int, full: int = SEEDS) -> list[str]:
 
 
 class Studies:
-    """The studies with so many seeds, of `full` that their files have; `read` has the runs that were asked for, by id."""
+    """The studies with so many seeds, of `full` in their files; `read` has the runs that were asked for, by id."""
 
     def __init__(self, client: "MlflowClient", seeds: int, full: int = SEEDS) -> None:
         self.client, self.seeds, self.full = client, seeds, full

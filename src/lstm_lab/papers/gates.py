@@ -1,4 +1,4 @@
-"""Why the tutorial's recipe does not solve the tasks: the adding task by the gates' first memory and the learning rate."""
+"""What the tutorial's recipe lacks: the adding task by how long gates keep their state at first, and by the rate."""
 
 import math
 

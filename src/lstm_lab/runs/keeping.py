@@ -29,9 +29,9 @@ if TYPE_CHECKING:  # these import TensorFlow or MLflow, and a refused config mus
     from lstm_lab.records.checkpoint import Checkpoint
     from lstm_lab.records.tracking import TrackedRun
     from lstm_lab.runs.observers import Record
+    from lstm_lab.science.criteria import Criteria
     from lstm_lab.science.curves import Source
     from lstm_lab.science.evaluation import Evaluation
-    from lstm_lab.science.criteria import Criteria
     from lstm_lab.science.judging import Judge
     from lstm_lab.science.verification import Verification
     from lstm_lab.tables.samples import Samples

@@ -17,8 +17,8 @@ from lstm_lab.records.tracking import VALIDATION
 from lstm_lab.runs import figures, panels
 from lstm_lab.runs.figures import SHOWN_SAMPLES
 from lstm_lab.runs.panels import PANELS, Labels
-from lstm_lab.science.curves import Units
 from lstm_lab.science.criteria import Criteria
+from lstm_lab.science.curves import Units
 from lstm_lab.science.judging import Judge
 from lstm_lab.science.training import Program, Progress
 

@@ -1,7 +1,7 @@
 """The embedded Reber grammar (Reber, 1967; Smith and Zipser, 1989; Fahlman, 1991), as a walk between numbered states.
 
-A string is B, T or P, a string of Reber's own grammar (B ... E), the T or P of before, E. A state with two ways on takes
-each with probability 1/2. The symbol before the last is told by the second alone, whatever stands between them.
+A string is B, T or P, a string of Reber's own grammar (B ... E), the T or P of before, E. A state with two ways on
+takes each with probability 1/2. The symbol before the last is told by the second alone, whatever stands between them.
 """
 
 import bisect
