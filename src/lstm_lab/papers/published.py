@@ -7,7 +7,6 @@ Read in copies of the papers: Hochreiter and Schmidhuber, 'Long Short-Term Memor
 
 from dataclasses import dataclass
 
-
 TESTED = 2560  # new sequences, of which HS97 tells how many, or which fraction, were wrong
 
 
@@ -16,7 +15,8 @@ class Published:
     """A row of a paper's table: after how many training sequences, on average, a criterion was met.
 
     `share` of the trials met it, of HS97 all, as far as the paper tells. `wrong` of `of` new sequences were wrong
-    afterwards (tables 4 to 6 tell the fraction). None where the paper has no such number, or counts otherwise. `quick` rows are on a reduced page, too.
+    afterwards (tables 4 to 6 tell the share). None where the paper has no such number, or counts otherwise. `quick`
+    rows are on a reduced page, too.
     """
 
     study: str

@@ -19,17 +19,7 @@ from lstm_lab.science.statistics import Estimate, median
 # The cells, by Keras's name and by whether their gates begin by keeping the state
 LSTM, GRU, RNN, TUTORIALS = "LSTM", "GRU", "simple RNN", "the tutorial's LSTM"
 EARLIER = ("ST1", "fewer_than_140")  # criteria after which a run goes on until a stricter one
-HEAD = [
-    "task",
-    "paper: sequences",
-    "here: sequences",
-    "solved",
-    "paper: wrong",
-    "here: wrong",
-    "solved as often",
-    "sequences",
-]
-HEAD += ["wrong afterwards"]
+HEAD = ["task", "paper: sequences", "here", "solved", "paper: wrong", "here"]
 
 
 @dataclass(frozen=True)
@@ -101,20 +91,19 @@ def outcome(row: Published, runs: Sequence[Facts]) -> Outcome:
 
 
 def line(row: Published, found: Outcome) -> list[str]:
-    """A row of the table: the paper's numbers, the LSTM's, and the three verdicts."""
+    """A row of the table: the paper's numbers and the LSTM's, each with its verdict."""
     until, wrong = median(found.until), median(found.wrong)
-    of_paper = ABSENT if row.wrong is None else f"{tables.number(row.wrong)} of {row.of:,}"
-    here = f"{tables.text(wrong)} of {row.of:,}" if found.wrong and row.criterion not in EARLIER else ABSENT
+    sequences, afterwards = reached(until, found), ABSENT
+    if found.wrong and row.criterion not in EARLIER:
+        afterwards = f"{tables.text(wrong)} of {row.of:,}"
+        afterwards += "" if row.wrong is None else f", {compared(wrong, row.wrong)}"
     return [
         f"{row.task} {named(row)}".strip(),
         ABSENT if row.sequences is None else f"{row.sequences:,.0f}",
-        reached(until, found),
-        f"{found.solved} of {len(found.until)}",
-        of_paper,
-        here,
-        as_often(found, row.share),
-        ABSENT if row.sequences is None else compared(until, row.sequences),
-        ABSENT if row.wrong is None or not found.wrong else compared(wrong, row.wrong),
+        sequences if row.sequences is None else f"{sequences}, {compared(until, row.sequences)}",
+        f"{found.solved} of {len(found.until)}, {as_often(found, row.share)}",
+        ABSENT if row.wrong is None else f"{tables.number(row.wrong)} of {row.of:,}",
+        afterwards,
     ]
 
 

@@ -41,8 +41,9 @@ def build_model(
 
     `hidden_stddev` and `hidden_bias` are the initial values of in_hidden and out_hidden; for those of the cell see
     `recurrent_layer`. `forget_bias` (LSTM only; Jozefowicz et al., 2015) is kept in the cell's bias. With
-    `memory_steps` T the gates of an LSTM or a GRU begin by keeping their state for some T time steps: ln T is added to the bias of the
-    forget or update gate, and taken from that of an LSTM's input gate (after Tallec and Ollivier, 2018, who draw it).
+    `memory_steps` T the gates of an LSTM or a GRU begin by keeping their state for some T time steps: ln T is added to
+    the bias of the forget or update gate, and taken from that of an LSTM's input gate (after Tallec and Ollivier, 2018,
+    who draw T for each cell).
     """
     in_seed, *recurrent_seeds, out_seed = spawn_seeds(seed, 4)
     in_hidden = hidden_layer("in_hidden", cell_size, hidden_stddev, hidden_bias, in_seed)
