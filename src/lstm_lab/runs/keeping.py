@@ -259,5 +259,7 @@ def windows_in_words(config: Config) -> str:
     """What the windows of a fitted curve are."""
     if isinstance(config.data, Csv):
         return f"windows of {config.data.time_steps} samples from all over the series, side by side"
+    if isinstance(config.data, Task):
+        return f"{config.data.name}: the last batch"
     carried = "carried from one to the next" if config.training.carry_state else "reset before each"
     return f"windows of {config.data.time_steps} time steps, the state {carried}"
