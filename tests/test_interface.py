@@ -112,20 +112,24 @@ def run_settings(group: str) -> Iterator[str]:
     kinds = config.kinds_of(group).values() or [typing.cast(type[config.Group], field.annotation)]
     types: dict[str, list[str]] = {}
     for kind in kinds:
-        for key, schema in kind.model_json_schema()["properties"].items():
-            types.setdefault(key, []).append(allowed(schema))
+        whole = kind.model_json_schema()
+        for key, schema in whole["properties"].items():
+            types.setdefault(key, []).append(allowed(schema, whole.get("$defs", {})))
     for key, of in types.items():
         yield f"{group}.{key}".ljust(32) + f"{' | '.join(dict.fromkeys(of)):36} {default_of(key, values)}"
 
 
-def allowed(schema: Mapping[str, Any]) -> str:
+def allowed(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
     """The type and range that a JSON schema describes."""
     if "anyOf" in schema:
-        return " | ".join(allowed(one) for one in schema["anyOf"])
+        return " | ".join(allowed(one, definitions) for one in schema["anyOf"])
+    if schema.get("type") == "object":
+        settings = definitions[schema["additionalProperties"]["$ref"].rpartition("/")[2]]["properties"]
+        return "by name: " + ", ".join(f"{key} {allowed(one, definitions)}" for key, one in settings.items())
     if "const" in schema or "enum" in schema:
         return " | ".join(schema.get("enum", [schema.get("const")]))
     if schema["type"] == "array":
-        return f"list of {schema.get('minItems', 0)} or more: {allowed(schema['items'])}"
+        return f"list of {schema.get('minItems', 0)} or more: {allowed(schema['items'], definitions)}"
     low, high = (
         "".join(f"{mark}{schema[key]:.10g}" for key, mark in marks.items() if key in schema) for marks in (LOW, HIGH)
     )
