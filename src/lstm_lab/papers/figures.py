@@ -11,6 +11,13 @@ from lstm_lab.findings.figures import COLORS, MARKERS
 from lstm_lab.runs.figures import new_figure
 
 
+def reached_by(rows: Mapping[str, tuple[Any, Mapping[str, Any]]]) -> tuple[float, float]:
+    """The fewest and the most sequences that the figure shows."""
+    ours = [value for _, outcomes in rows.values() for one in outcomes.values() for value in one.until]
+    shown = [value for value in ours if math.isfinite(value)] + [row.sequences for row, _ in rows.values()]
+    return min(shown), max(shown)
+
+
 def rows_figure(rows: Mapping[str, tuple[Any, Mapping[str, Any]]]) -> Figure:
     """For each row the paper's mean number of sequences, a cross, and each cell's runs that solved it, a point each."""
     figure, [ax] = new_figure(size=9)
@@ -23,6 +30,10 @@ def rows_figure(rows: Mapping[str, tuple[Any, Mapping[str, Any]]]) -> Figure:
             height = -place + 0.25 * (1 - number)
             ax.plot(until or [np.nan], [height] * max(1, len(until)), **look, label=cell if place == 0 else None)
     ax.set_yticks(-np.arange(len(rows)), list(rows))
-    ax.set(xscale="log", xlabel="training sequences until the criterion holds", title="rows of the papers, solved here")
+    ax.set_xscale("log")
+    powers = [10.0**n for n in range(3, 8)]
+    ax.set_xticks(powers, [f"{power:,.0f}" for power in powers])
+    ax.set_xlim(*(factor * reach for factor, reach in zip((0.8, 1.25), reached_by(rows), strict=True)))
+    ax.set(xlabel="training sequences until the criterion holds", title="rows of the papers, solved here")
     ax.legend(frameon=False, fontsize="small", loc="upper center", bbox_to_anchor=(0.4, -0.08), ncols=4)
     return figure
