@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, StrMethodFormatter
 
 from lstm_lab.findings.figures import COLORS, MARKERS
 from lstm_lab.runs.figures import new_figure
@@ -31,8 +32,9 @@ def rows_figure(rows: Mapping[str, tuple[Any, Mapping[str, Any]]]) -> Figure:
             ax.plot(until or [np.nan], [height] * max(1, len(until)), **look, label=cell if place == 0 else None)
     ax.set_yticks(-np.arange(len(rows)), list(rows))
     ax.set_xscale("log")
-    powers = [10.0**n for n in range(3, 8)]
-    ax.set_xticks(powers, [f"{power:,.0f}" for power in powers])
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    ax.minorticks_off()
     ax.set_xlim(*(factor * reach for factor, reach in zip((0.8, 1.25), reached_by(rows), strict=True)))
     ax.set(xlabel="training sequences until the criterion holds", title="rows of the papers, solved here")
     ax.legend(frameon=False, fontsize="small", loc="upper center", bbox_to_anchor=(0.4, -0.08), ncols=4)
