@@ -31,7 +31,7 @@ class Published:
 
 
 ROWS = (
-    Published("embedded-reber", "1 embedded Reber", "HS97, table 1, 3 blocks of size 2, rate 0.5", sequences=8_440, of=512),
+    Published("embedded-reber", "1 embedded Reber", "HS97, table 1, 3 blocks, rate 0.5", sequences=8_440, of=512),
     Published("long-lag-50", "2c q = 50, p = 50", "HS97, table 3, row 1", sequences=30_000, of=10_000),
     Published("long-lag-100", "2c q = 100, p = 100", "HS97, table 3, row 2", sequences=31_000, of=10_000),
     Published("long-lag-200", "2c q = 200, p = 200", "HS97, table 3, row 3", sequences=33_000, of=10_000),

@@ -40,10 +40,7 @@ def build_model(
     and c, the others' h.
 
     `hidden_stddev` and `hidden_bias` are the initial values of in_hidden and out_hidden; for those of the cell see
-    `recurrent_layer`. `forget_bias` (LSTM only; Jozefowicz et al., 2015) is kept in the cell's bias. With
-    `memory_steps` T the gates of an LSTM or a GRU begin by keeping their state for some T time steps: ln T is added to
-    the bias of the forget or update gate, and taken from that of an LSTM's input gate (after Tallec and Ollivier, 2018,
-    who draw T for each cell).
+    `recurrent_layer` and `set_gates`.
     """
     in_seed, *recurrent_seeds, out_seed = spawn_seeds(seed, 4)
     in_hidden = hidden_layer("in_hidden", cell_size, hidden_stddev, hidden_bias, in_seed)
@@ -53,14 +50,27 @@ def build_model(
     recurrent = recurrent_layer(cell, cell_size, recurrent_initializer, recurrent_seeds)
     hidden_sequence, *final_state = recurrent(in_hidden(x), initial_state=initial_state)
     prediction = out_hidden(hidden_sequence)
-    gates = recurrent.cell.bias.numpy()  # Keras orders an LSTM's i, f, g, o; a GRU's update gate is the first
-    if cell == "lstm":
-        gates[:cell_size] -= math.log(memory_steps)  # zeros stay zeros, none becomes -0.0
-        gates[cell_size : 2 * cell_size] = forget_bias + math.log(memory_steps)
-    if cell == "gru":
-        gates[0, :cell_size] = math.log(memory_steps)
-    recurrent.cell.bias.assign(gates)
+    set_gates(recurrent.cell, cell, forget_bias, memory_steps)
     return keras.Model([x, *initial_state], [prediction, *final_state], name=f"{cell}_{cell_size}")
+
+
+def set_gates(layer: keras.layers.Layer, cell: str, forget_bias: float, memory_steps: int) -> None:
+    """Sets the biases of an LSTM's and a GRU's gates, which are zero.
+
+    `forget_bias` (LSTM only; Jozefowicz et al., 2015) is that of the forget gate. So that the gates begin by keeping
+    the state for some T = `memory_steps` time steps, ln T is added to the bias of the forget or update gate, and taken
+    from that of an LSTM's input gate (after Tallec and Ollivier, 2018, who draw T for each cell).
+    """
+    if cell not in ("lstm", "gru"):
+        return
+    bias = layer.bias.numpy()
+    size, kept = layer.units, math.log(memory_steps)
+    if cell == "lstm":  # Keras's order is i, f, g, o
+        bias[:size] -= kept  # zeros stay zeros, none becomes -0.0
+        bias[size : 2 * size] = forget_bias + kept
+    else:  # the update gate stands first, in the first of two rows
+        bias[0, :size] = kept
+    layer.bias.assign(bias)
 
 
 def hidden_layer(name: str, units: int, stddev: float, bias: float, seed: int) -> keras.layers.Dense:

@@ -114,6 +114,12 @@ class Batch(NamedTuple):
     weights: tf.Tensor | None = None
 
 
+def batch_at(row: tf.Tensor, size: int, inputs: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor | None) -> Batch:
+    """The batch of `size` rows from `row` on."""
+    x, target = (tf.slice(rows, [row, 0, 0], [size, -1, -1]) for rows in (inputs, targets))
+    return Batch(x, target, None if weights is None else tf.slice(weights, [row, 0], [size, -1]))
+
+
 def train_step(
     forward: Callable[[State], State],
     variables: Sequence[keras.Variable],
@@ -169,10 +175,10 @@ def forward_of(model: keras.Model, options: ChunkOptions) -> Callable[[State], S
 def compile_chunk(model: keras.Model, optimizer: keras.Optimizer, options: ChunkOptions) -> Chunk:
     """Compiles `chunk(inputs, targets, count, state, weights, starts_over)`: `count` training steps in one call.
 
-    The arrays are those of `Rows`, of (rows - batch_size) / stride + 1 batches; `count` is at most that many.
-    Returns the costs [batches] (zero from `count` on), the last prediction, the final state and, with
-    `options.row_errors`, a list of the rows' errors [batches, batch_size], else an empty one. Weights, slots and
-    learning rate are variables: assigning to them needs no new compilation.
+    The arrays are those of `Rows`, of (rows - batch_size) / stride + 1 batches; `count` is at most that many. Returns
+    the costs [batches] (zero from `count` on), the last prediction, the final state and a list of the rows' errors
+    [batches, batch_size], if these are asked for. Weights, slots and learning rate are variables: assigning to them
+    needs no new compilation.
     """
     variables, batch_size, stride = model.trainable_variables, options.batch_size, options.stride
     optimizer.build(variables)
@@ -189,27 +195,23 @@ def compile_chunk(model: keras.Model, optimizer: keras.Optimizer, options: Chunk
     ) -> tuple[tf.Tensor, tf.Tensor, State, list[tf.Tensor]]:
         first_state = state
 
-        def body(
-            k: tf.Tensor, costs: tf.TensorArray, _: tf.Tensor, state: State, errors: list[tf.TensorArray]
-        ) -> tuple[Any, ...]:
+        def body(k: tf.Tensor, told: list[tf.TensorArray], _: tf.Tensor, state: State) -> tuple[Any, ...]:
             with tf.name_scope("inputs"):
-                row = k if stride == 1 else k * stride
-                x, target = (tf.slice(rows, [row, 0, 0], [batch_size, -1, -1]) for rows in (inputs, targets))
-                batch = Batch(x, target, None if weights is None else tf.slice(weights, [row, 0], [batch_size, -1]))
+                batch = batch_at(k if stride == 1 else k * stride, batch_size, inputs, targets, weights)
             if starts_over is not None:
                 state = [tf.where(starts_over[k][:, None], 0.0, tensor) for tensor in state]
             cost, prediction, final_state = train_step(forward, variables, optimizer, batch, state, options.cost)
+            now = [cost, row_errors(prediction, batch)] if options.row_errors else [cost]
+            told = [array.write(k, value) for array, value in zip(told, now, strict=True)]
             # The carry: the final state of batch k is the initial state of batch k + 1.
-            carried = final_state if options.carry_state else first_state
-            errors = [array.write(k, row_errors(prediction, batch)) for array in errors]
-            return k + 1, costs.write(k, cost), prediction, carried, errors
+            return k + 1, told, prediction, final_state if options.carry_state else first_state
 
-        batches = (inputs.shape[0] - batch_size) // stride + 1
-        costs = tf.TensorArray(tf.float32, batches, element_shape=[])
-        errors = [tf.TensorArray(tf.float32, batches, element_shape=[batch_size])] if options.row_errors else []
-        start = (tf.constant(0), costs, tf.zeros_like(targets[:batch_size]), state, errors)
-        _, costs, prediction, state, errors = tf.while_loop(lambda k, *_: k < count, body, start)
-        return costs.stack(), prediction, state, [e.stack() for e in errors]
+        size, shapes = (inputs.shape[0] - batch_size) // stride + 1, [[], [batch_size]][: 1 + options.row_errors]
+        told = [tf.TensorArray(tf.float32, size, element_shape=shape) for shape in shapes]
+        start = (tf.constant(0), told, tf.zeros_like(targets[:batch_size]), state)
+        _, told, prediction, state = tf.while_loop(lambda k, *_: k < count, body, start)
+        costs, *errors = [array.stack() for array in told]
+        return costs, prediction, state, errors
 
     return chunk
 
