@@ -39,3 +39,18 @@ def rows_figure(rows: Mapping[str, tuple[Any, Mapping[str, Any]]]) -> Figure:
     ax.set(xlabel="training sequences until the criterion holds", title="rows of the papers, solved here")
     ax.legend(frameon=False, fontsize="small", loc="upper center", bbox_to_anchor=(0.4, -0.08), ncols=4)
     return figure
+
+
+def forecasts_figure(
+    years: np.ndarray, truth: np.ndarray, ours: np.ndarray, others: np.ndarray, *, linear: str
+) -> Figure:
+    """Truth [years], our forecasts [runs, years], median and all of them, and those of a linear model [years]."""
+    figure, [ax] = new_figure(size=9)
+    low, middle, high = np.percentile(ours, [0, 50, 100], axis=0)
+    ax.plot(years, truth, color="black", marker="o", markersize=3, linewidth=1, label="sunspots")
+    ax.fill_between(years, low, high, color=COLORS[0], alpha=0.2, linewidth=0)
+    ax.plot(years, middle, color=COLORS[0], linestyle="--", linewidth=1.5, label="LSTM, median and all of the runs")
+    ax.plot(years, others, color=COLORS[1], linestyle=":", linewidth=1.5, label=linear)
+    ax.set(xlabel="year", ylabel="sunspots", title="years that were held out, each forecast the year before")
+    ax.legend(frameon=False)
+    return figure
