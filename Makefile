@@ -11,7 +11,7 @@ python := .venv/bin/python
 # They belong to another environment, whose packages must not mix with .venv's; and no library's warning is an error
 unexport PYTHONHOME PYTHONPATH PYTHONWARNINGS
 
-.PHONY: help train sweep resume reproduce report findings gc bench forecasts records test lint ui tensorboard lock clean
+.PHONY: help train sweep resume reproduce report findings papers gc bench forecasts records test lint ui tensorboard lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -52,6 +52,11 @@ findings: SEEDS ?= 20
 findings: ## Run the studies that are missing and write FINDINGS.md from MLflow: make findings SEEDS=3
 	@$(setup) venv .venv requirements.lock
 	@$(python) src/findings.py seeds=$(SEEDS)
+
+papers: SEEDS ?= 10
+papers: ## Train the papers' tasks that are missing and write PAPERS.md from MLflow, in two hours: make papers SEEDS=2
+	@$(setup) venv .venv requirements.lock
+	@$(python) src/papers.py seeds=$(SEEDS)
 
 gc: ## Say what runs left that nobody owns; remove it: make gc ARGS=--yes or ARGS="--yes older=30"
 	@$(setup) venv .venv requirements.lock

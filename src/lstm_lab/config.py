@@ -323,7 +323,9 @@ class LongLag(Task):
 
 class TemporalOrder(Ended):
     curve: Literal["temporal_order"]
-    places: Annotated[list[Annotated[list[Count], Field(min_length=2, max_length=2)]], Field(min_length=1, max_length=9)]
+    places: Annotated[
+        list[Annotated[list[Count], Field(min_length=2, max_length=2)]], Field(min_length=1, max_length=9)
+    ]
 
     @property
     def sizes(self) -> tuple[int, int]:
@@ -346,7 +348,8 @@ class TemporalOrder(Ended):
 
 class Reber(Task):
     curve: Literal["embedded_reber"]
-    strings: Size
+    within: None
+    strings: Annotated[int, Field(ge=1, le=10**4)]  # of many more nearly all that are drawn anew are among them
 
     @property
     def sizes(self) -> tuple[int, int]:
@@ -363,6 +366,7 @@ class Reber(Task):
 
 class ContinualReber(Task):
     curve: Literal["continual_reber"]
+    within: None
 
     @property
     def sizes(self) -> tuple[int, int]:

@@ -17,7 +17,7 @@ from lstm_lab.reports import comparison, groups
 from lstm_lab.reports.comparison import Facts
 from lstm_lab.reports.groups import Key
 from lstm_lab.runs.recipe import SEED
-from lstm_lab.studies.declaration import study_name
+from lstm_lab.studies.declaration import named_after, study_name
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -29,25 +29,29 @@ Costs = dict[Key, float]  # by seed
 Runs = Sequence[Facts]
 
 
-def grid_command(study: str, seeds: int) -> list[str]:
-    """The overrides of a grid study's command."""
-    return [f"sweeps={study}", *([] if seeds == SEEDS else [f"training.seed=range(0,{seeds})"])]
+def grid_command(study: str, seeds: int, full: int = SEEDS) -> list[str]:
+    """The overrides of a grid study's command, whose file has seeds 0 to `full - 1`."""
+    return [f"sweeps={study}", *([] if seeds == full else [f"training.seed=range(0,{seeds})"])]
 
 
 class Studies:
-    """The studies with so many seeds; `read` has the ids of the runs that were asked for."""
+    """The studies with so many seeds, of `full` in their files; `read` has the runs that were asked for, by id."""
 
-    def __init__(self, client: "MlflowClient", seeds: int) -> None:
-        self.client, self.seeds = client, seeds
-        self.read: set[str] = set()
+    def __init__(self, client: "MlflowClient", seeds: int, full: int = SEEDS) -> None:
+        self.client, self.seeds, self.full = client, seeds, full
+        self.read: dict[str, Facts] = {}
+
+    def command(self, study: str) -> list[str]:
+        """The overrides of the command of a grid study."""
+        return grid_command(study, self.seeds, self.full)
 
     def grid(self, study: str) -> Runs:
         """The runs of one of the grid studies."""
-        return self.runs(grid_command(study, self.seeds))
+        return self.runs(self.command(study))
 
     def runs(self, words: Sequence[str]) -> Runs:
         """The finished or failed runs of a study, in the order of their trials; CannotRunError if there are none."""
-        name = study_name(words[0].partition("=")[2], words)
+        name = study_name(named_after(words[0].partition("=")[2]), words)
         experiments = lookup.experiments_of(self.client)
         found = self.client.search_runs(list(experiments), f"tags.study = '{name}'", max_results=5000)
         trials = sorted(filter(is_trial, found), key=lambda run: int(run.data.tags["trial"]))
@@ -55,7 +59,7 @@ class Studies:
         runs = [facts for facts in runs if facts.status in ("FINISHED", "FAILED")]
         if not runs:
             raise CannotRunError(f"the store has no run of the study '{name}': {typed('train', '-m', *words)}")
-        self.read |= {facts.run_id for facts in runs}
+        self.read |= {facts.run_id: facts for facts in runs}
         return runs
 
     def curves(self, runs: Runs) -> np.ndarray:

@@ -19,12 +19,12 @@ class Finding:
     figures: dict[str, Figure]
 
 
-def fill(name: str, values: Mapping[str, Any]) -> str:
-    """The text of a template; a name in it that has no value is an error."""
+def fill(name: str, values: Mapping[str, Any], folder: Path = Path(__file__).parent) -> str:
+    """The text of a template in `folder`; a name in it that has no value is an error."""
     import jinja2
 
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        loader=jinja2.FileSystemLoader(folder),
         autoescape=False,  # Markdown of our own numbers and words, nothing that a user typed
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

@@ -65,10 +65,10 @@ def animated(frames: "Frames", costs: np.ndarray, labels: Labels, epoch: int | N
 def draw_first(axes: list[Axes], frames: "Frames", labels: Labels) -> tuple[list[tuple[Line2D, Line2D]], Text]:
     """Draws the first frame, a panel for each target, and a legend; returns the lines, and the text for the step."""
     panels.share_x(axes)
-    short = Labels(y=labels.y)  # beside the legend there is room for the step
+    short = Labels(y=labels.y, apart=labels.apart)  # beside the legend there is room for the step
     lines = figures.draw_fit(axes, frames.x, frames.targets[0], frames.predictions[0], short)
     panels.label_panels(axes, short, labels.y)
-    x = "windows from all over the series, side by side" if frames.apart else "x, from the start of the window shown"
+    x = labels.apart if frames.apart else "x, from the start of the window shown"
     left_out = panels.shown_of(len(axes), frames.targets[0].shape[1])
     axes[-1].set_xlabel(f"{x}; {left_out}" if left_out else x)
     if len(axes) == 1:

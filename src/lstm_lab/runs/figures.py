@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lstm_lab.config import Config, Csv, listed
+from lstm_lab.config import Config, Csv, Task, listed
 from lstm_lab.runtime import import_matplotlib
 
 import_matplotlib()
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 # What a cost sums, by its kind
 COSTS = {"squared": "summed squared error", "absolute": "summed absolute error", "huber": "summed Huber loss"}
 SAMPLE = "sample of the series"  # x of a file without times
+SEQUENCE = "sequence of the batch"
 SHOWN_SAMPLES = 400  # of a curve: with the default spacing about two periods
 SHOWN_STEPS = 1000  # points of a cost's curve, each of as many steps as it takes
 NAMED_WINDOWS = 8  # of those side by side
@@ -69,7 +70,9 @@ def labels_of(config: Config, times: "Times | None" = None) -> Labels:
     """What the figures of such a run say of its data."""
     data = config.data
     if not isinstance(data, Csv):
-        return Labels(y=SIGNALS.get(data.curve, ("",)))
+        several = tuple(f"output {i + 1}" for i in range(data.sizes[1])) if data.sizes[1] > 1 else ("",)
+        y = SIGNALS.get(data.curve, several)
+        return Labels(SEQUENCE, y, apart=f"{SEQUENCE}, the answer") if isinstance(data, Task) else Labels(y=y)
     y = data.targets
     target = f"target: {cut(y[0])}" if len(y) == 1 else "target"  # of several each panel has the name
     how = f", {counted(data.horizon)} ahead" if data.horizon else f" from {cut(', '.join(listed(data.input)))}"

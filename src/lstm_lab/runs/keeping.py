@@ -29,9 +29,9 @@ if TYPE_CHECKING:  # these import TensorFlow or MLflow, and a refused config mus
     from lstm_lab.records.checkpoint import Checkpoint
     from lstm_lab.records.tracking import TrackedRun
     from lstm_lab.runs.observers import Record
+    from lstm_lab.science.criteria import Criteria
     from lstm_lab.science.curves import Source
     from lstm_lab.science.evaluation import Evaluation
-    from lstm_lab.science.criteria import Criteria
     from lstm_lab.science.judging import Judge
     from lstm_lab.science.verification import Verification
     from lstm_lab.tables.samples import Samples
@@ -259,5 +259,7 @@ def windows_in_words(config: Config) -> str:
     """What the windows of a fitted curve are."""
     if isinstance(config.data, Csv):
         return f"windows of {config.data.time_steps} samples from all over the series, side by side"
+    if isinstance(config.data, Task):
+        return f"{config.data.name}: the last batch"
     carried = "carried from one to the next" if config.training.carry_state else "reset before each"
     return f"windows of {config.data.time_steps} time steps, the state {carried}"

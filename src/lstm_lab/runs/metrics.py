@@ -58,7 +58,7 @@ def metrics_of(config: Config) -> list[str]:
     found = [*COSTS, *(["steps_per_second"] if config.training.steps > 1 else [])]  # the first step is compiled, too
     data, asked = config.data, config.evaluation
     if isinstance(data, Task):
-        return found + [WRONG, MEAN_ERROR] * bool(asked.windows)
+        return found + [WRONG, *([] if data.within is None else [MEAN_ERROR])] * bool(asked.windows)
     if isinstance(data, Csv) and data.validation:
         found += [VALIDATION, BEST_STEP]
     if asked.windows:

@@ -17,8 +17,8 @@ from lstm_lab.records.tracking import VALIDATION
 from lstm_lab.runs import figures, panels
 from lstm_lab.runs.figures import SHOWN_SAMPLES
 from lstm_lab.runs.panels import PANELS, Labels
-from lstm_lab.science.curves import Units
 from lstm_lab.science.criteria import Criteria
+from lstm_lab.science.curves import Units
 from lstm_lab.science.judging import Judge
 from lstm_lab.science.training import Program, Progress
 
@@ -56,20 +56,37 @@ def in_units(progress: Progress, units: Units | None) -> Progress:
 
 
 def laid_out(progress: Progress) -> Shown:
-    """The batch's rows, one after the other; steps that do not count are left out, for they have no target."""
+    """The batch's rows, one after the other; steps that do not count are left out, for they have no target.
+
+    Of rows with one step that counts, such as sequences with an answer at their end, that alone is shown.
+    """
+    answers = progress.weights is not None and ((progress.weights > 0).sum(axis=1) == 1).all()
+    if answers:
+        progress = answers_of(progress)
     x, target, prediction = progress.x, progress.target, progress.prediction
     if progress.weights is not None:
         counts = progress.weights[..., None] > 0
         target, prediction = (np.where(counts, values, np.nan) for values in (target, prediction))
     steps = np.diff(x.ravel())
-    apart = bool(len(steps) and np.ptp(steps) > 1e-3 * steps.max())
+    apart = answers or bool(len(steps) and np.ptp(steps) > 1e-3 * steps.max())
     if apart:
         target, prediction = (
             np.pad(values, [(0, 0), (0, 1), (0, 0)], constant_values=np.nan) for values in (target, prediction)
         )
         x = np.arange(target[..., 0].size, dtype=float).reshape(target.shape[:2])
+    starts = progress.x[:, 0]
+    if len(starts) > 1 and not np.ptp(starts):  # each counts its own steps: then the row's number says more
+        starts = np.arange(1.0, len(starts) + 1)
     samples = (-1, target.shape[2])
-    return Shown(x.ravel(), target.reshape(samples), prediction.reshape(samples), x.shape[1], progress.x[:, 0], apart)
+    return Shown(x.ravel(), target.reshape(samples), prediction.reshape(samples), x.shape[1], starts, apart)
+
+
+def answers_of(progress: Progress) -> Progress:
+    """The one step of each row that counts; x numbers the rows from 1 on."""
+    counts = np.asarray(progress.weights) > 0
+    x = np.arange(1.0, len(counts) + 1)[:, None]
+    target, prediction = progress.target[counts][:, None], progress.prediction[counts][:, None]
+    return dataclasses.replace(progress, x=x, target=target, prediction=prediction, weights=None)
 
 
 def shown_curve(progress: Progress) -> Shown:

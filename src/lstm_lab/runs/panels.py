@@ -30,7 +30,7 @@ class Labels:
     """What a run's figures say of its data: what x is, and of each target its name and how its two lines are called.
 
     `y`, `target` and `prediction` have an entry for each target, or one for them all. `times` are those of the samples,
-    if they are known; `band` says what the band around a forecast is.
+    if they are known; `band` says what the band around a forecast is, `apart` what stands side by side where rows do.
     """
 
     x: str = "x"
@@ -39,6 +39,7 @@ class Labels:
     prediction: tuple[str, ...] = ("prediction",)
     times: "Times | None" = None
     band: str = ""
+    apart: str = "windows from all over the series, side by side"
 
     def lines(self, i: int) -> tuple[dict[str, Any], dict[str, Any]]:
         """How target i and its prediction are drawn."""

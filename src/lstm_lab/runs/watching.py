@@ -195,7 +195,9 @@ def criteria_of(setup: "Setup", saved: "Checkpoint | None") -> "Criteria":
     from lstm_lab.science.criteria import Criteria
 
     settings, data, source = setup.config.training, setup.config.data, setup.source
-    assert isinstance(data, Task) and isinstance(source, tasks.Task) and settings.until is not None
+    assert isinstance(data, Task)
+    assert isinstance(source, tasks.Task)
+    assert settings.until is not None
     criteria = Criteria(setup.program.model, source, data, every=settings.validated_every, until=settings.until)
     if saved:
         criteria.restore(saved.met, saved.recent)

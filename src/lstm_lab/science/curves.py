@@ -15,6 +15,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from lstm_lab.science import reber
+
 NOISE_BLOCK = 4096  # samples drawn from one random stream
 
 
@@ -93,8 +95,12 @@ CURVES: dict[str, Callable[..., tuple[np.ndarray, np.ndarray]]] = {
     "delayed_recall": delayed_recall,
     "tumbling_body": tumbling_body,
 }
-# What the targets of a curve are called in figures, where it has several
-SIGNALS: dict[str, tuple[str, ...]] = {"tumbling_body": ("ω1", "ω2", "ω3")}
+# What the targets of a curve, or of a task, are called in figures, where it has several
+SIGNALS: dict[str, tuple[str, ...]] = {
+    "tumbling_body": ("ω1", "ω2", "ω3"),
+    "long_lag": ("x", "y"),
+    **dict.fromkeys(("embedded_reber", "continual_reber"), tuple(reber.SYMBOLS)),
+}
 
 Units = tuple[np.ndarray, np.ndarray]  # of inputs and of targets: each [2, size], means over standard deviations
 

@@ -40,9 +40,10 @@ def build_model(
     and c, the others' h.
 
     `hidden_stddev` and `hidden_bias` are the initial values of in_hidden and out_hidden; for those of the cell see
-    `recurrent_layer`. `forget_bias` (LSTM only; Jozefowicz et al., 2015) is kept in the cell's bias. With `memory_steps`
-    T the gates of an LSTM or a GRU begin by keeping their state for some T time steps: ln T is added to the bias of the
-    forget or update gate, and taken from that of an LSTM's input gate (after Tallec and Ollivier, 2018, who draw it).
+    `recurrent_layer`. `forget_bias` (LSTM only; Jozefowicz et al., 2015) is kept in the cell's bias. With
+    `memory_steps` T the gates of an LSTM or a GRU begin by keeping their state for some T time steps: ln T is added to
+    the bias of the forget or update gate, and taken from that of an LSTM's input gate (after Tallec and Ollivier, 2018,
+    who draw T for each cell).
     """
     in_seed, *recurrent_seeds, out_seed = spawn_seeds(seed, 4)
     in_hidden = hidden_layer("in_hidden", cell_size, hidden_stddev, hidden_bias, in_seed)
@@ -54,7 +55,7 @@ def build_model(
     prediction = out_hidden(hidden_sequence)
     gates = recurrent.cell.bias.numpy()  # Keras orders an LSTM's i, f, g, o; a GRU's update gate is the first
     if cell == "lstm":
-        gates[:cell_size] = -math.log(memory_steps)
+        gates[:cell_size] -= math.log(memory_steps)  # zeros stay zeros, none becomes -0.0
         gates[cell_size : 2 * cell_size] = forget_bias + math.log(memory_steps)
     if cell == "gru":
         gates[0, :cell_size] = math.log(memory_steps)

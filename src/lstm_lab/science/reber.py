@@ -1,7 +1,7 @@
 """The embedded Reber grammar (Reber, 1967; Smith and Zipser, 1989; Fahlman, 1991), as a walk between numbered states.
 
-A string is B, T or P, a string of Reber's own grammar (B ... E), the T or P of before, E. A state with two ways on takes
-each with probability 1/2. The symbol before the last is told by the second alone, whatever stands between them.
+A string is B, T or P, a string of Reber's own grammar (B ... E), the T or P of before, E. A state with two ways on
+takes each with probability 1/2. The symbol before the last is told by the second alone, whatever stands between them.
 """
 
 import bisect
@@ -15,7 +15,7 @@ SYMBOLS = "BTPSXVE"
 # goes on and on, so that all it sees of a stream's beginning, from a state of zeros, is its own first batch
 TESTED, LEAD_IN = 100_000, 100
 BLOCK = 256  # strings drawn from one random stream
-LONGEST = 200  # symbols of a stream's string: one in 10**23 would be longer
+LONGEST = 200  # symbols of a stream's string: fewer than one in 10**25 would be longer
 
 # Reber's grammar: from each state the symbols that may come next, and the states that they lead to
 INNER = {0: "B1", 1: "T2 P3", 2: "S2 X4", 3: "T3 V5", 4: "X3 S6", 5: "P4 V6", 6: "E7"}

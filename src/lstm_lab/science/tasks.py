@@ -1,4 +1,4 @@
-"""The long-memory tasks of Hochreiter and Schmidhuber (1997): sequences, each from a state of zeros, in rows of a batch.
+"""The long-memory tasks of Hochreiter and Schmidhuber (1997): sequences, each a row from a state of zeros.
 
 Batch k has the sequences batch_size * k to batch_size * (k + 1) - 1. Sequence i is a pure function of i: the sequences
 are drawn in blocks, each from a counter-based stream of its own (Philox; Salmon et al., 2011). A row is as long as the
@@ -295,14 +295,17 @@ class EmbeddedReber(Task):
         """The rows of the batches `first` to `first + steps - 1`; each row starts over from a state of zeros."""
         numbers = range(first * self.batch_size, (first + steps) * self.batch_size)
         blocks = range(numbers[0] // BLOCK, numbers[-1] // BLOCK + 1)
-        chosen = np.concatenate([generator(self.noise_seed, block).integers(0, self.strings, BLOCK) for block in blocks])
+        chosen = np.concatenate(
+            [generator(self.noise_seed, block).integers(0, self.strings, BLOCK) for block in blocks]
+        )
         start = numbers[0] - blocks[0] * BLOCK
         symbols = self.both.symbols[chosen[start : start + len(numbers)]]
         return rows_of(next_symbols(symbols), np.ones((steps, self.batch_size), bool))
 
     def new(self, look: int, first: int, count: int) -> New:
-        """Strings of those trained on, then of the others, the same at each look: the paper's criterion is on both."""
-        chosen = np.arange(first, first + count) % (2 * self.strings)
+        """One of those trained on and one of the others in turn, the same at each look: the criterion is on both."""
+        numbers = np.arange(first, first + count)
+        chosen = numbers // 2 % self.strings + numbers % 2 * self.strings
         symbols, states = (array[chosen] for array in self.both)
         return New(*next_symbols(symbols), reber.possible(states[:, :-1]))
 
@@ -352,7 +355,7 @@ class ContinualReber(Task):
         return steps * self.batch_size * self.time_steps
 
     def new(self, look: int, first: int, count: int) -> New:
-        """The streams `first` to `first + count - 1` of those that are new at a look, with reber.TESTED symbols that count."""
+        """The streams `first` to `first + count - 1` of those that are new at a look; reber.TESTED symbols count."""
         streams = [reber.Stream(self.block_of(look * AT_A_LOOK + i, NEW)) for i in range(first, first + count)]
         walked = [stream.walk(0, reber.LEAD_IN + reber.TESTED + 1) for stream in streams]
         symbols, states = (np.stack(arrays) for arrays in zip(*walked, strict=True))

@@ -217,6 +217,11 @@ def total_of(space: Mapping[str, BaseDistribution], sampler: Mapping[str, Any], 
     return total
 
 
+def named_after(choice: str) -> str:
+    """The name that a file of sweeps/ gives to its study: its own, with - for the / behind a folder."""
+    return choice.replace("/", "-")
+
+
 def study_name(name: str, words: Sequence[str]) -> str:
     """The name of the study that a file of sweeps/ and these overrides make; `name` is the one that the file gives.
 

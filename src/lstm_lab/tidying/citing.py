@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from lstm_lab.findings import page as findings
 from lstm_lab.paths import ROOT
-from lstm_lab.studies.declaration import study_name
+from lstm_lab.studies.declaration import named_after, study_name
 
 PAGES = ("FINDINGS.md", "PAPERS.md", "RECORDS.md")
 ID = re.compile(r"(?<![0-9A-Za-z])[0-9a-f]{8,32}(?![0-9A-Za-z])")  # of a run, or its first digits
@@ -39,5 +39,5 @@ def cited() -> Cited:
         ids |= dict.fromkeys(ID.findall(text), page)
         commands = [found.split() for found in SWEEP.findall(text)]
         commands += findings.commands(findings.SEEDS) if page == "FINDINGS.md" else []
-        studies |= {study_name(words[0].partition("=")[2], words): page for words in commands}
+        studies |= {study_name(named_after(words[0].partition("=")[2]), words): page for words in commands}
     return Cited(ids, studies)
