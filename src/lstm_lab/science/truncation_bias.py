@@ -106,9 +106,7 @@ def compile_parts(model: keras.Model) -> Callable[[Batch, list[tf.Tensor]], tf.T
         dinside = tf.einsum("tebs,is->tebi", dsums, cell.kernel)
         earlier_hs = tf.concat([state[0][None], kept.h[:-1]], 0)
         pairs = [(x, dinside), (None, dinside), (inside, dsums), (earlier_hs, dsums), (None, dsums)]
-        found = [
-            tf.einsum("tebs->ets", d) if a is None else tf.einsum("tbi,tebs->etis", a, d) for a, d in pairs
-        ]
+        found = [tf.einsum("tebs->ets", d) if a is None else tf.einsum("tbi,tebs->etis", a, d) for a, d in pairs]
         steps = x.shape[0]
         return tf.concat([tf.reshape(part, [steps, steps, -1]) for part in [*found, *of_out]], 2)
 
@@ -129,9 +127,7 @@ def output_gradients(layer: keras.layers.Dense, hs: tf.Tensor, batch: Batch) -> 
     return dhs, [tf.einsum("et,tbi,tbo->etio", own, hs, dprediction), tf.einsum("et,tbo->eto", own, dprediction)]
 
 
-def sum_gradients(
-    dhs: tf.Tensor, state: list[tf.Tensor], kept: bptt.Kept, recurrent_kernel: tf.Tensor
-) -> tf.Tensor:
+def sum_gradients(dhs: tf.Tensor, state: list[tf.Tensor], kept: bptt.Kept, recurrent_kernel: tf.Tensor) -> tf.Tensor:
     """The gradients of each error for the sums of the gates at each step [step, error step, batch, 4 cell_size].
 
     Each error goes back through the window by itself: as many rows for each row of the batch as there are time steps.
