@@ -118,6 +118,27 @@ def test_steps_that_do_not_count_are_gaps_and_rows_of_nothing_else_are_left_out(
     np.testing.assert_array_equal(frames.targets[0], shown.target[: len(frames.x)])
 
 
+def test_of_sequences_with_one_answer_the_answers_are_shown_each_by_itself():
+    x = np.broadcast_to(np.arange(4.0), (3, 4))
+    weights = np.eye(4, dtype=np.float32)[[3, 1, 2]]
+    target = np.arange(24.0).reshape(3, 4, 2)
+    answers = Progress(1, np.ones(1, np.float32), x, target, -target, [], weights)
+    shown = observers.shown_curve(answers)
+    np.testing.assert_array_equal(shown.target[:, 0], [6, np.nan, 10, np.nan, 20, np.nan])
+    np.testing.assert_array_equal(shown.prediction, -shown.target)
+    assert (shown.starts.tolist(), shown.window, shown.apart) == ([1, 2, 3], 2, True)
+    frames = observers.Frames(2, 2)
+    frames(answers)
+    np.testing.assert_array_equal(frames.targets[0], shown.target[: len(frames.x)])
+
+
+def test_rows_that_each_count_their_own_steps_are_numbered():
+    x = np.broadcast_to(np.arange(2.0), (3, 2))
+    y = np.zeros((3, 2, 1))
+    shown = observers.shown_curve(Progress(1, np.ones(1, np.float32), x, y, y, [], np.ones((3, 2), np.float32)))
+    assert shown.starts.tolist() == [1, 2, 3]
+
+
 def test_what_was_normalised_is_shown_in_its_own_units():
     x = np.arange(4.0).reshape(2, 2)
     y = np.stack([x, x], axis=-1).astype(np.float32)

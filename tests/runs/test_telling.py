@@ -84,6 +84,21 @@ def test_how_good_forecasts_are_is_told_in_a_line(metrics, words, said, monkeypa
         assert "ahead" not in "".join(ended(monkeypatch, 100, {"evaluation/mse": 1.0}, (*CSV, off)))
 
 
+def test_when_a_task_was_solved_and_how_well_is_told_in_a_line(monkeypatch):
+    words = ("data=two_sequences", "training.until=ST2")
+    found = {"solved/ST1": 4500.0, "evaluation/wrong": 3.0}
+    assert ended(monkeypatch, 80, found, words)[1] == "ST1 after 4,500, ST2 not reached, 3 of 2,560 new ones wrong"
+    assert ended(monkeypatch, 80, found, words[:1])[1] == "3 of 2,560 new ones wrong"
+    assert ended(monkeypatch, 80, {}, words[:1])[1] == f"{LINK}?workflowType=machine_learning"
+
+
+def test_of_settings_by_name_the_names_are_told():
+    described = telling.describe(config.check(composed("data=two_sequences")))
+    console = Console(file=io.StringIO(), width=200)
+    console.print(described)
+    assert "criteria [ST1,ST2]" in console.file.getvalue()
+
+
 def test_the_page_says_of_what_kind_the_cost_is_and_why_training_ended():
     values = composed("experiment=sunspots", "training.cost=huber")
     why = "stopped early after 2 steps: no better validation error for 1 point; best at step 1"
