@@ -80,7 +80,7 @@ def csv_settings(**changes):
     """The settings of a file as conf has them, but for these."""
     import yaml  # here, since what imports this module may be a script, without src/ on its path
 
-    from lstm_lab.config import Csv
+    from lstm_lab.datasets import Csv
 
     values = yaml.safe_load((ROOT / "conf/data/csv.yaml").read_text())
     return Csv(**values | {"path": "my.csv"} | changes)

@@ -108,7 +108,8 @@ def test_the_whole_page_has_every_section_and_every_figure(tmp_path):
     for file in (checkout / "sweeps/papers").glob("*.yaml"):
         text = re.sub(r"range\(0, 10\)", "range(0, 2)", file.read_text())
         text = re.sub(r"^  (steps|validate_every|decay_steps): \d+", r"  \1: 4", text, flags=re.M)
-        text = re.sub(r"(time_steps|shortest): \d{3,}", lambda found: f"{found[1]}: {100 + 10 * (found[1] == 'time_steps')}", text)
+        text = re.sub(r"time_steps: \d{3,}", "time_steps: 110", text)
+        text = re.sub(r"shortest: \d{3,}", "shortest: 100", text)
         file.write_text(text.replace("lag: 1000", "lag: 100").replace("lag: 200", "lag: 100"))
     for file in (checkout / "conf/data").glob("*.yaml"):
         file.write_text(re.sub(r"^tested: \d+", "tested: 4", file.read_text(), flags=re.M))

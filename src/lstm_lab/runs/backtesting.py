@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lstm_lab.config import Config, Csv
+from lstm_lab.config import Config
+from lstm_lab.datasets import Csv
 from lstm_lab.runs.setup import Setup
 from lstm_lab.runs.sheets import in_a_cell, write_rows
 from lstm_lab.science.series import SeriesBatches

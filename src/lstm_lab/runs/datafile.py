@@ -6,7 +6,8 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from lstm_lab.config import Config, ConfigError, Csv
+from lstm_lab.config import Config, ConfigError
+from lstm_lab.datasets import Csv
 from lstm_lab.paths import ROOT, locate
 
 TAG = "data.file.sha256"  # of a run: what its file's SHA-256 was

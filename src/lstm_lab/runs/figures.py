@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lstm_lab.config import Config, Csv, Task, listed
+from lstm_lab.config import Config
+from lstm_lab.datasets import Csv, Task
 from lstm_lab.runtime import import_matplotlib
+from lstm_lab.values import listed
 
 import_matplotlib()
 from matplotlib.axes import Axes  # noqa: E402

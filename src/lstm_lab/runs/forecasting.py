@@ -14,13 +14,15 @@ import numpy as np
 
 from lstm_lab import runtime, texts
 from lstm_lab.commandline import complain
-from lstm_lab.config import Config, ConfigError, Csv, listed
+from lstm_lab.config import Config, ConfigError
+from lstm_lab.datasets import Csv
 from lstm_lab.paths import LONGEST_FILE_NAME, ROOT, expanded, locate, short_name, whole_file
 from lstm_lab.records import lookup, store
 from lstm_lab.records.store import StoreError
 from lstm_lab.runs import keeping, setup
 from lstm_lab.runs.sheets import in_a_cell, write_rows
 from lstm_lab.tables.sampling import calendar_of
+from lstm_lab.values import listed
 
 if TYPE_CHECKING:
     import keras

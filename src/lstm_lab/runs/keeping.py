@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lstm_lab.commandline import complain
-from lstm_lab.config import Config, Csv, Task, listed
+from lstm_lab.config import Config
+from lstm_lab.datasets import Csv, Task
 from lstm_lab.paths import ROOT, whole_file
 from lstm_lab.records import lookup, provenance, store, tagging
 from lstm_lab.records.tracking import config_text
@@ -21,6 +22,7 @@ from lstm_lab.runs.metrics import BEST_STEP, VALIDATION, summarize
 from lstm_lab.runs.setup import Part, Setup, arrays_digest
 from lstm_lab.runs.telling import CONTRADICTED, baselines_in_words, tell
 from lstm_lab.runs.watching import Result, Trained
+from lstm_lab.values import listed
 
 if TYPE_CHECKING:  # these import TensorFlow or MLflow, and a refused config must not wait for them
     import keras

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lstm_lab.config import NEWER, Config, Csv, Task
+from lstm_lab.config import NEWER, Config
+from lstm_lab.datasets import Csv, Task
 from lstm_lab.records.tracking import VALIDATION
 
 LAST = 20  # steps over which the cost at the end is averaged

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from lstm_lab import texts
-from lstm_lab.config import WATCHED, WATCHING, plain_text
+from lstm_lab.config import WATCHED, WATCHING
 from lstm_lab.hiding import hide_in_word
+from lstm_lab.values import plain_text
 
 LONGEST, LONGEST_VALUE = 100, 40  # characters of a name, and of a value in it
 SHORT = {"learning_rate": "lr"}  # as everybody calls it

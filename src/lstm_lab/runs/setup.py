@@ -13,7 +13,8 @@ import numpy as np
 from rich.console import Console
 
 from lstm_lab import runtime
-from lstm_lab.config import Config, ConfigError, Csv, Task, check
+from lstm_lab.config import Config, ConfigError, check
+from lstm_lab.datasets import Csv, Task
 from lstm_lab.paths import ROOT
 from lstm_lab.records import reading, store
 

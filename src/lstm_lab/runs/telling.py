@@ -10,7 +10,8 @@ from rich.text import Text
 
 from lstm_lab import texts
 from lstm_lab.commandline import make, say, typed
-from lstm_lab.config import NEWER, WATCHING, Config, Csv, Task
+from lstm_lab.config import NEWER, WATCHING, Config
+from lstm_lab.datasets import Csv, Task
 from lstm_lab.records import store
 from lstm_lab.records.reading import LONGEST_TEXT, printable
 from lstm_lab.runs import resume

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from lstm_lab.config import Config, Task, Training
+from lstm_lab.config import Config, Training
+from lstm_lab.datasets import Task
 from lstm_lab.paths import ROOT, short_name
 from lstm_lab.records import store
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lstm_lab import config
-from lstm_lab.config import Criterion
+from lstm_lab import datasets
+from lstm_lab.datasets import Criterion
 from lstm_lab.science.tasks import New, Task, errors_of, wrong
 
 if TYPE_CHECKING:  # these import TensorFlow
@@ -26,7 +26,7 @@ class Criteria:
     sequences that were trained on, as far as a criterion is about them.
     """
 
-    def __init__(self, model: "keras.Model", task: Task, settings: config.Task, *, every: int, until: str) -> None:
+    def __init__(self, model: "keras.Model", task: Task, settings: datasets.Task, *, every: int, until: str) -> None:
         self.model, self.task, self.every, self.until = model, task, every, until
         self.criteria, self.within = settings.criteria, settings.within
         criteria = self.criteria

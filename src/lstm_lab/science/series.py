@@ -19,13 +19,15 @@ from pathlib import Path
 
 import numpy as np
 
-from lstm_lab.config import ConfigError, Csv, listed
+from lstm_lab.config import ConfigError
+from lstm_lab.datasets import Csv
 from lstm_lab.science import normal, streams
 from lstm_lab.science.curves import Continuation, Rows, Units
 from lstm_lab.science.normal import Column, Unit
 from lstm_lab.tables import samples
 from lstm_lab.tables.samples import Series, Stretch
 from lstm_lab.tables.sampling import calendar_of
+from lstm_lab.values import listed
 
 BLOCK = 2**16  # samples that are looked at at a time
 LEAD_IN = 50  # windows that the model goes through before those it is validated on

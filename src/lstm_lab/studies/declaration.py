@@ -13,11 +13,13 @@ from hydra.errors import HydraException
 from optuna.distributions import BaseDistribution
 
 from lstm_lab import config
-from lstm_lab.config import LONGEST_NAME, Config, ConfigError, Sweeper
+from lstm_lab.config import Config, ConfigError, Sweeper
+from lstm_lab.datasets import Csv
 from lstm_lab.hiding import hide_in_word
 from lstm_lab.paths import ROOT, locate, short_name
 from lstm_lab.runs import metrics, naming, recipe, seeds, setup
 from lstm_lab.studies import database, overrides, search, study
+from lstm_lab.values import LONGEST_NAME
 from lstm_lab.words import GROUPS, TEXTS, as_choices
 
 Compose = Callable[[list[str]], dict[str, Any]]  # the run config that some overrides give
@@ -202,7 +204,7 @@ def files_of(points: Sequence[Config]) -> dict[str, str]:
     """SHA-256 of every file that the trials are trained on, by its path."""
     found = {}
     for point in points:
-        if isinstance(point.data, config.Csv):
+        if isinstance(point.data, Csv):
             found[point.data.path] = str(setup.make_source(point).file_sha256)
     return found
 

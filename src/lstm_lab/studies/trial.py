@@ -16,6 +16,7 @@ from rich.console import Console
 
 from lstm_lab import composing, config
 from lstm_lab.config import CannotRunError, Config
+from lstm_lab.datasets import Csv
 from lstm_lab.paths import ROOT, locate
 from lstm_lab.records import store, tracking
 from lstm_lab.runs import group, metrics, naming, run, seeds, setup
@@ -92,7 +93,7 @@ def train_group(trial: Trial, part: Part, asked: group.Asked) -> group.Outcome:
 
 def check_file(opened: optuna.Study, checked: Config) -> None:
     """Raises FileChangedError if the trial's file was changed, or went away, since the study was declared."""
-    path = checked.data.path if isinstance(checked.data, config.Csv) else ""
+    path = checked.data.path if isinstance(checked.data, Csv) else ""
     known = opened.user_attrs["identity"].get(f"SHA-256 of {path}")
     is_gone = not (ROOT / path).exists()
     if is_gone or (known and known != setup.make_source(checked).file_sha256):

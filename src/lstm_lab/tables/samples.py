@@ -10,10 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from lstm_lab.config import ConfigError, Csv, listed
+from lstm_lab.config import ConfigError
+from lstm_lab.datasets import Csv
 from lstm_lab.tables.sampling import Sampling, gaps_of, sampling_of
 from lstm_lab.tables.table import Asked, Form, Table, line_of
 from lstm_lab.tables.table import load as load_table
+from lstm_lab.values import listed
 
 Stretch = tuple[int, int]  # the first of consecutive samples, and the one after the last
 
