@@ -164,7 +164,7 @@ def marked(inputs):
 
 
 def shares_of_markers():
-    """How often each set of markers is seen: one of ten pairs, another of the first 49, where the first stays unseen."""
+    """How often each set of markers is seen: one of 10 pairs and another of the first 49, the first unseen."""
     shares = Counter()
     for early in range(10):
         for late in set(range(49)) - {early}:
