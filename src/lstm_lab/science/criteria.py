@@ -109,7 +109,10 @@ def test(
 def test_side_by_side(
     model: "keras.Model", new: New, within: float | None, most: int | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Which sequences are wrong, and the largest absolute error of each, both [sequences], from a state of zeros on."""
+    """Which sequences are wrong, and the largest absolute error of each, both [sequences], from a state of zeros on.
+
+    It ends, and the errors with it, as soon as more than `most` or all are wrong.
+    """
     from lstm_lab.science.evaluation import compile_prediction
     from lstm_lab.science.model import zero_state
 
