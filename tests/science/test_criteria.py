@@ -7,15 +7,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from lstm_lab.config import Criterion
+from lstm_lab.datasets import Criterion
 from lstm_lab.science import criteria, evaluation, reber
-from lstm_lab.science.criteria import Criteria, test_side_by_side
-from lstm_lab.science.criteria import test as count_wrong
+from lstm_lab.science.criteria import Criteria, count_wrong, judge
 from lstm_lab.science.model import build_model, zero_state
 from lstm_lab.science.tasks import ContinualReber, New, Sequences
 from lstm_lab.science.training import ChunkOptions, Program, Progress, build_optimizer, train
 
-test_side_by_side.__test__ = False  # pytest takes it for one of its own
 NAN = math.nan
 
 
@@ -175,10 +173,10 @@ def test_a_long_stream_tested_in_windows_is_tested_as_in_one_pass(cell, window, 
     expected = (abs(prediction - streams.targets) * counted).max(axis=(1, 2))
     bound = np.sort(expected)[2:4].mean()
     numbers = streams._replace(possible=None)
-    wrong, errors = test_side_by_side(model, numbers, bound, None)
+    wrong, errors = judge(model, numbers, bound, None)
     np.testing.assert_allclose(errors, expected, rtol=1e-5)
     assert wrong.tolist() == (expected > bound).tolist()
-    assert test_side_by_side(model, numbers, bound, 2)[0].sum() == 3
+    assert judge(model, numbers, bound, 2)[0].sum() == 3
 
 
 def test_the_stream_of_a_model_that_knows_the_grammar_is_right_in_all_windows(monkeypatch, echo):
@@ -187,11 +185,11 @@ def test_the_stream_of_a_model_that_knows_the_grammar_is_right_in_all_windows(mo
     monkeypatch.setattr(reber, "TESTED", 90)
     streams = ContinualReber(2, 20, 0).new(0, 0, 3)
     knowing = streams._replace(inputs=streams.possible.astype(np.float32))
-    assert not test_side_by_side(echo, knowing, None, None)[0].any()
+    assert not judge(echo, knowing, None, None)[0].any()
     for step, told in ((reber.LEAD_IN - 1, False), (reber.LEAD_IN, True), (reber.LEAD_IN + 89, True)):
         off = knowing.inputs.copy()
         off[1, step] = 1 - off[1, step]
-        assert test_side_by_side(echo, knowing._replace(inputs=off), None, None)[0].tolist() == [False, told, False]
+        assert judge(echo, knowing._replace(inputs=off), None, None)[0].tolist() == [False, told, False]
 
 
 @pytest.mark.parametrize("jit_compile", [False, True], ids=["portable", "fast"])

@@ -72,9 +72,10 @@ def labels_of(config: Config, times: "Times | None" = None) -> Labels:
     """What the figures of such a run say of its data."""
     data = config.data
     if not isinstance(data, Csv):
-        several = tuple(f"output {i + 1}" for i in range(data.sizes[1])) if data.sizes[1] > 1 else ("",)
-        y = SIGNALS.get(data.curve, several)
-        return Labels(SEQUENCE, y, apart=f"{SEQUENCE}, the answer") if isinstance(data, Task) else Labels(y=y)
+        outputs = data.sizes[1]
+        names = tuple(f"output {i + 1}" for i in range(outputs)) if outputs > 1 else ("",)
+        names = SIGNALS.get(data.curve, names)
+        return Labels(SEQUENCE, names, apart=f"{SEQUENCE}, the answer") if isinstance(data, Task) else Labels(y=names)
     y = data.targets
     target = f"target: {cut(y[0])}" if len(y) == 1 else "target"  # of several each panel has the name
     how = f", {counted(data.horizon)} ahead" if data.horizon else f" from {cut(', '.join(listed(data.input)))}"

@@ -137,7 +137,7 @@ def tested(setup: Setup, data: Task) -> dict[str, float]:
     from lstm_lab.science import criteria, tasks
 
     assert isinstance(setup.source, tasks.Task)
-    wrong, errors = criteria.test(setup.program.model, setup.source, data.tested, data.within)
+    wrong, errors = criteria.count_wrong(setup.program.model, setup.source, data.tested, data.within)
     return {names.WRONG: float(wrong)} | ({} if data.within is None else {names.MEAN_ERROR: float(errors.mean())})
 
 

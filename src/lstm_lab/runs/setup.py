@@ -106,7 +106,7 @@ def make_task(data: Task) -> "science.Task":
 
     sources: dict[str, Any] = {"embedded_reber": tasks.EmbeddedReber, "continual_reber": tasks.ContinualReber}
     parameters = data.model_dump(exclude={"curve", "within", "tested", "criteria"})
-    return sources.get(data.curve, functools.partial(tasks.Sequences, data.curve))(**parameters)  # type: ignore[no-any-return]
+    return sources.get(data.curve, functools.partial(tasks.Sequences, data.curve))(**parameters)
 
 
 def check_display() -> None:

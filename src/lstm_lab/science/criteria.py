@@ -80,16 +80,24 @@ class Criteria:
             errors = self.recent[-criterion.sequences :].astype(np.float64)
             if len(errors) < criterion.sequences:
                 return False
-            wrongs = int((~(errors <= self.within)).sum())
+            within = math.inf if self.within is None else self.within
+            wrongs = int((~(errors <= within)).sum())
         else:
-            tested = test(self.model, self.task, criterion.sequences, self.within, look, criterion.wrong)
-            wrongs, errors = tested
+            wrongs, errors = count_wrong(
+                self.model, self.task, criterion.sequences, self.within, look, most=criterion.wrong
+            )
         mean = math.fsum(errors.tolist()) / len(errors)
         return wrongs <= criterion.wrong and (criterion.mean_error is None or mean < criterion.mean_error)
 
 
-def test(
-    model: "keras.Model", task: Task, count: int, within: float | None, look: int = LAST_LOOK, most: int | None = None
+def count_wrong(
+    model: "keras.Model",
+    task: Task,
+    count: int,
+    within: float | None,
+    look: int = LAST_LOOK,
+    *,
+    most: int | None = None,
 ) -> tuple[int, np.ndarray]:
     """How many of `count` new sequences are wrong, and the largest absolute error of each [count].
 
@@ -98,7 +106,7 @@ def test(
     wrongs, errors = 0, []
     for first in range(0, count, AT_A_TIME):
         part = task.new(look, first, min(AT_A_TIME, count - first))
-        are_wrong, their_errors = test_side_by_side(model, part, within, None if most is None else most - wrongs)
+        are_wrong, their_errors = judge(model, part, within, None if most is None else most - wrongs)
         wrongs += int(are_wrong.sum())
         errors.append(their_errors)
         if most is not None and wrongs > most:
@@ -106,12 +114,10 @@ def test(
     return wrongs, np.concatenate(errors).astype(np.float64)
 
 
-def test_side_by_side(
-    model: "keras.Model", new: New, within: float | None, most: int | None
-) -> tuple[np.ndarray, np.ndarray]:
+def judge(model: "keras.Model", new: New, within: float | None, most: int | None) -> tuple[np.ndarray, np.ndarray]:
     """Which sequences are wrong, and the largest absolute error of each, both [sequences], from a state of zeros on.
 
-    It ends, and the errors with it, as soon as more than `most` or all are wrong.
+    It ends as soon as more than `most` are wrong or, of symbols, which have no errors, all.
     """
     from lstm_lab.science.evaluation import compile_prediction
     from lstm_lab.science.model import zero_state
@@ -119,10 +125,10 @@ def test_side_by_side(
     predict, (count, time_steps) = compile_prediction(model), new.counts.shape
     state, are_wrong, errors = zero_state(model, count), np.zeros(count, bool), np.zeros(count)
     for first in range(0, time_steps, WINDOW):
-        part = New(*(None if array is None else array[:, first : first + WINDOW] for array in new))
+        part = new.window(first, WINDOW)
         prediction, state = predict(part.inputs, state)
         are_wrong |= wrong(prediction, part, within)
         errors = np.maximum(errors, errors_of(prediction, part))
-        if are_wrong.all() or (most is not None and are_wrong.sum() > most):
+        if (new.possible is not None and are_wrong.all()) or (most is not None and are_wrong.sum() > most):
             break
     return are_wrong, errors

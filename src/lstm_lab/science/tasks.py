@@ -42,6 +42,11 @@ class New(NamedTuple):
     counts: np.ndarray
     possible: np.ndarray | None = None
 
+    def window(self, first: int, count: int) -> "New":
+        """The same from the time step `first` on, `count` of them."""
+        inputs, targets, counts = (array[:, first : first + count] for array in self[:3])
+        return New(inputs, targets, counts, None if self.possible is None else self.possible[:, first : first + count])
+
 
 def errors_of(prediction: np.ndarray, new: New) -> np.ndarray:
     """The largest absolute error of each sequence [sequences], over its outputs and the steps that count."""

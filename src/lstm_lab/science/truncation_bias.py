@@ -98,13 +98,13 @@ def compile_parts(model: keras.Model) -> Callable[[Batch, list[tf.Tensor]], tf.T
     def parts(batch: Batch, state: list[tf.Tensor]) -> tf.Tensor:
         halves = tf.repeat(tf.constant([0.5, 0.5, 1.0, 0.5]), cell.units)  # as the loops of bptt have it
         recurrent_kernel = cell.recurrent_kernel * halves
-        x = tf.transpose(batch.x, [1, 0, 2])
+        x, (h, c) = tf.transpose(batch.x, [1, 0, 2]), state
         inside = in_hidden(x)
-        *_, kept = bptt.forward_loop(inside, *state, cell.kernel * halves, recurrent_kernel, cell.bias * halves)
+        *_, kept = bptt.forward_loop(inside, h, c, cell.kernel * halves, recurrent_kernel, cell.bias * halves)
         dhs, of_out = output_gradients(out_hidden, kept.h, batch)
         dsums = sum_gradients(dhs, state, kept, recurrent_kernel) * halves
         dinside = tf.einsum("tebs,is->tebi", dsums, cell.kernel)
-        earlier_hs = tf.concat([state[0][None], kept.h[:-1]], 0)
+        earlier_hs = tf.concat([h[None], kept.h[:-1]], 0)
         pairs = [(x, dinside), (None, dinside), (inside, dsums), (earlier_hs, dsums), (None, dsums)]
         found = [tf.einsum("tebs->ets", d) if a is None else tf.einsum("tbi,tebs->etis", a, d) for a, d in pairs]
         steps = x.shape[0]
