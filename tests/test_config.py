@@ -23,6 +23,7 @@ def test_the_default_config_is_the_tutorials_recipe():
         "cell": "lstm",
         "cell_size": 10,
         "forget_bias": 1.0,
+        "memory_steps": 1,
         "recurrent_initializer": "glorot",
         "hidden_stddev": 1.0,
         "hidden_bias": 0.1,

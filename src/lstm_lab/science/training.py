@@ -177,8 +177,7 @@ def compile_chunk(model: keras.Model, optimizer: keras.Optimizer, options: Chunk
 
     The arrays are those of `Rows`, of (rows - batch_size) / stride + 1 batches; `count` is at most that many. Returns
     the costs [batches] (zero from `count` on), the last prediction, the final state and a list of the rows' errors
-    [batches, batch_size], if these are asked for. Weights, slots and learning rate are variables: assigning to them
-    needs no new compilation.
+    [batches, batch_size], if asked for. Weights, slots and learning rate are variables: new ones compile nothing.
     """
     variables, batch_size, stride = model.trainable_variables, options.batch_size, options.stride
     optimizer.build(variables)
@@ -210,8 +209,7 @@ def compile_chunk(model: keras.Model, optimizer: keras.Optimizer, options: Chunk
         told = [tf.TensorArray(tf.float32, size, element_shape=shape) for shape in shapes]
         start = (tf.constant(0), told, tf.zeros_like(targets[:batch_size]), state)
         _, told, prediction, state = tf.while_loop(lambda k, *_: k < count, body, start)
-        costs, *errors = [array.stack() for array in told]
-        return costs, prediction, state, errors
+        return told[0].stack(), prediction, state, [array.stack() for array in told[1:]]
 
     return chunk
 
