@@ -51,8 +51,11 @@ def test_the_default_config_is_the_tutorials_recipe():
 
 @pytest.mark.parametrize("file", sorted(CONF.glob("*/*.yaml")), ids=lambda file: f"{file.parent.name}={file.stem}")
 def test_every_choice_is_valid_and_opens_with_a_comment_and_its_command(file):
-    needed = ["data.path=my.csv", "data.input=a", "data.target=b"] if file.stem == "csv" else []
-    config.check(composed(f"{file.parent.name}={file.stem}", *needed))
+    needed = {
+        "csv": ["data.path=my.csv", "data.input=a", "data.target=b"],
+        "papers": ["data=adding", "training.until=solved"],
+    }
+    config.check(composed(f"{file.parent.name}={file.stem}", *needed.get(file.stem, [])))
     comment = [line for line in file.read_text().splitlines() if line.startswith("# ")]
     assert file.read_text().startswith(comment[0])
     assert any(line.startswith("# python src/train.py") for line in comment)
