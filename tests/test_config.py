@@ -127,6 +127,76 @@ def test_what_cannot_be_judged_is_refused(words, said):
     assert "\n" not in str(refused.value)
 
 
+SOLVED = "data.criteria.solved"
+TASK_FAULTS = [
+    (
+        ["data=adding", "data.shortest=111"],
+        "data: shortest=111 and time_steps=110: must be 22 at least, and no sequence",
+    ),
+    (["data=multiplication", "data.shortest=21"], "data: shortest=21 and time_steps=110: must be 22 at least"),
+    (["data=two_sequences", "data.shortest=3"], "data: shortest=3 and time_steps=110: must be 4 at least"),
+    (["data=temporal_order", "data.shortest=60"], "data: shortest=60 and time_steps=110: must be 61 at least"),
+    (["data=two_sequences", "data.class_targets=[1.0]"], "data.class_targets=[1.0]: must have at least 2 items"),
+    (["data=long_lag", "data.lag=108"], "data: time_steps=110: must be at least lag + 3 = 111"),
+    *(
+        (
+            ["data=temporal_order", f"data.places={places}"],
+            f"data: places={places}: must be [first,last] each, one after",
+        )
+        for places in ("[[50, 60], [10, 20]]", "[[10, 20], [20, 30]]", "[[20, 10]]", "[[1, 5]]")
+    ),
+    (["data=temporal_order", "data.places=[[2]]"], "data.places.0=[2]: must have at least 2 items"),
+    (
+        ["data=embedded_reber", "data.time_steps=19"],
+        "data: time_steps=19: must be at least 20, or there are too few st",
+    ),
+    (["data=embedded_reber", "data.strings=10001"], "data.strings=10001: must be less than or equal to 10000"),
+    (["data=embedded_reber", "data.within=0.2"], "data.within=0.2: must be None"),
+    (["data=continual_reber", "data.within=0.2"], "data.within=0.2: must be None"),
+    (["data=adding", "data.within=null"], "data.within=None: must be a valid number"),
+    (
+        ["data=embedded_reber", f"{SOLVED}.among=recent"],
+        "data: criteria.solved: symbols have no errors: must be among=n",
+    ),
+    (
+        ["data=continual_reber", f"{SOLVED}.mean_error=0.1"],
+        "data: criteria.solved: symbols have no errors: must be amo",
+    ),
+    (["data=adding", f"{SOLVED}.among=old"], "data.criteria.solved.among='old': must be 'recent' or 'new'"),
+    (["data=adding", "data.criteria=null"], "data.criteria=None: must be a valid dictionary"),
+    (["experiment=adding", "training.until=ST1"], "training.until='ST1': must be one of solved"),
+    (["experiment=adding", "data=two_sequences"], "training.until='solved': must be one of ST1, ST2"),
+    (["training.until=solved"], "training.until='solved': sine_to_cosine has no criteria"),
+    (["experiment=sunspots", "training.until=solved"], "training.until='solved': sunspots has no criteria"),
+    *(
+        (
+            ["experiment=adding", f"training.{setting}"],
+            "training.until='solved': goes with neither early_stopping nor ke",
+        )
+        for setting in ("keep=best", "early_stopping=3")
+    ),
+    (["data=adding", "training.keep=best"], "training.keep=best: needs samples for validation, a file with"),
+]
+
+
+@pytest.mark.parametrize(("words", "said"), TASK_FAULTS, ids=lambda given: given[-1] if isinstance(given, list) else "")
+def test_a_fault_of_a_task_is_one_line_that_tells_what_is_allowed(words, said):
+    with pytest.raises(config.ConfigError) as refused:
+        config.check(composed(*words))
+    assert str(refused.value).startswith(said)
+    assert "\n" not in str(refused.value)
+
+
+def test_recent_errors_are_asked_for_where_a_criterion_is_about_them():
+    def asked(*words):
+        return config.check(composed("experiment=adding", *words)).counts_recent
+
+    assert asked()
+    assert not asked("training.until=null", "training.validate_every=null")
+    assert not asked("data=two_sequences", "training.until=ST1")
+    assert not config.check(composed()).counts_recent
+
+
 def test_a_run_is_validated_at_a_tenth_of_its_steps_whatever_is_printed():
     def every(*words):
         return config.check(composed("experiment=sunspots", *words)).training.validated_every

@@ -87,6 +87,39 @@ def test_initial_weights_follow_the_recipe(cell, kernels):
     np.testing.assert_array_equal(bias, expected)
 
 
+def test_memory_steps_begin_by_keeping_the_state():
+    """An LSTM's forget gate and a GRU's update gate by T / (T + 1), an LSTM's input gate by 1 / (T + 1)."""
+    ln_t = 3.912023  # of 50
+    lstm = build(cell_size=2, forget_bias=0.0, memory_steps=50).get_weights()[4]
+    np.testing.assert_allclose(lstm, [-ln_t, -ln_t, ln_t, ln_t, 0, 0, 0, 0], atol=1e-6)
+    np.testing.assert_allclose(sigmoid(lstm[[0, 2]]), [1 / 51, 50 / 51], rtol=1e-5)
+    lstm = build(cell_size=2, forget_bias=1.0, memory_steps=50).get_weights()[4]
+    np.testing.assert_allclose(lstm, [-ln_t, -ln_t, ln_t + 1, ln_t + 1, 0, 0, 0, 0], atol=1e-6)
+    gru = build("gru", cell_size=2, memory_steps=50).get_weights()[4]
+    np.testing.assert_allclose(gru, [[ln_t, ln_t, 0, 0, 0, 0], [0] * 6], atol=1e-6)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_gates_of_that_bias_keep_a_state_so_long(cell):
+    """Of a cell state with nothing else than its biases, (T / (T + 1))^T is left after T steps, about 1/e."""
+    model = build(cell, cell_size=3, memory_steps=50, **({"forget_bias": 0.0} if cell == "lstm" else {}))
+    weights = model.get_weights()
+    model.set_weights([*(np.zeros_like(array) for array in weights[:4]), weights[4], *weights[5:]])
+    *_, kept = model([np.zeros((1, 50, 1), np.float32), *[np.ones((1, 3), np.float32)] * len(model.inputs[1:])])
+    np.testing.assert_allclose(kept, np.full((1, 3), (50 / 51) ** 50), rtol=1e-5)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "simple_rnn"])
+def test_with_one_step_of_memory_the_bias_is_zero_to_the_bit_but_for_the_forget_bias(cell):
+    bias = build(cell, cell_size=2, memory_steps=1).get_weights()[4]
+    expected = np.zeros_like(bias)  # every bit of a -0.0 would show
+    if cell == "lstm":
+        expected[2:4] = 1.0
+    assert bias.tobytes() == expected.tobytes()
+    others = [build(cell, cell_size=2, memory_steps=steps).get_weights() for steps in (1, 50)]
+    assert all(np.array_equal(a, b) for i, (a, b) in enumerate(zip(*others, strict=True)) if i != 4)
+
+
 def test_the_seed_alone_decides_the_weights():
     a, again, other = build(seed=3).get_weights(), build(seed=3).get_weights(), build(seed=4).get_weights()
     for x, y in zip(a, again, strict=True):
