@@ -12,26 +12,28 @@ from steps import LOOSER, TOLERANCE, Measured, compare_costs, rounded
 
 NOTES = Path(results.__file__).parent / "NOTES.md"
 SHAPE = peers.Shape(cell_size=4, time_steps=5, batch_size=3)
+ADDING = peers.Shape(cell_size=4, time_steps=22, batch_size=3, task="adding")
 
 
-def first_costs(name, weights):
+def first_costs(name, weights, shape=SHAPE):
     """The costs that are compared of a peer that starts from these weights."""
-    peer = peers.PEERS[name](SHAPE, weights)
-    rows = peers.batches_of(SHAPE).rows(0, peers.CHECKED + SHAPE.batch_size - 1)
+    peer = peers.PEERS[name](shape, weights)
+    rows = peers.source_of(shape).chunk(0, peers.CHECKED)
     return [float(cost) for cost in peer.begin(peer.prepare(rows, peers.CHECKED))[: peers.CHECKED]]
 
 
-def test_every_peer_that_runs_on_tensorflow_does_this_repos_work():
-    weights = peers.lab_model(SHAPE.cell_size).get_weights()
+@pytest.mark.parametrize("shape", [SHAPE, ADDING], ids=lambda shape: shape.task)
+def test_every_peer_that_runs_on_tensorflow_does_this_repos_work(shape):
+    weights = peers.lab_model(shape).get_weights()
     names = ("lab_portable", "session", "eager", "function", "fit", "fit_data")
-    measured = {name: Measured(costs=first_costs(name, weights)) for name in names}
+    measured = {name: Measured(costs=first_costs(name, weights, shape)) for name in names}
     assert all(len(one.costs) == peers.CHECKED for one in measured.values())
     compare_costs(measured, TOLERANCE)
     assert {name: one.fault for name, one in measured.items()} == dict.fromkeys(names, "")
 
 
 def test_other_work_is_told_from_equal_work():
-    weights = peers.lab_model(SHAPE.cell_size).get_weights()
+    weights = peers.lab_model(SHAPE).get_weights()
     no_forget_bias = [*weights[:4], np.zeros_like(weights[4]), *weights[5:]]
     measured = {
         "lab_portable": Measured(costs=first_costs("lab_portable", weights)),
