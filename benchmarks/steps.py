@@ -149,11 +149,11 @@ class Crew:
         return measured
 
     def find_steps(self, name: str, seconds: float) -> int:
-        """How many steps take about so long; what it does to find out is the warm-up."""
+        """How many steps keep the processor busy for about so long; what it does to find out is the warm-up."""
         steps = 2
         # each count twice, as JAX compiles anew for other chunks
         while self.ask(name, steps=steps) and (done := self.ask(name, steps=steps)):
-            enough = rounded(seconds * done["steps"] / done["seconds"])
+            enough = rounded(seconds * done["steps"] / done["processor_seconds"])
             if enough <= steps:
                 break
             steps = min(enough, 10 * rounded(steps))
