@@ -2,7 +2,7 @@
 
     make bench                                everything, in about 25 minutes
     make bench ARGS=--quick                   in three: whether every peer does equal work, and rough ratios
-    make bench ARGS="--parts one_core start"  some parts; the others' last results stay, if from this very machine
+    make bench ARGS="--parts one_core start"  some parts; the others' last results stay, each with its own machine
 
 Quick results go to benchmarks/quick/, all others to benchmarks/. Exit code 1 if a peer did other work than this repo.
 """
@@ -14,7 +14,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,23 +30,24 @@ from lstm_lab.records import code
 
 HERE = Path(__file__).resolve().parent
 SLOW = ("eager", "function", "fit", "fit_data", "fit_many")  # measured in the default recipe alone
-GOAL_SIZES = (64, 256)
 STARTERS = ("lab_portable", "lab_fast", "session", "fit", "fit_data", "fit_jit", "torch", "jax")
 SHAPES = [
     *(Shape(cell_size=size) for size in (32, 64, 128, 256, 512)),
     *(Shape(time_steps=count) for count in (100, 1000)),
     *(Shape(batch_size=size) for size in (1, 1000)),
 ]
+GOALS = [Shape(), Shape(cell_size=64), Shape(cell_size=256)]
+ADDING = Shape(time_steps=1100, batch_size=20, task="adding")  # sequences of 1,000 to 1,100 steps
 
 
 def measure_steps(cores: int, shapes: Sequence[Shape], rounds: int, seconds: float) -> dict[str, Any]:
-    """The default recipe by every peer, then the other shapes by those that are not hopeless; on so many cores."""
-    crew = Crew(list(PEERS), cores)
+    """The default recipe by every peer, other shapes by those that are not hopeless; on so many cores."""
+    crew = Crew([name for name in PEERS if Shape() in shapes or name not in SLOW], cores)
     measured = []
-    for shape in (Shape(), *shapes):
+    for shape in shapes:
         default = shape == Shape()
         names = [name for name in PEERS if default or name not in SLOW]
-        full = default or shape.cell_size in GOAL_SIZES
+        full = shape in (*GOALS, ADDING)
         made = crew.measure(shape, names, rounds if full else max(2, rounds // 2), seconds if default else seconds / 2)
         tell_steps(shape, made)
         measured.append({"shape": asdict(shape), "peers": {name: asdict(one) for name, one in made.items()}})
@@ -56,7 +57,8 @@ def measure_steps(cores: int, shapes: Sequence[Shape], rounds: int, seconds: flo
 
 def tell_steps(shape: Shape, made: dict[str, Measured]) -> None:
     """Prints a line for each peer."""
-    print(f"  cell size {shape.cell_size}, {shape.time_steps} time steps, batch size {shape.batch_size}")
+    size = f"cell size {shape.cell_size}, {shape.time_steps} time steps, batch size {shape.batch_size}"
+    print(f"  {shape.task}, {size}")
     for name, one in made.items():
         told = one.fault or f"{results.milliseconds(one.seconds)} ms a step"
         print(f"    {name:<14}{told:<34}{results.ratio(one.seconds, made['lab_fast'].seconds)}", flush=True)
@@ -67,14 +69,15 @@ def parts(quick: bool) -> dict[str, Callable[[], Any]]:
     cores = results.usable_cores()
     if quick:
         return {
-            "one_core": lambda: measure_steps(1, [Shape(cell_size=64)], rounds=2, seconds=0.3),
+            "one_core": lambda: measure_steps(1, GOALS[:2], rounds=2, seconds=0.3),
+            "sequences": lambda: measure_steps(1, [replace(ADDING, time_steps=110)], rounds=2, seconds=0.3),
             "start": lambda: measure_start(rounds=1),
             "tracking": lambda: measure_tracking({200: 2}),
         }
-    some = [Shape(cell_size=size) for size in GOAL_SIZES]
     return {
-        "one_core": lambda: measure_steps(1, SHAPES, rounds=5, seconds=1.0),
-        "all_cores": lambda: measure_steps(cores, some, rounds=5, seconds=1.0),
+        "one_core": lambda: measure_steps(1, [Shape(), *SHAPES], rounds=5, seconds=1.0),
+        "all_cores": lambda: measure_steps(cores, GOALS, rounds=5, seconds=1.0),
+        "sequences": lambda: measure_steps(1, [ADDING], rounds=5, seconds=1.0),
         "start": lambda: {**measure_start(rounds=5), "peers": measure_peers_start(STARTERS, rounds=2)},
         "tracking": lambda: measure_tracking({200: 5, 10_000: 5, 100_000: 3}),
         "memory": lambda: measure_memory([1_000, 100_000, 1_000_000]),
@@ -112,10 +115,9 @@ def main() -> int:
     folder = HERE / "quick" if asked.quick else HERE
     folder.mkdir(exist_ok=True)
     file = folder / "results.json"
-    here = machine()
-    found = {"machine": here, "quick": asked.quick, "parts": {}}
-    if asked.parts and file.exists() and (before := json.loads(file.read_text()))["machine"] == here:
-        found = before
+    found = {"quick": asked.quick, "parts": {}}
+    if asked.parts and file.exists():
+        found = json.loads(file.read_text())
     for name, measure in parts(asked.quick).items():
         if asked.parts and name not in asked.parts:
             continue
@@ -124,8 +126,8 @@ def main() -> int:
         measured = measure()
         took = time.time() - started
         when = time.strftime("%Y-%m-%d", time.gmtime(started))
-        about = {"commit": commit(), "date": when, "took": took, "load": [load, os.getloadavg()[0]]}
-        found["parts"][name] = {**about, "measured": measured}
+        about = {"machine": machine(), "commit": commit(), "date": when, "took": took}
+        found["parts"][name] = {**about, "load": [load, os.getloadavg()[0]], "measured": measured}
         print(f"{name}: {took:.0f} s", flush=True)
         file.write_text(json.dumps(results.rounded(found), indent=1) + "\n")
     results.write(folder, json.loads(file.read_text()), HERE / "NOTES.md")

@@ -6,6 +6,9 @@ The work: a batch of `batch_size` rows of `time_steps` samples of sin(x) through
 the summed squared error against cos(x), divided by the batch size; its gradient by backpropagation through time; one
 update by Adam; the final state carried to the next batch. All in float32, from weights that this repo drew.
 
+Or the same at the adding task (Hochreiter and Schmidhuber, 1997): two inputs, each row a sequence that starts from a
+state of zeros, an error only at its end.
+
 A peer gets its batches ready-made in memory and is timed from there to the costs of all steps in NumPy's hands; this
 repo's own time includes making them. Each peer stands alone, so that it can be read, and improved, by who knows it.
 """
@@ -15,7 +18,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,28 +26,40 @@ from typing import Any
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
-from lstm_lab.science.curves import Batches, Rows
+from lstm_lab.science.curves import Batches, Rows, Source
+from lstm_lab.science.tasks import Sequences
 
 SPACING = 0.03183098861837907  # 1 / (10 pi), as in conf/data
 LEARNING_RATE, BETA_1, BETA_2, EPSILON = 0.006, 0.9, 0.999, 1e-8  # as in conf/optimizer/adam.yaml
-CHUNK_STEPS = 1000  # as in conf/training
+CHUNK_STEPS = {"curve": 1000, "adding": 25}  # as in conf/training and conf/experiment/adding.yaml
 CHECKED = 10  # steps whose costs are compared
 
 
 @dataclass(frozen=True)
 class Shape:
-    """How much work a step is."""
+    """How much work a step is; of which task, the tutorial's curve or the adding of two numbers."""
 
     cell_size: int = 10
     time_steps: int = 20
     batch_size: int = 50
+    task: str = "curve"
+
+    @property
+    def carried(self) -> bool:
+        """Whether a row goes on where it ended in the batch before; if not, it starts from a state of zeros."""
+        return self.task == "curve"
+
+    @property
+    def stride(self) -> int:
+        """How many rows there are from a batch's first to the next one's: those of a curve share all rows but one."""
+        return 1 if self.carried else self.batch_size
 
 
 class Peer:
     """A way of training: made for one shape from the initial weights, in Keras's order and layout.
 
-    These are w_in [1, cell], b_in [cell], kernel [cell, 4 cell], recurrent kernel [cell, 4 cell], bias [4 cell], w_out
-    [cell, 1], b_out [1]; gates i, f, g, o; the forget bias is in the bias.
+    These are w_in [inputs, cell], b_in [cell], kernel [cell, 4 cell], recurrent kernel [cell, 4 cell], bias [4 cell],
+    w_out [cell, 1], b_out [1]; gates i, f, g, o; the forget bias is in the bias.
     """
 
     @staticmethod
@@ -53,12 +68,15 @@ class Peer:
         raise NotImplementedError
 
     def __init__(self, shape: Shape, weights: list[np.ndarray]) -> None:
-        raise NotImplementedError
+        self.shape = shape
 
     def prepare(self, rows: Rows, steps: int) -> Any:
-        """What `train` is given, made outside the time that is measured: here the batches, each [batch, time, 1]."""
-        batch = len(rows.inputs) - steps + 1
-        return [(rows.inputs[k : k + batch], rows.targets[k : k + batch]) for k in range(steps)]
+        """What `train` is given, made outside the time that is measured: here the batches.
+
+        Each is x [batch, time, inputs], target [batch, time, 1] and, where not all errors count, weights of that shape.
+        """
+        arrays, stride, size = arrays_of(rows), self.shape.stride, self.shape.batch_size
+        return [tuple(array[k * stride : k * stride + size] for array in arrays) for k in range(steps)]
 
     def train(self, data: Any) -> np.ndarray:
         """Goes on training for as many steps as `data` has batches; their costs [steps]."""
@@ -91,15 +109,16 @@ class Lab(Peer):
         from lstm_lab.science.model import zero_state
         from lstm_lab.science.training import ChunkOptions, Program, build_optimizer, train
 
+        super().__init__(shape, weights)
+        source = source_of(shape)
         program = Program(
-            lab_model(shape.cell_size),
+            lab_model(shape),
             build_optimizer("adam", LEARNING_RATE, beta_1=BETA_1, beta_2=BETA_2, epsilon=EPSILON),
-            ChunkOptions(shape.batch_size, carry_state=True, jit_compile=self.level == "fast"),
+            ChunkOptions(shape.batch_size, carry_state=True, jit_compile=self.level == "fast", stride=source.stride),
         )
         program.restart(weights, LEARNING_RATE)
         state = zero_state(program.model, shape.batch_size)
-        batches = batches_of(shape)
-        self.progress = train(program.chunk, batches, state, steps=10**9, chunk_steps=CHUNK_STEPS)
+        self.progress = train(program.chunk, source, state, steps=10**9, chunk_steps=CHUNK_STEPS[shape.task])
 
     def prepare(self, rows: Rows, steps: int) -> int:
         """Nothing: it makes its batches as it goes."""
@@ -146,6 +165,7 @@ class Session(KerasPeer):
     def __init__(self, shape: Shape, weights: list[np.ndarray]) -> None:
         import tensorflow as tf
 
+        super().__init__(shape, weights)
         v1 = tf.compat.v1
         cell_size, batch_size, time_steps = shape.cell_size, shape.batch_size, shape.time_steps
         w_in, b_in, kernel, bias, w_out, b_out = tutorial_layout(weights)
@@ -169,16 +189,17 @@ class Session(KerasPeer):
                 return h, (c, h)
 
         with tf.Graph().as_default() as graph:
-            self.x = v1.placeholder(tf.float32, [batch_size, time_steps, 1])
-            self.target = v1.placeholder(tf.float32, [batch_size, time_steps, 1])
-            hidden = tf.matmul(tf.reshape(self.x, [-1, 1]), v1.Variable(w_in)) + v1.Variable(b_in)
+            sizes = [len(w_in), 1] if shape.carried else [len(w_in), 1, 1]
+            self.batch = [v1.placeholder(tf.float32, [batch_size, time_steps, size]) for size in sizes]
+            x, target, *weights_of = self.batch
+            hidden = tf.matmul(tf.reshape(x, [-1, len(w_in)]), v1.Variable(w_in)) + v1.Variable(b_in)
             hidden = tf.reshape(hidden, [-1, time_steps, cell_size])
             cell = BasicLSTMCell()
             self.state = cell.zero_state(batch_size, tf.float32)
             outputs, final_state = v1.nn.dynamic_rnn(cell, hidden, initial_state=self.state)
             prediction = tf.matmul(tf.reshape(outputs, [-1, cell_size]), v1.Variable(w_out)) + v1.Variable(b_out)
-            losses = tf.square(tf.reshape(prediction, [-1]) - tf.reshape(self.target, [-1]))
-            cost = tf.reduce_sum(losses) / batch_size
+            losses = tf.square(tf.reshape(prediction, [-1]) - tf.reshape(target, [-1]))
+            cost = tf.reduce_sum(weighted(losses, [tf.reshape(one, [-1]) for one in weights_of])) / batch_size
             adam = v1.train.AdamOptimizer(LEARNING_RATE, BETA_1, BETA_2, EPSILON)
             self.fetched = [adam.minimize(cost), cost, final_state, prediction]
             self.session = v1.Session(graph=graph)
@@ -187,9 +208,11 @@ class Session(KerasPeer):
 
     def train(self, data: Any) -> np.ndarray:
         costs = []
-        for x, target in data:
-            feed = {self.x: x, self.target: target, self.state: self.carried}
-            _, cost, self.carried, _ = self.session.run(self.fetched, feed)
+        for batch in data:
+            feed = {**dict(zip(self.batch, batch, strict=True)), self.state: self.carried}
+            _, cost, final_state, _ = self.session.run(self.fetched, feed)
+            if self.shape.carried:
+                self.carried = final_state
             costs.append(cost)
         return np.array(costs)
 
@@ -201,6 +224,7 @@ class Eager(KerasPeer):
         import keras
         import tensorflow as tf
 
+        super().__init__(shape, weights)
         self.variables = [tf.Variable(array) for array in tutorial_layout(weights)]
         self.optimizer = keras.optimizers.Adam(LEARNING_RATE, BETA_1, BETA_2, EPSILON)
         self.optimizer.build(self.variables)
@@ -216,7 +240,7 @@ class Eager(KerasPeer):
 
         w_in, b_in, kernel, bias, w_out, b_out = self.variables
         costs = []
-        for x, target in data:
+        for x, target, *weights in data:
             c, h = self.state
             outputs = []
             with tf.GradientTape() as tape:
@@ -226,10 +250,11 @@ class Eager(KerasPeer):
                     h = tf.tanh(c) * tf.sigmoid(o)
                     outputs.append(h)
                 prediction = tf.matmul(tf.stack(outputs, axis=1), w_out) + b_out
-                cost = tf.reduce_sum(tf.square(prediction - target)) / len(target)
+                cost = tf.reduce_sum(weighted(tf.square(prediction - target), weights)) / len(target)
             gradients = tape.gradient(cost, self.variables)
             self.optimizer.apply(gradients, self.variables)
-            self.state = c, h
+            if self.shape.carried:
+                self.state = c, h
             costs.append(cost)
         return np.array([float(cost) for cost in costs])
 
@@ -241,26 +266,28 @@ class Function(Eager):
         import keras
         import tensorflow as tf
 
-        model = lab_model(shape.cell_size)
+        Peer.__init__(self, shape, weights)
+        model = lab_model(shape)
         model.set_weights(weights)
         optimizer = keras.optimizers.Adam(LEARNING_RATE, BETA_1, BETA_2, EPSILON)
         optimizer.build(model.trainable_variables)
         self.state = [tf.zeros([shape.batch_size, shape.cell_size])] * 2
 
         @tf.function(jit_compile=True)
-        def step(x: tf.Tensor, target: tf.Tensor, state: list[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        def step(batch: tuple[tf.Tensor, ...], state: list[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
+            x, target, *weights = batch
             with tf.GradientTape() as tape:
-                prediction, *state = model([x, *state])
-                cost = tf.reduce_sum(tf.square(prediction - target)) / shape.batch_size
+                prediction, *final_state = model([x, *state])
+                cost = tf.reduce_sum(weighted(tf.square(prediction - target), weights)) / shape.batch_size
             optimizer.apply(tape.gradient(cost, model.trainable_variables), model.trainable_variables)
-            return cost, state
+            return cost, final_state if shape.carried else state
 
         self.step = step
 
     def train(self, data: Any) -> np.ndarray:
         costs = []
-        for x, target in data:
-            cost, self.state = self.step(x, target, self.state)
+        for batch in data:
+            cost, self.state = self.step(batch, self.state)
             costs.append(cost)
         return np.array([float(cost) for cost in costs])
 
@@ -274,18 +301,20 @@ class KerasFit(KerasPeer):
     def __init__(self, shape: Shape, weights: list[np.ndarray]) -> None:
         import keras
 
+        super().__init__(shape, weights)
         self.model = keras.Sequential(
             [
-                keras.Input(batch_shape=(shape.batch_size, shape.time_steps, 1)),
+                keras.Input(batch_shape=(shape.batch_size, shape.time_steps, len(weights[0]))),
                 keras.layers.Dense(shape.cell_size),
-                keras.layers.LSTM(shape.cell_size, return_sequences=True, stateful=True),
+                keras.layers.LSTM(shape.cell_size, return_sequences=True, stateful=shape.carried),
                 keras.layers.Dense(1),
             ]
         )
         self.model.set_weights(weights)
         self.model.compile(
             keras.optimizers.Adam(LEARNING_RATE, BETA_1, BETA_2, EPSILON),
-            loss=lambda target, prediction: keras.ops.sum(keras.ops.square(prediction - target)) / shape.batch_size,
+            loss=keras.losses.MeanSquaredError(reduction="sum"),  # the mean over one output
+            loss_weights=1 / shape.batch_size,
             jit_compile=self.jit_compile,
             steps_per_execution=self.steps_per_execution,
         )
@@ -293,8 +322,8 @@ class KerasFit(KerasPeer):
         self.watch = keras.callbacks.LambdaCallback(on_train_batch_end=lambda _, logs: self.seen.append(logs["loss"]))
 
     def prepare(self, rows: Rows, steps: int) -> Any:
-        x, target = (np.concatenate(arrays) for arrays in zip(*super().prepare(rows, steps), strict=True))
-        return {"x": x, "y": target, "batch_size": len(x) // steps}
+        arrays = map(np.concatenate, zip(*super().prepare(rows, steps), strict=True))
+        return {**dict(zip(("x", "y", "sample_weight"), arrays, strict=False)), "batch_size": self.shape.batch_size}
 
     def train(self, data: Any) -> np.ndarray:
         self.seen.clear()
@@ -354,8 +383,9 @@ class Torch(Peer):
     def __init__(self, shape: Shape, weights: list[np.ndarray]) -> None:
         import torch
 
+        super().__init__(shape, weights)
         w_in, b_in, kernel, recurrent, bias, w_out, b_out = map(torch.from_numpy, weights)
-        self.in_hidden = torch.nn.Linear(1, shape.cell_size)
+        self.in_hidden = torch.nn.Linear(len(w_in), shape.cell_size)
         self.lstm = torch.nn.LSTM(shape.cell_size, shape.cell_size)  # gates i, f, g, o, as Keras has them
         self.out_hidden = torch.nn.Linear(shape.cell_size, 1)
         with torch.no_grad():
@@ -373,27 +403,27 @@ class Torch(Peer):
         trained = [p for layer in layers for p in layer.parameters() if p.requires_grad]
         self.optimizer = torch.optim.Adam(trained, LEARNING_RATE, (BETA_1, BETA_2), EPSILON, fused=True)
         self.state = (torch.zeros(1, shape.batch_size, shape.cell_size),) * 2
-        self.batch_size = shape.batch_size
 
     def prepare(self, rows: Rows, steps: int) -> Any:
         """Time first, which is how nn.LSTM computes."""
         import torch
 
-        turned = [torch.from_numpy(a.transpose(1, 0, 2).copy()) for a in (rows.inputs, rows.targets)]
-        return [tuple(a[:, k : k + self.batch_size].contiguous() for a in turned) for k in range(steps)]
+        turned = [[a.transpose(1, 0, 2).copy() for a in batch] for batch in super().prepare(rows, steps)]
+        return [tuple(map(torch.from_numpy, batch)) for batch in turned]
 
     def train(self, data: Any) -> np.ndarray:
         import torch
         from torch.nn.functional import mse_loss
 
         costs = []
-        for x, target in data:
+        for x, target, *weights in data:
             hidden, (h, c) = self.lstm(self.in_hidden(x), self.state)
-            cost = mse_loss(self.out_hidden(hidden), target, reduction="sum") / self.batch_size
+            cost = mse_loss(self.out_hidden(hidden), target, None, None, "sum", *weights) / self.shape.batch_size
             self.optimizer.zero_grad()
             cost.backward()
             self.optimizer.step()
-            self.state = h.detach(), c.detach()
+            if self.shape.carried:
+                self.state = h.detach(), c.detach()
             costs.append(cost.detach())
         return torch.stack(costs).numpy()
 
@@ -421,14 +451,15 @@ class JaxPeer(Peer):
         import jax.numpy as jnp
         import optax
 
+        super().__init__(shape, weights)
         optimizer = optax.adam(LEARNING_RATE, BETA_1, BETA_2, EPSILON)
         folded = self.folded
 
-        def loss(params: Any, x: Any, target: Any, state: Any) -> Any:
+        def loss(params: Any, state: Any, x: Any, target: Any, *weights: Any) -> Any:
             w_in, b_in, kernel, recurrent, bias, w_out, b_out = params
             # folded: in_hidden is linear, so it and the kernel make one row for each gate
-            in_folded = x * (w_in @ kernel) + (b_in @ kernel + bias)
-            of_input = in_folded if folded else (x * w_in + b_in) @ kernel + bias
+            in_folded = x @ (w_in @ kernel) + (b_in @ kernel + bias)
+            of_input = in_folded if folded else (x @ w_in + b_in) @ kernel + bias
 
             def cell(state: Any, of_input: Any) -> Any:
                 h, c = state
@@ -437,25 +468,26 @@ class JaxPeer(Peer):
                 h = jax.nn.sigmoid(o) * jnp.tanh(c)
                 return (h, c), h
 
-            state, hidden = jax.lax.scan(cell, state, of_input)  # `unroll` made it slower
-            return jnp.sum((hidden @ w_out + b_out - target) ** 2) / x.shape[1], state
+            final_state, hidden = jax.lax.scan(cell, state, of_input)  # `unroll` made it slower
+            squares = weighted((hidden @ w_out + b_out - target) ** 2, weights)
+            return jnp.sum(squares) / shape.batch_size, final_state if shape.carried else state
 
         def step(carry: Any, batch: Any) -> Any:
             params, slots, state = carry
-            (cost, state), gradients = jax.value_and_grad(loss, has_aux=True)(params, *batch, state)
+            (cost, state), gradients = jax.value_and_grad(loss, has_aux=True)(params, state, *batch)
             updates, slots = optimizer.update(gradients, slots)
             return (optax.apply_updates(params, updates), slots, state), cost
 
         def steps(carry: Any, rows: Any, first: Any, count: int) -> Any:
             def at(carry: Any, k: Any) -> Any:
-                return step(carry, [jax.lax.dynamic_slice_in_dim(a, k, shape.batch_size, 1) for a in rows])
+                row = k * shape.stride
+                return step(carry, [jax.lax.dynamic_slice_in_dim(a, row, shape.batch_size, 1) for a in rows])
 
             return jax.lax.scan(at, carry, first + jnp.arange(count))
 
         params = [jnp.array(array) for array in weights]
         zeros = [jnp.zeros((shape.batch_size, shape.cell_size)) for _ in "hc"]
         self.carry = (params, optimizer.init(params), tuple(zeros))
-        self.batch_size = shape.batch_size
         self.step = jax.jit(step, donate_argnums=0)
         self.steps = jax.jit(steps, donate_argnums=0, static_argnums=3)
 
@@ -463,10 +495,10 @@ class JaxPeer(Peer):
         """Time first, which is how lax.scan goes; on the device."""
         import jax
 
-        turned = [a.transpose(1, 0, 2).copy() for a in (rows.inputs, rows.targets)]
         if self.chunk_steps > 1:
+            turned = [a.transpose(1, 0, 2).copy() for a in arrays_of(rows)]
             return jax.block_until_ready((jax.device_put(turned), steps))
-        batches = [[a[:, k : k + self.batch_size].copy() for a in turned] for k in range(steps)]
+        batches = [[a.transpose(1, 0, 2).copy() for a in batch] for batch in super().prepare(rows, steps)]
         return jax.block_until_ready(jax.device_put(batches)), steps
 
     def train(self, data: Any) -> np.ndarray:
@@ -513,16 +545,30 @@ PEERS: dict[str, type[Peer]] = {
 }
 
 
-def batches_of(shape: Shape) -> Batches:
-    """The tutorial's curve, cut into batches of this shape."""
-    return Batches("sine_to_cosine", shape.batch_size, shape.time_steps, SPACING)
+def source_of(shape: Shape) -> Source:
+    """The tutorial's curve, cut into batches of this shape; or sequences for adding, the shortest a tenth shorter."""
+    if shape.task == "curve":
+        return Batches("sine_to_cosine", shape.batch_size, shape.time_steps, SPACING)
+    return Sequences(shape.task, shape.batch_size, shape.time_steps, noise_seed=0, shortest=shape.time_steps * 10 // 11)
 
 
-def lab_model(cell_size: int) -> Any:
+def arrays_of(rows: Rows) -> list[np.ndarray]:
+    """Inputs, targets and, where not all errors count, weights: each [rows, time, size]."""
+    return [rows.inputs, rows.targets] + ([] if rows.weights is None else [rows.weights[..., None]])
+
+
+def weighted(squares: Any, weights: Sequence[Any]) -> Any:
+    """Squared errors by their weights, if there are any: any framework's tensors of one shape."""
+    return squares * weights[0] if weights else squares
+
+
+def lab_model(shape: Shape) -> Any:
     """This repo's model, as conf/model/lstm.yaml has it."""
     from lstm_lab.science.model import build_model
 
-    return build_model("lstm", cell_size, hidden_stddev=1.0, hidden_bias=0.1, seed=0, forget_bias=1.0)
+    size = source_of(shape).input_size
+    made = {"hidden_stddev": 1.0, "hidden_bias": 0.1, "seed": 0, "forget_bias": 1.0}
+    return build_model("lstm", shape.cell_size, input_size=size, **made)
 
 
 def tutorial_layout(weights: list[np.ndarray]) -> list[np.ndarray]:
@@ -541,13 +587,13 @@ def tutorial_layout(weights: list[np.ndarray]) -> list[np.ndarray]:
 def answer(requests: Iterable[dict[str, Any]], name: str) -> Iterator[dict[str, Any]]:
     """A worker's answers: draws initial weights, makes its peer for a shape, trains so many steps."""
     peer: Peer | None = None
-    shape, step = Shape(), 0
+    source, step = source_of(Shape()), 0
 
     def train(steps: int) -> dict[str, Any]:
         nonlocal step
         assert peer is not None
         go_on = peer.train if step else peer.begin
-        data = peer.prepare(batches_of(shape).rows(step, steps + shape.batch_size - 1), steps)
+        data = peer.prepare(source.chunk(step, steps), steps)
         started, of_processor = time.perf_counter(), time.process_time()
         costs = go_on(data)
         seconds, of_processor = time.perf_counter() - started, time.process_time() - of_processor
@@ -557,13 +603,14 @@ def answer(requests: Iterable[dict[str, Any]], name: str) -> Iterator[dict[str, 
 
     for request in requests:
         if "draw" in request:
-            np.savez(request["draw"], *lab_model(request["cell_size"]).get_weights())
+            np.savez(request["draw"], *lab_model(Shape(**request["shape"])).get_weights())
             yield {}
         elif "shape" in request:
             with np.load(request["weights"], allow_pickle=False) as arrays:
                 weights = [arrays[key] for key in arrays.files]
             peer = None  # before the next one takes its memory
             shape, step = Shape(**request["shape"]), 0
+            source = source_of(shape)
             started = time.perf_counter()
             peer = PEERS[name](shape, weights)
             yield {**train(CHECKED), "seconds": time.perf_counter() - started}

@@ -66,11 +66,11 @@ START_GOALS = [
     ("completion, importing TensorFlow being 1", "completion", "tensorflow", 0.5),
 ]
 TITLES = (
-    *("Goals", "A training step of the default recipe", "Growth", "Starting", "Tracking", "A million steps"),
-    "A study's trials",
+    *("Goals", "A training step of the default recipe", "Growth", "Sequences", "Starting", "Tracking"),
+    *("A million steps", "A study's trials"),
 )
 OTHER_WORK = "costs differ"  # how the fault of a peer begins that did not do equal work
-DEFAULT = {"cell_size": 10, "time_steps": 20, "batch_size": 50}
+DEFAULT = {"cell_size": 10, "time_steps": 20, "batch_size": 50, "task": "curve"}
 
 Peers = dict[str, dict[str, Any]]
 
@@ -125,7 +125,7 @@ def other_work(found: dict[str, Any]) -> list[str]:
     """Every peer whose costs were not this repo's."""
     return [
         f"{name} at {one['shape']}: {made['fault']}"
-        for part in ("one_core", "all_cores")
+        for part in ("one_core", "all_cores", "sequences")
         if part in found["parts"]
         for one in found["parts"][part]["measured"]["measured"]
         for name, made in one["peers"].items()
@@ -149,7 +149,7 @@ def sections(notes: str) -> dict[str, str]:
 
 def render(found: dict[str, Any], notes: dict[str, str]) -> str:
     """All of RESULTS.md."""
-    parts, machine = found["parts"], found["machine"]
+    parts = found["parts"]
     command = "make bench ARGS=--quick" if found["quick"] else "make bench"
     lines = [
         "# Results",
@@ -158,14 +158,16 @@ def render(found: dict[str, Any], notes: dict[str, str]) -> str:
         "decides the rest. What a table compares was measured in turn, in one run; each figure is the median of its",
         "rounds (least to most), and a ratio is taken within each round.",
         "",
-        f"{machine['processor']}, {machine['cores']} cores, {machine['gigabytes']} GB, no GPU used;",
-        f"{machine['system']}, Python {machine['python']}{versions(parts)}.",
+        *machines(parts),
+        "",
+        f"No GPU used; Python {next(iter(parts.values()))['machine']['python']}{versions(parts)}.",
     ]
     if "one_core" in parts:
         lines += ["", "![Time per step of each peer, and how it grows](results.png)"]
     bodies = (
-        *(goals(parts), default_recipe(parts), growth(parts), starting(parts.get("start"))),
-        *(tracking(parts.get("tracking")), memory(parts.get("memory")), study(parts.get("sweep"))),
+        *(goals(parts), default_recipe(parts), growth(parts), sequences(parts.get("sequences"))),
+        *(starting(parts.get("start")), tracking(parts.get("tracking")), memory(parts.get("memory"))),
+        study(parts.get("sweep")),
     )
     for title, body in zip(TITLES, bodies, strict=True):
         if body:
@@ -174,6 +176,16 @@ def render(found: dict[str, Any], notes: dict[str, str]) -> str:
                 lines += ["", note]
     lines += ["", "## When", "", *when(parts)]
     return "\n".join(lines) + "\n"
+
+
+def machines(parts: dict[str, Any]) -> list[str]:
+    """Each machine, and the parts that were measured on it."""
+    of: dict[str, list[str]] = {}
+    for name, part in parts.items():
+        found = part["machine"]
+        told = f"{found['processor']}, {found['cores']} cores, {found['gigabytes']} GB, {found['system']}"
+        of.setdefault(told, []).append(name)
+    return [f"- {machine}: {', '.join(names)}" for machine, names in of.items()]
 
 
 def versions(parts: dict[str, Any]) -> str:
@@ -196,25 +208,29 @@ def default_recipe(parts: dict[str, Any]) -> list[str]:
         peers = at(parts.get(name))
         if not peers:
             continue
-        fast = peers["lab_fast"]["seconds"]
-        rows = [
-            [
-                *(LABELS[key], milliseconds(one["seconds"])),
-                *(ratio(one["seconds"], fast) if key != "lab_fast" else "1", number(one["first_seconds"])),
-            ]
-            if one["seconds"] and not one["fault"]
-            else [LABELS[key], told(one["fault"]), "", ""]
-            for key, one in peers.items()
-        ]
         body += [f"{title}:" if name == "one_core" else f"\n{title} ({parts[name]['measured']['cores']}):", ""]
         head = ["how", "ms a step", "time, `level=fast` being 1", "s to build and do ten steps"]
-        body += table(head, rows)
+        body += table(head, step_rows(peers, "seconds"))
     return body and [
         *body,
         "",
         "Equal work, which is checked: the same batches, initial weights, cell, cost and Adam; a peer whose first ten",
         "costs are off this repo's by more than 1e-4 (at other shapes 1e-3) fails the run. Peers get their batches",
         "ready-made, this repo makes them in its time. `fit` with 50 steps an execution tells no step's own cost.",
+    ]
+
+
+def step_rows(peers: Peers, clock: str) -> list[list[str]]:
+    """Each peer's time per step by one of two clocks, `seconds` or `processor_seconds`."""
+    fast = peers["lab_fast"][clock]
+    return [
+        [
+            *(LABELS[key], milliseconds(one[clock])),
+            *(ratio(one[clock], fast) if key != "lab_fast" else "1", number(one["first_seconds"])),
+        ]
+        if one[clock] and not one["fault"]
+        else [LABELS[key], told(one["fault"]), "", ""]
+        for key, one in peers.items()
     ]
 
 
@@ -246,6 +262,24 @@ def growth(parts: dict[str, Any]) -> list[str]:
     return [
         *body,
         *table(["shape", "level=fast, ms", *(SHORT[name].removeprefix("this repo, ") for name in names[1:])], rows),
+    ]
+
+
+def sequences(part: dict[str, Any] | None) -> list[str]:
+    """Each peer's time at the adding task, where every row starts from a state of zeros."""
+    if not part:
+        return []
+    [one] = part["measured"]["measured"]
+    most = one["shape"]["time_steps"]
+    size = f"{one['shape']['batch_size']} sequences of {most * 10 // 11:,} to {most:,} time steps"
+    head = ["how", "ms a step, of the processor", "time, `level=fast` being 1"]
+    return [
+        f"The adding task: a batch is {size} with two inputs, each from",
+        "a state of zeros and with an error at its end; network, Adam and the check are the default recipe's. On one",
+        "core, in its processor's time, which is the clock's where nothing else runs. This repo draws its sequences in",
+        "its time.",
+        "",
+        *table(head, [row[:3] for row in step_rows(one["peers"], "processor_seconds")]),
     ]
 
 

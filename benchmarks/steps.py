@@ -131,7 +131,7 @@ class Crew:
 
     def measure(self, shape: Shape, names: Sequence[str], rounds: int, seconds: float) -> dict[str, Measured]:
         """Each peer of `names` at this shape, for about `seconds` in each of the rounds."""
-        weights = self.weights(shape.cell_size)
+        weights = self.weights(shape)
         measured = {name: Measured() for name in names}
         for name in names:
             if first := self.ask(name, shape=asdict(shape), weights=str(weights)):
@@ -149,20 +149,20 @@ class Crew:
         return measured
 
     def find_steps(self, name: str, seconds: float) -> int:
-        """How many steps take about so long; what it does to find out is the warm-up."""
+        """How many steps keep the processor busy for about so long; what it does to find out is the warm-up."""
         steps = 2
         # each count twice, as JAX compiles anew for other chunks
         while self.ask(name, steps=steps) and (done := self.ask(name, steps=steps)):
-            enough = rounded(seconds * done["steps"] / done["seconds"])
+            enough = rounded(seconds * done["steps"] / done["processor_seconds"])
             if enough <= steps:
                 break
             steps = min(enough, 10 * rounded(steps))
         return steps
 
-    def weights(self, cell_size: int) -> Path:
-        """The initial weights for a cell size, as this repo draws them."""
-        path = Path(self.folder.name, f"weights-{cell_size}.npz")
-        if not path.exists() and self.ask(REFERENCE, draw=str(path), cell_size=cell_size) is None:
+    def weights(self, shape: Shape) -> Path:
+        """The initial weights for a task and a cell size, as this repo draws them."""
+        path = Path(self.folder.name, f"weights-{shape.task}-{shape.cell_size}.npz")
+        if not path.exists() and self.ask(REFERENCE, draw=str(path), shape=asdict(shape)) is None:
             sys.exit(f"this repo's own training does not run: {self.faults[REFERENCE]}")
         return path
 
@@ -192,7 +192,7 @@ def compare_costs(measured: dict[str, Measured], tolerance: float) -> None:
 def measure_peers_start(names: Sequence[str], rounds: int) -> dict[str, list[float]]:
     """Seconds from nothing to the first ten steps done, by new processes; none for a peer that cannot be measured."""
     crew = Crew([REFERENCE], 1)
-    weights = crew.weights(Shape().cell_size)
+    weights = crew.weights(Shape())
     seconds: dict[str, list[float]] = {name: [] for name in names}
     for counted in range(-1, rounds):  # the first time fills the caches of compiled programs
         for name in names:

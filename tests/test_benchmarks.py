@@ -12,26 +12,28 @@ from steps import LOOSER, TOLERANCE, Measured, compare_costs, rounded
 
 NOTES = Path(results.__file__).parent / "NOTES.md"
 SHAPE = peers.Shape(cell_size=4, time_steps=5, batch_size=3)
+ADDING = peers.Shape(cell_size=4, time_steps=22, batch_size=3, task="adding")
 
 
-def first_costs(name, weights):
+def first_costs(name, weights, shape=SHAPE):
     """The costs that are compared of a peer that starts from these weights."""
-    peer = peers.PEERS[name](SHAPE, weights)
-    rows = peers.batches_of(SHAPE).rows(0, peers.CHECKED + SHAPE.batch_size - 1)
+    peer = peers.PEERS[name](shape, weights)
+    rows = peers.source_of(shape).chunk(0, peers.CHECKED)
     return [float(cost) for cost in peer.begin(peer.prepare(rows, peers.CHECKED))[: peers.CHECKED]]
 
 
-def test_every_peer_that_runs_on_tensorflow_does_this_repos_work():
-    weights = peers.lab_model(SHAPE.cell_size).get_weights()
+@pytest.mark.parametrize("shape", [SHAPE, ADDING], ids=lambda shape: shape.task)
+def test_every_peer_that_runs_on_tensorflow_does_this_repos_work(shape):
+    weights = peers.lab_model(shape).get_weights()
     names = ("lab_portable", "session", "eager", "function", "fit", "fit_data")
-    measured = {name: Measured(costs=first_costs(name, weights)) for name in names}
+    measured = {name: Measured(costs=first_costs(name, weights, shape)) for name in names}
     assert all(len(one.costs) == peers.CHECKED for one in measured.values())
     compare_costs(measured, TOLERANCE)
     assert {name: one.fault for name, one in measured.items()} == dict.fromkeys(names, "")
 
 
 def test_other_work_is_told_from_equal_work():
-    weights = peers.lab_model(SHAPE.cell_size).get_weights()
+    weights = peers.lab_model(SHAPE).get_weights()
     no_forget_bias = [*weights[:4], np.zeros_like(weights[4]), *weights[5:]]
     measured = {
         "lab_portable": Measured(costs=first_costs("lab_portable", weights)),
@@ -53,8 +55,9 @@ def made(**seconds):
     """Every peer as measured at 1 ms a step, or at so many, or for a reason not at all."""
     values = {name: seconds.get(name, 1e-3) for name in peers.PEERS}
     return {
-        name: {"seconds": [] if isinstance(value, str) else [value, 2 * value, 3 * value], "first_seconds": 1.5}
-        | {"fault": value if isinstance(value, str) else ""}
+        name: {"first_seconds": 1.5, "fault": value if isinstance(value, str) else ""}
+        | {"seconds": [] if isinstance(value, str) else [value, 2 * value, 3 * value]}
+        | {"processor_seconds": [] if isinstance(value, str) else [value / 2, value]}
         for name, value in values.items()
     }
 
@@ -65,19 +68,24 @@ def found():
     default = made(session=5e-3, torch="No module named 'torch'", jax="costs differ by 0.2 at step 3")
     at_64 = made(lab_fast=2e-3, fit="slow", fit_jit=4e-3)
     shapes = [({}, default), ({"cell_size": 64}, at_64)]
-    about = {"commit": "abc", "date": "2026-01-02", "took": 60.0, "load": [0.5, 1.0]}
+    machine = {"processor": "One", "cores": 2, "gigabytes": 8, "system": "Linux 6", "python": "3.11.1"}
+    about = {"machine": machine, "commit": "abc", "date": "2026-01-02", "took": 60.0, "load": [0.5, 1.0]}
     steps = {
         "cores": 1,
         "versions": {"jax": "1.2.3"},
         "measured": [{"shape": {**results.DEFAULT, **shape}, "peers": peers} for shape, peers in shapes],
     }
+    adding = {**results.DEFAULT, "time_steps": 1100, "batch_size": 20, "task": "adding"}
+    at_adding = made(lab_fast=10e-3, torch=30e-3, jax="costs differ by 0.3 at step 1")
     tracked = {"untracked": [10.0, 20.0, 30.0], "tracked": [10.2, 20.2, 30.2]}
-    machine = {"processor": "One", "cores": 2, "gigabytes": 8, "system": "Linux 6", "python": "3.11.1"}
     return {
-        "machine": machine,
         "quick": False,
         "parts": {
             "one_core": {**about, "measured": steps},
+            "sequences": {
+                **{**about, "machine": {**machine, "processor": "Two"}},
+                "measured": {"measured": [{"shape": adding, "peers": at_adding}]},
+            },
             "tracking": {
                 **about,
                 "measured": [{"steps": 100_000, "seconds": tracked, "processor_seconds": tracked}],
@@ -109,8 +117,22 @@ def test_the_page_says_of_a_peer_why_it_has_no_figure(found):
     assert cells(page, results.LABELS["torch"])[0] == "not measured (No module named 'torch')"
     assert cells(page, results.LABELS["jax"])[0] == "costs differ by 0.2 at step 3"
     assert cells(page, results.LABELS["session"])[:2] == ["10.0 (5.00 to 15.0)", "5.00 (5.00 to 5.00)"]
-    [fault] = results.other_work(found)
-    assert fault.startswith("jax at")
+    assert [fault.split(" at ")[0] for fault in results.other_work(found)] == ["jax", "jax"]
+
+
+def test_sequences_are_compared_by_the_processors_time(found):
+    page = results.render(found, {}).split("## Sequences")[1]
+    assert "20 sequences of 1,000 to 1,100 time steps" in page
+    assert cells(page, results.LABELS["torch"]) == ["22.5 (15.0 to 30.0)", "3.00 (3.00 to 3.00)"]
+    assert cells(page, results.LABELS["jax"])[0] == "costs differ by 0.3 at step 1"
+
+
+def test_each_part_names_its_machine(found):
+    machines = [line for line in results.render(found, {}).splitlines() if line.startswith("- ")]
+    assert machines == [
+        "- One, 2 cores, 8 GB, Linux 6: one_core, tracking, sweep",
+        "- Two, 2 cores, 8 GB, Linux 6: sequences",
+    ]
 
 
 def test_notes_stand_under_their_sections_and_every_note_has_one(found, tmp_path):
