@@ -36,7 +36,7 @@ Does it again.
 
 Exit code 0.
 """
-DOORS = ("reproduce", "forecast", "report", "findings", "ui")
+DOORS = ("reproduce", "forecast", "report", "findings", "papers", "ui")
 
 
 def python(*words, **environment):
