@@ -14,7 +14,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
 
-from lstm_lab.datasets import Csv, DelayedRecall, NoisySinesToDerivative, SineToCosine, Task, Tasks, TumblingBody
+from lstm_lab.datasets import (
+    Criterion,
+    Csv,
+    DelayedRecall,
+    NoisySinesToDerivative,
+    SineToCosine,
+    Task,
+    Tasks,
+    TumblingBody,
+)
 from lstm_lab.hiding import hide
 from lstm_lab.values import LONGEST_NAME, Count, Fraction, Group, NonNegative, NotNegative, Number, Positive, Seed, Size
 
@@ -272,10 +281,14 @@ class Config(Group):
         return max(data.horizon, asked.horizon) if data.goes_on else data.horizon
 
     @property
+    def criteria(self) -> dict[str, Criterion]:
+        """The criteria that are looked at while it trains, by name."""
+        return self.data.criteria if isinstance(self.data, Task) and self.training.until is not None else {}
+
+    @property
     def counts_recent(self) -> bool:
         """Whether a criterion is about the sequences that are trained on."""
-        criteria = self.data.criteria.values() if isinstance(self.data, Task) and self.training.until else ()
-        return any(criterion.among == "recent" for criterion in criteria)
+        return any(criterion.among == "recent" for criterion in self.criteria.values())
 
     @property
     def validated(self) -> bool:

@@ -112,8 +112,9 @@ def check_judged(saved: Checkpoint) -> None:
 
 
 def forms_of(checkpoint: Checkpoint) -> Forms:
-    """Type and shape of each of its arrays."""
-    return {name: [(np.asarray(array).dtype, np.shape(array)) for array in getattr(checkpoint, name)] for name in LISTS}
+    """Type and shape of each of its arrays that a config decides."""
+    lists = {name: getattr(checkpoint, name) for name in LISTS} | {"met": [checkpoint.met]}
+    return {name: [(np.asarray(array).dtype, np.shape(array)) for array in arrays] for name, arrays in lists.items()}
 
 
 def is_of(saved: Checkpoint, forms: Forms) -> bool:

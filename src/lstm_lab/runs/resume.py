@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -242,7 +243,8 @@ def forms_of(setup: "Setup") -> checkpoint.Forms:
     from lstm_lab.science.model import zero_state
 
     state = zero_state(setup.program.model, setup.config.data.batch_size)
-    return checkpoint.forms_of(checkpoint.Checkpoint(0, "", np.zeros(0), *setup.program.snapshot(), state))
+    whole = checkpoint.Checkpoint(0, "", np.zeros(0), *setup.program.snapshot(), state)
+    return checkpoint.forms_of(replace(whole, met=np.zeros(len(setup.config.criteria), np.int64)))
 
 
 def find_checkpoint(setup: "Setup", tracked: "TrackedRun") -> checkpoint.Checkpoint | None:

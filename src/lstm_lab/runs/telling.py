@@ -154,8 +154,7 @@ def task_in_words(config: Config, metrics: Mapping[str, float]) -> str:
     """When each of a task's criteria held first, and how many new sequences are wrong; nothing of other data."""
     if not isinstance(config.data, Task):
         return ""
-    names = config.data.criteria if config.training.until else ()
-    found = {name: metrics.get(f"{SOLVED}{name}") for name in names}
+    found = {name: metrics.get(f"{SOLVED}{name}") for name in config.criteria}
     said = [f"{name} not reached" if met is None else f"{name} after {met:,.0f}" for name, met in found.items()]
     if WRONG in metrics:
         said.append(f"{metrics[WRONG]:,.0f} of {config.data.tested:,} new ones wrong")
