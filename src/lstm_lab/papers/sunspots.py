@@ -120,9 +120,11 @@ def forecasts_of(studies: Studies, runs: Runs) -> np.ndarray:
 
     runtime.start_tensorflow("fast", 1)  # as the study is run
     from lstm_lab.runs import setup
+    from lstm_lab.science.series import SeriesBatches
 
     config = studies.config(runs[0])
     source, model = setup.make_source(config), setup.new_model(config)
+    assert isinstance(source, SeriesBatches)
     found = []
     for run in runs:
         model.set_weights(studies.final_weights(run))
