@@ -163,6 +163,6 @@ def test_the_section_has_the_medians_over_the_seeds_and_a_verdict_on_every_publi
     assert "| network 12-8-1 (Weigend et al., 1990) | 0.082, worse | 0.086, worse | 0.35, worse | quoted in " in text
     assert "| autoregression of order 12 | 0.1319, worse | 0.1296, worse | 0.3679, worse | least squares" in text
     assert "better than 0, like 0, and worse than 13.**" in text
-    assert "reaches 154 sunspots, 1956-79 reach 190." in text
+    assert "reaches 154 sunspots, 1921-79 reach 190, in 1957;" in text
     [drawn] = found.figures["sunspots"].axes
     assert {tuple(line.get_xdata()[[0, -1]]) for line in drawn.lines} == {(1921, 1979)}
