@@ -1,12 +1,21 @@
 """The sunspots on the classic split: its years, the errors of our models and of the least squares, the verdicts."""
 
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
 import yaml
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 
 from helpers import ROOT, csv_settings
+from lstm_lab import runtime
+from lstm_lab.config import COMMAND, check
+from lstm_lab.findings.template import fill
 from lstm_lab.papers import sunspots
+from lstm_lab.reports.comparison import Facts
+from lstm_lab.runs.setup import new_model
 from lstm_lab.science.evaluation import evaluate
 from lstm_lab.science.model import build_model
 from lstm_lab.science.series import SeriesBatches
@@ -106,3 +115,54 @@ def test_every_published_error_after_1920_is_counted_once():
     assert sunspots.counts([median([0.01] * 6), median([1.0] * 6), median([0.28] * 6)]) == {
         "better": 2, "alike": 1, "worse": 10, "all": 13
     }  # fmt: skip
+
+
+class Untrained:
+    """The study with six seeds, as if no run of it had learnt anything."""
+
+    def __init__(self):
+        study = yaml.safe_load((ROOT / "sweeps/papers/sunspots.yaml").read_text())
+        self.own = {key: study[key] for key in ("data", "model", "training")}
+
+    def grid(self, study):
+        assert study == "papers/sunspots"
+        numbers = {"model.cell_size": 8, "training.steps": 500, "data.time_steps": 44}
+        settings = {key: str(value) for key, value in numbers.items()}
+        cells = ("lstm", "gru", "simple_rnn")
+        pairs = [(cell, str(seed)) for cell in cells for seed in range(6)]
+        return [Facts("0" * 32, "run", params={"model.cell": c, "training.seed": s} | settings) for c, s in pairs]
+
+    def config(self, facts):
+        words = [
+            "data=sunspots",
+            f"model={facts.params['model.cell']}",
+            f"training.seed={facts.params['training.seed']}",
+        ]
+        with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+            whole: Any = OmegaConf.to_container(OmegaConf.merge(compose("train", words), self.own), resolve=True)
+        return check({key: value for key, value in whole.items() if key not in COMMAND})
+
+    def final_weights(self, facts):
+        return new_model(self.config(facts)).get_weights()
+
+    def command(self, study):
+        return [f"sweeps={study}"]
+
+
+def test_the_section_has_the_medians_over_the_seeds_and_a_verdict_on_every_published_error(monkeypatch, source):
+    monkeypatch.setattr(runtime, "start_tensorflow", lambda *_: None)  # the tests have, at another level
+    studies = Untrained()
+    found = sunspots.compute(studies)
+    text = fill("sunspots", found.values, ROOT / "src/lstm_lab/papers")
+    models = [new_model(studies.config(run)) for run in studies.grid("papers/sunspots")[:6]]
+    errors = [list(sunspots.errors_of(sunspots.forecast(model, source)).values()) for model in models]
+    cells = [
+        f"{middle:#.3g} [{low:#.3g}, {high:#.3g}]" for low, middle, high in np.percentile(errors, [0, 50, 100], 0).T
+    ]
+    assert f"| LSTM | {' | '.join(cells)} |" in text
+    assert "| network 12-8-1 (Weigend et al., 1990) | 0.082, worse | 0.086, worse | 0.35, worse | quoted in " in text
+    assert "| autoregression of order 12 | 0.1319, worse | 0.1296, worse | 0.3679, worse | least squares" in text
+    assert "better than 0, like 0, and worse than 13.**" in text
+    assert "reaches 154 sunspots, 1921-79 reach 190, in 1957;" in text
+    [drawn] = found.figures["sunspots"].axes
+    assert {tuple(line.get_xdata()[[0, -1]]) for line in drawn.lines} == {(1921, 1979)}
