@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lstm_lab.records import checkpoint
-from lstm_lab.records.checkpoint import LISTS, Checkpoint, DamagedError
+from lstm_lab.records.checkpoint import LISTS, NEWER, Checkpoint, DamagedError
 from lstm_lab.runs import observers
 
 
@@ -24,6 +24,8 @@ def example(step=3):
         [np.ones((2, 3), np.float32), np.zeros(2, np.float32)],
         np.array([1, 3]),
         np.array([0.1, math.inf]),
+        np.array([0, 2]),
+        np.array([0.5, np.nan, 0.25], np.float32),
     )
 
 
@@ -31,22 +33,23 @@ def test_what_is_saved_is_loaded_to_the_bit(tmp_path):
     saved = example()
     loaded = checkpoint.load(checkpoint.save(tmp_path, saved))
     assert (loaded.step, loaded.config_digest) == (3, "a digest")
-    for name in ("costs", "validated", "errors"):
+    for name in ("costs", *NEWER):
         old, new = getattr(saved, name), getattr(loaded, name)
         assert (new.dtype, new.tobytes()) == (old.dtype, old.tobytes())
     for name in LISTS:
         for old, new in zip(getattr(saved, name), getattr(loaded, name), strict=True):
             assert (new.dtype, new.shape, new.tobytes()) == (old.dtype, old.shape, old.tobytes())
     assert {field.name for field in fields(Checkpoint)} == {
-        *("step", "config_digest", "costs", "validated", "errors"),
+        *("step", "config_digest", "costs", *NEWER),
         *LISTS,
     }
 
 
-def test_one_of_before_there_were_validation_errors_has_none(tmp_path, monkeypatch):
+def test_one_of_before_there_were_validation_errors_and_criteria_has_none(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoint, "fields", lambda kind: fields(kind)[:6])
     loaded = checkpoint.load(checkpoint.save(tmp_path, example()))
-    assert (loaded.step, list(loaded.best), len(loaded.validated), len(loaded.errors)) == (3, [], 0, 0)
+    assert (loaded.step, list(loaded.best)) == (3, [])
+    assert [len(getattr(loaded, name)) for name in NEWER] == [0, 0, 0, 0]
 
 
 @pytest.mark.parametrize(
@@ -64,6 +67,18 @@ def test_validation_errors_that_no_run_has_are_told_of(steps, errors, tmp_path):
     path = checkpoint.save(tmp_path, replace(example(), validated=np.array(steps), errors=np.array(errors)))
     with pytest.raises(DamagedError, match="has validation errors"):
         checkpoint.load(path)
+
+
+@pytest.mark.parametrize("met", [[-1], [4], [1.5], [[1]]])
+def test_criteria_that_held_when_no_run_was_are_told_of(met, tmp_path):
+    path = checkpoint.save(tmp_path, replace(example(), met=np.array(met)))
+    with pytest.raises(DamagedError, match="has criteria that"):
+        checkpoint.load(path)
+
+
+def test_as_many_criteria_as_the_run_has_belong_to_it():
+    forms = checkpoint.forms_of(example())
+    assert not checkpoint.is_of(replace(example(), met=np.array([0])), forms)
 
 
 def test_the_best_weights_are_of_the_models_form_or_there_are_none():
