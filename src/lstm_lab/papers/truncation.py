@@ -69,8 +69,8 @@ def lengths_of(runs: Runs) -> list[int]:
 
 
 def whole(runs: Runs) -> Runs:
-    """The runs that were trained by the gradient of the whole window."""
-    return split(runs, LENGTH)[str(time_steps(runs)),]
+    """The runs that were trained by the gradient of the whole window and did not diverge."""
+    return [run for run in split(runs, LENGTH)[str(time_steps(runs)),] if run.status == "FINISHED"]
 
 
 def nearer(errors: Errors, first: str, second: str, length: int) -> bool:
