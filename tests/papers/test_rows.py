@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from helpers import ROOT
-from lstm_lab.papers import page, rows
+from lstm_lab.papers import carried, page, rows
 from lstm_lab.papers.published import ROWS, Published
 from lstm_lab.reports.comparison import Facts
 from lstm_lab.science.statistics import median
@@ -81,6 +81,12 @@ def test_a_line_has_the_paper_and_ours_side_by_side():
     ]  # fmt: skip
     last = Published("a", "a task", "a table", "ST2", 500, 1, 3)
     assert rows.line(last, found)[-1] == "0 [0, 0] of 2,560, fewer"
+
+
+def test_more_successes_than_by_chance_are_told_by_fishers_test():
+    assert carried.chance([(3, 3), (0, 3)]) == pytest.approx(1 / 20)  # one of the 20 ways to choose 3 of 6
+    assert carried.chance([(2, 3), (2, 3)]) == pytest.approx(0.8)
+    assert carried.chance([(0, 3), (3, 3)]) == 1
 
 
 def test_every_row_has_a_study_that_asks_for_its_criterion():
