@@ -60,7 +60,11 @@ def test_fewer_and_more_sequences_are_told_by_the_whole_interval():
     assert rows.compared(estimate, 9.0) == rows.compared(estimate, 2.0) == "as many"
     assert rows.compared(estimate, 1.5) == "more"
     assert rows.compared(median([1.0, 2.0]), 9.5) == "too few seeds"
-    assert rows.compared(median([math.inf] * 10), 9.5) == "more"
+    never = median([math.inf] * 10)
+    assert rows.compared(never, 9.5, most=10) == "more"
+    assert rows.compared(never, 9.5, most=9) == "open"  # training gave up before it could be told
+    assert rows.compared(median([1.0] * 5 + [math.inf] * 5), 9.5, most=9) == "open"
+    assert rows.compared(median([1.0] * 6 + [math.inf] * 4), 9.5, most=9) == "as many"
 
 
 def test_what_is_not_reached_is_said():

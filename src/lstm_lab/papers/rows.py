@@ -100,7 +100,7 @@ def line(row: Published, found: Outcome) -> list[str]:
     return [
         f"{row.task} {named(row)}".strip(),
         ABSENT if row.sequences is None else f"{row.sequences:,.0f}",
-        sequences if row.sequences is None else f"{sequences}, {compared(until, row.sequences)}",
+        sequences if row.sequences is None else f"{sequences}, {compared(until, row.sequences, found.most)}",
         f"{found.solved} of {len(found.until)}, {as_often(found, row.share)}",
         ABSENT if row.wrong is None else f"{tables.number(row.wrong)} of {row.of:,}",
         afterwards,
@@ -139,22 +139,26 @@ def as_often(found: Outcome, share: float) -> str:
     return "less often" if share > interval.high else "more often" if share < interval.low else "as often"
 
 
-def compared(estimate: Estimate, published: float) -> str:
-    """Whether the paper's mean lies in the interval of our median."""
+def compared(estimate: Estimate, published: float, most: float = math.inf) -> str:
+    """Whether the paper's mean lies in the interval of our median, of which nothing is known beyond `most`."""
     if math.isnan(estimate.low):
         return "too few seeds"
-    return "fewer" if estimate.high < published else "more" if estimate.low > published else "as many"
+    if estimate.high < published:
+        return "fewer"
+    if min(estimate.low, most) > published:
+        return "more"
+    return "open" if math.isinf(estimate.median) and most < published else "as many"
 
 
 def counts(rows: Sequence[Published], outcomes: Mapping[Published, Mapping[str, Outcome]]) -> dict[str, int]:
     """How many rows there are with each verdict on the LSTM, and which cells solve how many of them in every run."""
     lstm = {row: outcomes[row][LSTM] for row in rows}
     told = [row for row in rows if row.sequences is not None]
+    verdicts = [compared(median(lstm[row].until), row.sequences or 0, lstm[row].most) for row in told]
     found = {
         "often": sum(as_often(lstm[row], row.share) != "less often" for row in rows),
         "told": len(told),
-        "fewer": sum(compared(median(lstm[row].until), row.sequences or 0) == "fewer" for row in told),
-        "more": sum(compared(median(lstm[row].until), row.sequences or 0) == "more" for row in told),
+        **{said: verdicts.count(said) for said in ("fewer", "more")},
     }
     for cell in (LSTM, GRU, RNN, TUTORIALS):
         there = [outcomes[row][cell] for row in rows if cell in outcomes[row]]
