@@ -37,10 +37,16 @@ NOT_RUN = {  # and why
     "make forecasts": "it needs statsforecast",
     "make forecasts SEEDS=1 SERIES=nile": "it needs statsforecast",
     "make findings": "minutes",
+    "make papers": "hours",
+    "make papers SEEDS=2": "minutes; the page's own tests run it with shorter studies",
+    "python src/train.py -m sweeps=papers/adding": "minutes",
     "make records": "minutes; the records' own tests train one again",
     "make findings SEEDS=2": "minutes; the findings' own tests run it with shorter studies",
     **dict.fromkeys(
-        (f"python src/train.py -m sweeps={study}" for study in ("best", "carry", "memory", "window", "truncation")),
+        (
+            f"python src/train.py -m sweeps={study}"
+            for study in ("best", "carry", "memory", "window", "truncation", "papers/adding-1000")
+        ),
         "20 seeds take half a minute to half an hour, the benchmarks 25 minutes and packages of their own",
     ),
     "python src/train.py experiment=long": "half a minute to minutes",
