@@ -567,8 +567,9 @@ def lab_model(shape: Shape) -> Any:
     from lstm_lab.science.model import build_model
 
     size = source_of(shape).input_size
-    made = {"hidden_stddev": 1.0, "hidden_bias": 0.1, "seed": 0, "forget_bias": 1.0}
-    return build_model("lstm", shape.cell_size, input_size=size, **made)
+    return build_model(
+        "lstm", shape.cell_size, input_size=size, hidden_stddev=1.0, hidden_bias=0.1, seed=0, forget_bias=1.0
+    )
 
 
 def tutorial_layout(weights: list[np.ndarray]) -> list[np.ndarray]:

@@ -13,9 +13,11 @@ from lstm_lab.records import checkpoint
 from lstm_lab.runs import setup
 from test_config import composed
 
-WORDS = ("data=two_sequences", "data.shortest=10", "data.time_steps=11", "data.criteria.ST2.mean_error=0.15")
-WORDS += ("optimizer.learning_rate=0.01", "training.steps=400", "training.until=ST2", "training.validate_every=10")
-WORDS += ("training.chunk_steps=10", "data.tested=600", "tracking.figures=false", "tracking.animation=false")
+WORDS = [
+    *("data=two_sequences", "data.shortest=10", "data.time_steps=11", "data.criteria.ST2.mean_error=0.15"),
+    *("optimizer.learning_rate=0.01", "training.steps=400", "training.until=ST2", "training.validate_every=10"),
+    *("training.chunk_steps=10", "data.tested=600", "tracking.figures=false", "tracking.animation=false"),
+]
 
 
 def end_of(checkout, experiment):
