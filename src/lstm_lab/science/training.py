@@ -267,8 +267,8 @@ class Program:
         return self.model.get_weights(), [variable.numpy() for variable in self.variables]
 
 
-def padded(rows: Rows, count: int, steps: int) -> Rows:
-    """The rows with zeros behind them up to `count` of them, of `steps` batches: as many as a chunk was compiled for.
+def drawn(batches: Source, first: int, count: int, steps: int) -> Rows:
+    """The rows of `count` batches from `first` on, with zeros behind them where a chunk was compiled for more `steps`.
 
     No more are drawn than are trained on: where steps are slow, a call has few of them.
     """
@@ -277,9 +277,10 @@ def padded(rows: Rows, count: int, steps: int) -> Rows:
         missing = length - len(array)
         return np.concatenate([array, np.zeros((missing, *array.shape[1:]), array.dtype)]) if missing else array
 
-    weights = None if rows.weights is None else filled(rows.weights, count)
+    rows, room = batches.chunk(first, count), (steps - 1) * batches.stride + batches.batch_size
+    weights = None if rows.weights is None else filled(rows.weights, room)
     starts_over = None if rows.starts_over is None else filled(rows.starts_over, steps)
-    return Rows(rows.x, filled(rows.inputs, count), filled(rows.targets, count), weights, starts_over)
+    return Rows(rows.x, filled(rows.inputs, room), filled(rows.targets, room), weights, starts_over)
 
 
 def train(
@@ -302,10 +303,7 @@ def train(
     while step < steps:
         pauses = [(step // every + 1) * every for every in (chunk_steps, pause_every or steps)]
         end = min(steps, step + at_most, *pauses)
-        started = time.perf_counter()
-        rows = padded(
-            batches.chunk(step, end - step), (chunk_steps - 1) * batches.stride + batches.batch_size, chunk_steps
-        )
+        started, rows = time.perf_counter(), drawn(batches, step, end - step, chunk_steps)
         with tf.experimental.function_executor_type(EXECUTOR):
             costs, prediction, state, errors = chunk(
                 rows.inputs, rows.targets, tf.constant(end - step), state, rows.weights, rows.starts_over
