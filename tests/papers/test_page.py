@@ -9,7 +9,6 @@ import pytest
 from mlflow import MlflowClient
 
 from helpers import copy_project
-from lstm_lab.papers import page
 from lstm_lab.papers.rows import studies_of
 
 
@@ -90,41 +89,6 @@ def test_a_second_time_nothing_is_run_and_the_same_is_written(made):
     assert done.returncode == 0, done.stdout + done.stderr
     assert (folder / "PAPERS.md").read_bytes() == before
     assert len(runs_of(checkout)) == runs
-
-
-WHOLE = """
-import sys
-sys.path[:0] = [{src!r}, {papers!r}]
-from lstm_lab.papers import page, truncation
-page.SEEDS = truncation.SEEDS = 2
-import papers
-sys.exit(papers.answer({{"seeds": "2", "workers": "1"}}))
-"""
-
-
-def test_the_whole_page_has_every_section_and_every_figure(tmp_path):
-    """With two seeds, trainings of a few steps and short sequences; its words and tables are all filled in."""
-    checkout = copy_project(tmp_path)
-    for file in (checkout / "sweeps/papers").glob("*.yaml"):
-        text = re.sub(r"range\(0, 10\)", "range(0, 2)", file.read_text())
-        text = re.sub(r"^  (steps|validate_every|decay_steps): \d+", r"  \1: 4", text, flags=re.M)
-        text = re.sub(r"choice\(long_lstm, .*\)", "choice(long_lstm, simple_rnn)", text)
-        text = re.sub(r"time_steps: (160|550|1060|1100)", "time_steps: 110", text)
-        text = re.sub(r"shortest: \d{3,}", "shortest: 100", text)
-        file.write_text(text.replace("lag: 1000", "lag: 100"))
-    for file in (checkout / "conf/data").glob("*.yaml"):
-        file.write_text(re.sub(r"^tested: \d+", "tested: 4", file.read_text(), flags=re.M))
-    reber = checkout / "src/lstm_lab/science/reber.py"
-    reber.write_text(reber.read_text().replace("LEAD_IN = 100_000, 100", "LEAD_IN = 500, 100"))
-    script = WHOLE.format(src=str(checkout / "src"), papers=str(checkout / "src"))
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=checkout)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    text = (checkout / "PAPERS.md").read_text()
-    assert text.count("\n## ") == len(page.SECTIONS)
-    figures = re.findall(r"\]\((docs/papers/\w+\.png)\)", text)
-    assert sorted(figures) == sorted(f"docs/papers/{path.name}" for path in (checkout / "docs/papers").iterdir())
-    commands = re.findall(r"`python src/train.py -m (sweeps=papers/\S+)`", text)
-    assert set(commands) >= {f"sweeps={study}" for study in page.studies_of(page.SEEDS)}
 
 
 @pytest.mark.parametrize("word", ["seeds=1", "seeds=many", "workers=0", "page=no", "sead=3", "3"])
