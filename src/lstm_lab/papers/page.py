@@ -6,7 +6,7 @@ A section is a module with `compute`, and a template of the same name with its w
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lstm_lab.findings.runs import Studies
+from lstm_lab.findings.runs import Studies, grid_command
 from lstm_lab.findings.template import fill
 from lstm_lab.papers import carried, gates, rows, sunspots, truncation
 from lstm_lab.paths import ROOT
@@ -30,8 +30,6 @@ def studies_of(seeds: int) -> list[str]:
 
 def commands(seeds: int) -> list[list[str]]:
     """The overrides of every study's command, in the order in which they are run."""
-    from lstm_lab.findings.runs import grid_command
-
     return [grid_command(study, seeds, SEEDS) for study in studies_of(seeds)]
 
 

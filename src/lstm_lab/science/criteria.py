@@ -29,9 +29,8 @@ class Criteria:
     def __init__(self, model: "keras.Model", task: Task, settings: datasets.Task, *, every: int, until: str) -> None:
         self.model, self.task, self.every, self.until = model, task, every, until
         self.criteria, self.within = settings.criteria, settings.within
-        criteria = self.criteria
         self.met: dict[str, int] = {}
-        self.kept = max((one.sequences for one in criteria.values() if one.among == "recent"), default=0)
+        self.kept = max((one.sequences for one in self.criteria.values() if one.among == "recent"), default=0)
         self.recent = np.zeros(0, np.float32)
 
     def snapshot(self) -> dict[str, Any]:
