@@ -1,7 +1,6 @@
 """Hydra's `-m`: every sweep is an Optuna study. Hydra imports this file at every command, so it imports little."""
 
-import copy
-import functools
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +15,16 @@ class StudySweeper(Sweeper):
     def __init__(self, **settings: Any) -> None:
         self.settings: Any = OmegaConf.to_container(OmegaConf.create(settings), resolve=True)
 
-    hydra_context: HydraContext
     config: DictConfig
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Called by Hydra before `sweep`."""
         from hydra.core.plugins import Plugins
 
-        self.hydra_context, self.config = hydra_context, config
+        from lstm_lab.composing import LoaderOfTrials
+
+        self.loader, self.config = LoaderOfTrials(hydra_context.config_loader), config
+        hydra_context = dataclasses.replace(hydra_context, config_loader=self.loader)
         self.launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
@@ -36,7 +37,6 @@ class StudySweeper(Sweeper):
         if self.config.resume is not None:
             raise config.ConfigError(f"resume: {declaration.ONE_RUN}")
         count = self.config.seeds
-        self.chosen = functools.cache(self.choose)
         settings, hydra_words = config.check_sweeper(self.settings), list(self.config.hydra.overrides.hydra)
         declared = declaration.declare(settings, self.compose, arguments, hydra_words, count)
         if not any(word.startswith("hydra.sweep.dir=") for word in hydra_words):
@@ -67,26 +67,12 @@ class StudySweeper(Sweeper):
 
     def compose(self, overrides: list[str]) -> dict[str, Any]:
         """The run config that these overrides of the task alone give."""
-        from hydra._internal.config_loader_impl import ConfigLoaderImpl
-
-        from lstm_lab.studies.overrides import parse
-
-        values = [override for override in parse(overrides) if "." in override.key_or_group]
-        valued = {override.input_line for override in values}
-        composed = copy.deepcopy(self.chosen(tuple(word for word in overrides if word not in valued)))
-        ConfigLoaderImpl._apply_overrides_to_config(values, composed)
-        plain: Any = OmegaConf.to_container(composed, resolve=True)
-        return plain
-
-    def choose(self, words: tuple[str, ...]) -> DictConfig:
-        """What these choices of groups give; Hydra takes a tenth of a second for it, and a space has many points."""
         from lstm_lab.config import COMMAND
 
-        composed = self.hydra_context.config_loader.load_sweep_config(self.config, list(words))
+        composed = self.loader.load_sweep_config(self.config, overrides)
         kept = [str(key) for key in composed if key not in ("hydra", *COMMAND)]
-        chosen = OmegaConf.masked_copy(composed, kept)
-        OmegaConf.set_struct(chosen, True)
-        return chosen
+        plain: Any = OmegaConf.to_container(OmegaConf.masked_copy(composed, kept), resolve=True)
+        return plain
 
     def tell_folder(self) -> None:
         """Leaves in the folder of the trials which study it is of: its own name may be a short one."""

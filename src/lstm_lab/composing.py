@@ -1,13 +1,47 @@
-"""What Hydra composes configs from, for --help; and what it, or YAML, has to complain about, in plain words."""
+"""What Hydra composes configs from, for --help and many times over; what it, or YAML, complains about, in plain words."""
 
+import copy
 import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
 
 import yaml
+from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig
 
 from lstm_lab.config import Config, describe_unknown_key, suggest
+
+class LoaderOfTrials(ConfigLoaderImpl):
+    """Hydra's loader, which composes each choice of groups once; the values of a trial are applied to a copy of that.
+
+    Hydra reads every file of conf/ again for every job, a tenth of a second; a study has many jobs, and many points
+    whose configs are checked.
+    """
+
+    def __init__(self, loader: ConfigLoaderImpl) -> None:
+        super().__init__(loader.get_search_path())
+        self.chosen: dict[tuple[str, ...], DictConfig] = {}
+
+    def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+        """What Hydra's own gives: the config of the job that has these overrides."""
+        overrides = OverridesParser.create().parse_overrides(sweep_overrides)
+        values = [override for override in overrides if "." in override.key_or_group]
+        choices = tuple(str(override.input_line) for override in overrides if override not in values)
+        if choices not in self.chosen:
+            self.chosen[choices] = super().load_sweep_config(master_config, list(choices))
+        composed = copy.deepcopy(self.chosen[choices])
+        self._apply_overrides_to_config(values, composed)
+        told, job = composed.hydra.overrides, composed.hydra.job
+        told.task = [override.input_line for override in overrides if not override.is_hydra_override()]
+        told.hydra += [override.input_line for override in values if override.is_hydra_override()]
+        job.override_dirname = get_overrides_dirname(
+            [override for override in overrides if not override.is_hydra_override()],
+            **{key: job.config.override_dirname[key] for key in ("kv_sep", "item_sep", "exclude_keys")},
+        )
+        return composed
+
 
 UNREADABLE = re.compile("no viable alternative|mismatched input|extraneous input|token recognition")  # ANTLR's words
 

@@ -13,7 +13,7 @@ import numpy as np
 from rich.console import Console
 
 from lstm_lab import runtime
-from lstm_lab.config import Config, ConfigError, check
+from lstm_lab.config import Config, ConfigError, Model, check
 from lstm_lab.datasets import Csv, Task
 from lstm_lab.paths import ROOT
 from lstm_lab.records import reading, store
@@ -126,17 +126,27 @@ def start(config: Config, verbose: bool) -> "MlflowClient":
 
 def set_up(config: Config, source: "Source", console: Console, part: Part | None) -> Setup:
     """Builds what the run is made of. TensorFlow must have been started."""
-    weights = new_model(config).get_weights()
+    weights = initial_weights(config.model, config.data.sizes, config.training.seed)
     return Setup(config, source, program_for(config, source.stride), weights, console, part)
+
+
+@functools.lru_cache(maxsize=100)
+def initial_weights(model: Model, sizes: tuple[int, int], seed: int) -> "Sequence[np.ndarray]":
+    """Those of such a model with so many inputs and outputs; drawn once, since a study's trials mostly share them."""
+    return tuple(build(model, sizes, seed).get_weights())
 
 
 def new_model(config: Config) -> "keras.Model":
     """The model of such a run, with its initial weights."""
+    return build(config.model, config.data.sizes, config.training.seed)
+
+
+def build(model: Model, sizes: tuple[int, int], seed: int) -> "keras.Model":
+    """A model with so many inputs and outputs, with its initial weights."""
     from lstm_lab.science.model import build_model
 
-    input_size, output_size = config.data.sizes
-    settings = config.model.model_dump()
-    return build_model(**settings, input_size=input_size, output_size=output_size, seed=config.training.seed)
+    input_size, output_size = sizes
+    return build_model(**model.model_dump(), input_size=input_size, output_size=output_size, seed=seed)
 
 
 @functools.cache
