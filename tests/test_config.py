@@ -4,6 +4,9 @@ from typing import Any
 import pytest
 import yaml
 from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import ConfigCompositionException
+from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from lstm_lab import composing, config
@@ -417,3 +420,19 @@ def test_help_lists_every_choice():
     files = [*CONF.glob("*/*.yaml"), *(CONF.parent / "sweeps").glob("*.yaml")]
     assert all(file.stem in text for file in files)
     assert "gru                         A gated recurrent unit in the LSTM's place" in text
+
+
+CHOSEN = ["model=gru", "model.cell_size=7", "hydra.sweeper.study_name=x", "+data.more=[1,a]", "~data.more", "seeds=3"]
+
+
+def test_a_trials_config_is_the_one_that_hydra_composes_from_all_its_files():
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        own = GlobalHydra.instance().config_loader()
+        master = own.load_configuration("train", ["hydra.sweeper.n_trials=5"], RunMode.MULTIRUN)
+        quick = composing.LoaderOfTrials(own)
+        for words in ([], ["model.cell_size=5", "data.batch_size=3"], CHOSEN, ["model.cell_size=6"], CHOSEN):
+            given, expected = (loader.load_sweep_config(master, words) for loader in (quick, own))
+            assert OmegaConf.to_container(given) == OmegaConf.to_container(expected), words
+        with pytest.raises(ConfigCompositionException, match="Could not override 'model.size'"):
+            quick.load_sweep_config(master, ["model.size=1"])
+    assert len(quick.chosen) == 2

@@ -1,4 +1,4 @@
-"""What Hydra composes configs from, for --help and many times over; what it, or YAML, complains about, in plain words."""
+"""How Hydra composes configs, and from what, for --help; what it, or YAML, has to complain about, in plain words."""
 
 import copy
 import os
@@ -8,10 +8,12 @@ from pathlib import Path
 
 import yaml
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
 from lstm_lab.config import Config, describe_unknown_key, suggest
+
 
 class LoaderOfTrials(ConfigLoaderImpl):
     """Hydra's loader, which composes each choice of groups once; the values of a trial are applied to a copy of that.
@@ -20,7 +22,7 @@ class LoaderOfTrials(ConfigLoaderImpl):
     whose configs are checked.
     """
 
-    def __init__(self, loader: ConfigLoaderImpl) -> None:
+    def __init__(self, loader: ConfigLoader) -> None:
         super().__init__(loader.get_search_path())
         self.chosen: dict[tuple[str, ...], DictConfig] = {}
 

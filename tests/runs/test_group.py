@@ -157,7 +157,7 @@ def test_a_run_by_several_codes_or_without_its_costs_or_errors_is_not_counted(gr
     groups.client.set_tag(reproduction, "reproduces", "0" * 32)
     groups.train(1, "training.steps=50")
     assert len(groups.runs()) == 6, "a reproduction says nothing new"
-    of_a_study = setup.Part("0: x", {}, keep=lambda found: False)  # a trial that is not evaluated
+    of_a_study = setup.Part("0: x", {}, of_study=True)  # a trial that is not evaluated
     run.run(groups.config("training.steps=55"), Console(quiet=True), part=of_a_study)
     groups.train(1, "training.steps=55")
     assert len(groups.runs()) == 8

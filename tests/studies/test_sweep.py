@@ -100,13 +100,13 @@ def test_mlflow_tells_of_every_trial_what_the_study_knows(default_sweep):
     assert parent.data.params["search.optimizer.learning_rate"] == "log interval(0.0005, 0.03)"
 
 
-def test_only_trials_that_keep_their_figures_are_evaluated(default_sweep):
+def test_only_the_best_trial_is_evaluated_and_keeps_figures_and_a_model(default_sweep):
     checkout, _ = default_sweep
     _, children = runs_of(checkout, "sweep-default")
-    artifacts = checkout / "mlruns/artifacts"
-    kept = {n for n, run in children.items() if (artifacts / run.info.run_id / "artifacts/figures").exists()}
-    assert 0 < len(kept) < len(children)
-    assert {n for n, run in children.items() if "evaluation/mse" in run.data.metrics} == kept
+    artifacts, best = checkout / "mlruns/artifacts", {study_of(checkout).best_trial.number}
+    assert {n for n, run in children.items() if (artifacts / run.info.run_id / "artifacts/figures").exists()} == best
+    assert {n for n, run in children.items() if "evaluation/mse" in run.data.metrics} == best
+    assert {n for n, run in children.items() if run.outputs and run.outputs.model_outputs} == best
 
 
 def test_the_parent_has_the_figures_and_the_best_trials_config_model_and_fit(default_sweep):
@@ -120,8 +120,6 @@ def test_the_parent_has_the_figures_and_the_best_trials_config_model_and_fit(def
     assert f"cell_size: {best.data.params['model.cell_size']}\n" in (folder / "best/config.yaml").read_text()
     assert (folder / "best/figures/fitted_curve.png").exists()
     assert list(folder.glob("best/model/**/model.keras"))
-    models = [run for run in children.values() if run.outputs and run.outputs.model_outputs]
-    assert len(models) < 8  # only of trials that were the best so far
 
 
 def test_each_trial_has_a_folder_by_its_number(default_sweep):
@@ -160,10 +158,17 @@ def test_the_printed_command_trains_the_best_again_to_the_bit(default_sweep):
     client = MlflowClient(f"sqlite:///{checkout}/mlflow.db")
     [run] = client.search_runs([client.get_experiment_by_name("again").experiment_id])
     found = study_of(checkout)
+    best = runs_of(checkout, "sweep-default")[1][found.best_trial.number]
     assert run.data.metrics["mean_last_20_cost"] == found.best_value
-    folder = next((checkout / "mlruns/sweeps").iterdir()) / str(found.best_trial.number)
-    costs = checkout / "mlruns/artifacts" / run.info.run_id / "artifacts/cost.npy"
-    assert costs.read_bytes() == (folder / "cost.npy").read_bytes()
+    assert but_for_speed(run) == but_for_speed(best)  # which was evaluated when the sweep was over, from what it left
+    one, other = (checkout / "mlruns/artifacts" / each.info.run_id / "artifacts" for each in (run, best))
+    figures = ("cost_curve", "fitted_curve", "continued_curve")
+    for name in ("cost.npy", "final_weights.npz", *(f"figures/{figure}.png" for figure in figures)):
+        assert (one / name).read_bytes() == (other / name).read_bytes(), name
+
+
+def but_for_speed(run):
+    return {key: value for key, value in run.data.metrics.items() if key != "steps_per_second"}
 
 
 def test_the_printed_command_compares_the_trials(default_sweep):
@@ -195,7 +200,7 @@ STOPPED = {
     "optuna.trial.Trial.report=2": "SIGKILL",  # it is half trained
     "optuna.study.Study.tell=2": "SIGKILL",  # the dead one is cleared away; the next one's run is over
     "optuna.trial.Trial.report=6": "SIGINT",  # one more is done, the next half trained
-    "lstm_lab.studies.page.ParentPage.refresh=2": "SIGKILL",  # the study knows of the trial's end, its page does not
+    "lstm_lab.studies.page.ParentPage.refresh=2": "SIGKILL",  # the study knows of a trial's end, its page does not
     "lstm_lab.studies.page.ParentPage.copy_best=1": "SIGKILL",  # the study is done, its page is not
 }
 
@@ -214,9 +219,9 @@ def test_stopped_at_any_moment_a_sweep_goes_on_to_its_total(checkout):
     states = study.counts(found)
     assert states["COMPLETE"] + states["PRUNED"] == 6
     assert states["RUNNING"] == states["WAITING"] == states["FAIL"] == 0
-    assert states["KILLED"] == 5
+    assert states["KILLED"] in (5, 6)  # the page is written while the next trial runs, which may be over by then
     retried = [trial.user_attrs["retry_of"] for trial in found.trials if "retry_of" in trial.user_attrs]
-    assert len(retried) == 5
+    assert len(retried) == states["KILLED"]
     assert len({str(t.params) for t in found.trials if not study.was_killed(t)}) == 6
     parent, children = runs_of(checkout, "sweep-default")
     assert parent.info.status == "FINISHED"

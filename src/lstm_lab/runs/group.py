@@ -128,12 +128,12 @@ def needed_of(config: Config, trial: AsTrial | None) -> set[str]:
 
 
 def part_of(page: GroupPage, seed: int, observer: "Observer", trial: AsTrial | None) -> Part:
-    """What the run of a seed is part of. A trial's leaves neither figures nor model, unless the config wants them."""
+    """What the run of a seed is part of."""
     name, tags = page.child_name(seed), page.child_tags(trial.part if trial else None)
     if not trial:
         return Part(name, tags, watch=lambda made_of: observer, resumable=True)
     folder = trial.part.folder / f"seed-{seed}" if trial.part.folder else None
-    return Part(name, tags, keep=lambda found: False, evaluated=trial.part.evaluated, folder=folder)
+    return Part(name, tags, of_study=True, evaluated=trial.part.evaluated, folder=folder)
 
 
 def outcome_of(page: GroupPage, status: str, reason: str) -> Outcome:

@@ -5,6 +5,7 @@ import math
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,16 +31,31 @@ if TYPE_CHECKING:  # these import TensorFlow or MLflow, and a refused config mus
 
     from lstm_lab.records.checkpoint import Checkpoint
     from lstm_lab.records.tracking import TrackedRun
-    from lstm_lab.runs.observers import Record
+    from lstm_lab.runs.observers import Frames
     from lstm_lab.science.criteria import Criteria
     from lstm_lab.science.curves import Source
     from lstm_lab.science.evaluation import Evaluation
     from lstm_lab.science.judging import Judge
+    from lstm_lab.science.training import Progress
     from lstm_lab.science.verification import Verification
     from lstm_lab.tables.samples import Samples
     from lstm_lab.tables.times import Times
 
     Evaluated = tuple[Evaluation, Verification | None]
+
+
+LAST_STEP = "last_step.npz"  # of a trial: what its figures show beside what every run leaves
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What the figures show: the cost of every step, the last step's progress, what the fit was on the way, the judge
+    of a run that was validated."""
+
+    costs: np.ndarray
+    last: "Progress"
+    frames: "Frames | None" = None
+    judge: "Judge | None" = None
 
 
 @contextlib.contextmanager
@@ -62,8 +78,9 @@ def log_beginning(setup: Setup, tracked: "TrackedRun", folder: Path, saved: "Che
     begun = tracked.resumed and lookup.provenance_of(tracked.client, tracked.run_id)
     made.write(folder / "provenance" / (f"resumed-at-step-{saved.step if saved else 0}" if begun else ""))
     before = tagging.tags_of(tracked.run).get("code.sha256", recipe.SEVERAL)
-    tracked.log_inputs(setup.digests(settings.steps) | recipe.tags(setup.config, setup.source.file_sha256, before))
-    tracked.log_files(folder)
+    digests = setup.digests(settings.steps) | recipe.tags(setup.config, setup.source.file_sha256, before)
+    tracked.log_meanwhile(tracked.log_inputs, digests)
+    tracked.log_meanwhile(tracked.log_files, folder)
 
 
 def keep(setup: Setup, tracked: "TrackedRun", folder: Path, trained: Trained) -> Result:
@@ -79,20 +96,21 @@ def keep(setup: Setup, tracked: "TrackedRun", folder: Path, trained: Trained) ->
     goes_on = not isinstance(data, Task)
     if isinstance(data, Task) and over and is_evaluated(setup):
         metrics |= tested(setup, data)
-    evaluated = evaluate(setup, record, metrics) if over and goes_on and is_evaluated(setup) else None
-    best = bool(part and part.keep and result.status == "FINISHED" and part.keep(metrics))
-    if best and goes_on and not evaluated and setup.config.evaluation.windows:
-        evaluated = evaluate(setup, record, metrics)
-    tracked.log_summary(len(result.costs), metrics, tags_of(result, tracked), tell(setup.config, result))
+    fit = fit_of(trained)
+    evaluated = evaluate(setup, fit.last, metrics) if over and goes_on and is_evaluated(setup) else None
+    tags = tags_of(result, tracked) | (part.finished if part and result.status == "FINISHED" else {})
+    tracked.log_summary(len(result.costs), metrics, tags, tell(setup.config, result))
     write_end(folder, result, trained.checkpoint)
     if units := setup.source.unit_table():
         np.savez(folder / "units.npz", **units)  # type: ignore[arg-type]
     if evaluated and evaluated[1]:
         backtesting.write(folder, evaluated[1], setup.config)
-    if wanted.figures or best:
-        draw_figures(folder / "figures", setup, trained, evaluated)
+    if wanted.figures:
+        draw_figures(folder / "figures", setup, fit, evaluated)
+    if part and part.of_study:
+        write_last_step(folder / LAST_STEP, fit)
     tracked.log_files(folder)
-    if (wanted.model or best) and np.isfinite(result.costs[-1]):
+    if wanted.model and np.isfinite(result.costs[-1]):
         tracked.log_model(model_in_units(setup))
     return result
 
@@ -116,10 +134,27 @@ def write_end(folder: Path, result: Result, checkpoint: Path | None) -> None:
         shutil.copyfile(checkpoint, folder / "checkpoint/checkpoint.npz")
 
 
+def fit_of(trained: Trained) -> Fit:
+    """What the figures of a run show that was trained here."""
+    from lstm_lab.science.judging import Judge
+
+    watchers, judge = trained.watchers, trained.judge
+    assert watchers.record.last is not None
+    judge = judge if isinstance(judge, Judge) else None
+    return Fit(watchers.record.costs, watchers.record.last, watchers.frames, judge)
+
+
+def write_last_step(path: Path, fit: Fit) -> None:
+    """Writes the prediction of the last step, the state after it, and the validation errors at their steps."""
+    state = {f"state_{k}": np.asarray(tensor) for k, tensor in enumerate(fit.last.state)}
+    judged = {"steps": np.array(fit.judge.steps), "errors": np.array(fit.judge.errors)} if fit.judge else {}
+    np.savez(path, prediction=fit.last.prediction, **state, **judged)  # type: ignore[arg-type]
+
+
 def is_evaluated(setup: Setup) -> bool:
     """Whether to evaluate the run in any case; a trial of which nothing is kept only if config or study asks for it."""
     wanted, asked, part = setup.config.tracking, setup.config.evaluation, setup.part
-    kept = not (part and part.keep) or wanted.figures or wanted.model
+    kept = not (part and part.of_study) or wanted.figures or wanted.model
     return bool(asked.windows) and (kept or asked.trials or bool(part and part.evaluated))
 
 
@@ -152,19 +187,18 @@ def validated(judge: "Judge", step: int) -> dict[str, float]:
     return {VALIDATION: error if math.isfinite(error) else math.nan, **best}
 
 
-def evaluate(setup: Setup, record: "Record", metrics: dict[str, float]) -> "Evaluated":
+def evaluate(setup: Setup, last: "Progress", metrics: dict[str, float]) -> "Evaluated":
     """Lets the curve go on where training stopped, with the state of the last row if it stands exactly there.
 
     Adds to `metrics` what comes of it, and of a backtest.
     """
     from lstm_lab.science import evaluation
 
-    assert record.last is not None
     config, source = setup.config, setup.source
-    state = [np.asarray(tensor)[-1:] for tensor in record.last.state]
+    state = [np.asarray(tensor)[-1:] for tensor in last.state]
     evaluated = evaluation.evaluate(
         setup.program.model,
-        source.unseen(record.last.step, config.evaluation.windows),
+        source.unseen(last.step, config.evaluation.windows),
         state if source.carries_into_unseen else None,
         time_steps=config.data.time_steps,
         carry_state=config.training.carry_state,
@@ -211,28 +245,25 @@ def times_in(path: Path, samples: "Samples", columns: Sequence[str | None]) -> "
     return None
 
 
-def draw_figures(folder: Path, setup: Setup, trained: Trained, evaluated: "Evaluated | None") -> None:
+def draw_figures(folder: Path, setup: Setup, fit: Fit, evaluated: "Evaluated | None") -> None:
     """Draws cost curve, fitted curve and, if there is what they show, the animation of the fit and the curve's end."""
     from lstm_lab.runs import animation, figures
     from lstm_lab.runs.observers import in_units, shown_curve
-    from lstm_lab.science.judging import Judge
     from lstm_lab.science.series import SeriesBatches
 
     config, epoch, data = setup.config, setup.source.epoch, setup.config.data
-    costs, last, frames = trained.watchers.record.costs, trained.watchers.record.last, trained.watchers.frames
-    assert last is not None
+    costs, last, frames = fit.costs, fit.last, fit.frames
     times = None
     if isinstance(data, Csv) and isinstance(setup.source, SeriesBatches):
         times = times_in(ROOT / data.path, setup.source.samples, [*listed(data.input), *listed(data.target)])
     labels = figures.labels_of(config, times)
-    judge = trained.judge if isinstance(trained.judge, Judge) else None
     title = f"{config.model.cell}, cell size {config.model.cell_size}: cost {costs[-1]:.3g} after {last.step:,} steps"
     folder.mkdir(exist_ok=True)
 
     def png(name: str, figure: "Callable[[], Figure]") -> None:
         draw(folder / name, name, lambda whole: figure().savefig(whole, format="png", dpi=120))
 
-    png("cost_curve.png", lambda: figures.cost_figure(costs, title, epoch, config.training.cost, judge))
+    png("cost_curve.png", lambda: figures.cost_figure(costs, title, epoch, config.training.cost, fit.judge))
     shown = shown_curve(in_units(last, setup.source.units))
     of_fit = figures.labels_of_fit(config, times)
     png("fitted_curve.png", lambda: figures.fit_figure(shown, of_fit, note=windows_in_words(config), title=title))

@@ -5,7 +5,7 @@ import functools
 import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,18 +36,20 @@ LACKS_COLUMN = re.compile(
 class Part:
     """What a run is part of, a sweep, a group or a reproduction: its name and tags; and what else holds for it.
 
-    `watch` makes an observer of it, `keep` decides by its metrics whether to keep figures and model, `evaluated` tells
-    whether it is evaluated in any case, files go to `folder`. One that is `resumable` saves checkpoints, as a run by
-    itself does; a trial that is cut short is tried again.
+    `watch` makes an observer of it, `evaluated` tells whether it is evaluated in any case, files go to `folder`. Of a
+    run that is `of_study` no more is evaluated, drawn or saved as model than its config wants; the study sees to its
+    best one. One that is `resumable` saves checkpoints, as a run by itself does; a trial that is cut short is tried
+    again. One that does all its steps gets the tags `finished`.
     """
 
     name: str
     tags: dict[str, str]
     watch: "Callable[[Setup], Observer] | None" = None
-    keep: "Callable[[dict[str, float]], bool] | None" = None
+    of_study: bool = False
     evaluated: bool = False
     folder: Path | None = None
     resumable: bool = False
+    finished: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,9 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial
 
+from lstm_lab.commandline import complain
 from lstm_lab.records import lookup, processes, reading, store, tagging, tracking
-from lstm_lab.runs import naming, seeds
+from lstm_lab.runs import completing, naming, seeds
 from lstm_lab.runs.metrics import VALIDATION
 from lstm_lab.runs.seeds import PARENT
 from lstm_lab.runs.telling import in_markdown
@@ -56,6 +57,7 @@ class ParentPage:
         [(key, value)] = processes.signature().items()
         self.signature = (f"{key}.{secrets.token_hex(4)}", value)  # of one of many workers, perhaps
         self.drawn = time.monotonic()
+        self.told: tuple[str, dict[str, float], dict[str, str]] | None = None  # which page has which metrics and tags
         self.ended: str | None = None  # the status with which it was left complete
         self.attach()
 
@@ -68,6 +70,7 @@ class ParentPage:
         is_new = run is None
         run = run or self.create()
         self.run_id, self.experiment_id = run.info.run_id, run.info.experiment_id
+        self.experiment = self.client.get_experiment(self.experiment_id).name  # which its trials are in, too
         pages = [page for page in self.pages() if page != self.run_id]
         study.remember(self.opened, parent_run=self.run_id, parent_runs=[*pages, self.run_id])
         if not run.data.params:
@@ -98,10 +101,6 @@ class ParentPage:
                 return None
             raise  # a store that is away says nothing of the run
         return run if run.info.lifecycle_stage == "active" else None
-
-    def experiment(self) -> str:
-        """The name of the experiment that the page is in, and its trials with it."""
-        return self.client.get_experiment(self.experiment_id).name
 
     def create(self) -> "Run":
         """Makes the parent run."""
@@ -142,15 +141,20 @@ class ParentPage:
             tagging.set_tags(self.client, self.run_id, dict([self.signature]))
             self.reconcile()
 
-    def reconcile(self) -> None:
-        """Gives every trial's run this page, and the status that the study knows: a killed worker leaves it RUNNING."""
-        for trial, child in self.children():
+    def reconcile(self) -> "list[tuple[FrozenTrial, Run]]":
+        """Gives every trial's run this page, and the status that the study knows: a killed worker leaves it RUNNING.
+
+        Returns the trials with their runs.
+        """
+        children = self.children()
+        for trial, child in children:
             if child.data.tags["mlflow.parentRunId"] != self.run_id:
                 self.client.set_tag(child.info.run_id, "mlflow.parentRunId", self.run_id)
             if trial.state.is_finished():
                 self.settle(child, "KILLED" if study.was_killed(trial) else trial.state.name)
                 if study.was_killed(trial) and tagging.is_group(child.data.tags):
                     self.settle_seeds(child)
+        return children
 
     def settle(self, child: "Run", state: str) -> None:
         """Sets a trial's final state on its run, where it shows: status, tag and name."""
@@ -177,33 +181,51 @@ class ParentPage:
         runs = [found for found in map(self.find, lookup.members_of(tags).values()) if found]
         return seeds.of_the_median(runs, self.declared.objective) or run
 
-    def refresh(self, final: bool = False) -> None:
-        """Counts by state and the best trial after every trial; figures once a minute and at the end."""
+    def refresh(self) -> None:
+        """Brings counts by state and the best trial up to date."""
         from mlflow.entities import Metric, RunTag
 
         self.attach()
         now, counts = int(time.time() * 1000), study.counts(self.opened)
-        done = study.ended(counts)
-        metrics = [
-            Metric(f"trials_{state.lower()}", counts[state], now, done) for state in ("COMPLETE", "PRUNED", "FAIL")
-        ]
         tags = {"trials": f"{summary(counts)} of {self.declared.total}"}
+        metrics = {f"trials_{state.lower()}": float(counts[state]) for state in ("COMPLETE", "PRUNED", "FAIL")}
         if best := study.best_trial(self.opened):
-            metrics.append(Metric("best_value", best.value or 0.0, now, done))
+            metrics["best_value"] = best.value or 0.0
             tags |= {"best_trial": str(best.number), "best_params": json.dumps(best.params)}
-        self.client.log_batch(self.run_id, metrics=metrics, tags=[RunTag(key, value) for key, value in tags.items()])
-        if final or time.monotonic() - self.drawn > FIGURE_SECONDS:
-            with tempfile.TemporaryDirectory() as folder:
-                draw_study(self.opened, self.declared.objective, self.declared.steps(), Path(folder))
-                self.client.log_artifacts(self.run_id, folder, "figures")
-            self.drawn = time.monotonic()
+        if (self.run_id, metrics, tags) != self.told:
+            points = [Metric(key, value, now, study.ended(counts)) for key, value in metrics.items()]
+            self.client.log_batch(self.run_id, points, tags=[RunTag(*tag) for tag in tags.items()])
+        self.told = self.run_id, metrics, tags
+
+    def is_to_be_drawn(self) -> bool:
+        """Whether the figures are a minute old."""
+        return time.monotonic() - self.drawn > FIGURE_SECONDS
+
+    def draw(self, runs: "Mapping[int, Run]") -> None:
+        """Draws the figures of the study, and sees to those of its best trial; `runs` are the trials' by number."""
+        for best in study.best_trials(self.opened):
+            if run := runs.get(best.number):
+                self.complete(best, self.of_the_median(run))
+        with tempfile.TemporaryDirectory() as folder:
+            draw_study(self.opened, self.declared.objective, self.declared.steps(), Path(folder))
+            self.client.log_artifacts(self.run_id, folder, "figures")
+        self.drawn = time.monotonic()
+
+    def complete(self, best: FrozenTrial, run: "Run") -> None:
+        """Gives the run of the best trial its evaluation, figures and model; says why if that cannot be done."""
+        try:
+            completing.complete(self.client, run.info.run_id)
+        except Exception as error:  # its file may have gone, or what it left may be somebody else's
+            if store.is_fault(error) and not isinstance(error, store.StoreError):
+                raise
+            complain(f"trial {best.number}: its figures and its model are missing ({store.first_line(error)})")
 
     def end(self, status: str) -> None:
         """Leaves the page complete: every trial's state, the figures, and the best trial's config, model and fit."""
         self.ended = status
-        self.refresh(final=True)
-        self.reconcile()
-        best, runs = study.best_trials(self.opened), {trial.number: run for trial, run in self.children()}
+        self.refresh()
+        best, runs = study.best_trials(self.opened), {trial.number: run for trial, run in self.reconcile()}
+        self.draw(runs)
         if len(best) == 1 and (run := runs.get(best[0].number)):
             self.copy_best(self.of_the_median(run).info.run_id)
         about = [self.describe(), *(self.describe_best(trial, runs.get(trial.number)) for trial in best)]

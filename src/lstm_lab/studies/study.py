@@ -7,7 +7,6 @@ again. A grid's points count once each.
 
 import contextlib
 import json
-import math
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -189,25 +188,27 @@ def point_of(trial: FrozenTrial) -> dict[str, Any]:
     return {**trial.params, **trial.system_attrs.get("fixed_params", {})}
 
 
-def queue(study: optuna.Study, declared: Declared) -> None:
-    """Queues whatever is to be tried and is not queued. Needs the lock.
+def queue(study: optuna.Study, declared: Declared) -> list[FrozenTrial]:
+    """Queues whatever is to be tried and is not queued; returns all trials as they are then. Needs the lock.
 
     It goes by nothing but the trials that there are: whenever a worker is killed, the next call makes up for it.
     """
+    trials = study.get_trials(deepcopy=False)
     if declared.sampler["name"] == "grid":
-        queue_grid(study, search.grid_points(declared.space))
+        has_changed = queue_grid(study, search.grid_points(declared.space), trials)
     else:
-        queue_killed(study)
+        has_changed = queue_killed(study, trials)
+    return study.get_trials(deepcopy=False) if has_changed else trials
 
 
-def queue_grid(study: optuna.Study, points: Sequence[Mapping[str, Any]]) -> None:
+def queue_grid(study: optuna.Study, points: Sequence[Mapping[str, Any]], trials: Sequence[FrozenTrial]) -> bool:
     """Queues the first point that no trial has that counts, unless one waits; takes out what is not wanted, or twice.
 
-    One at a time: to queue a grid of thousands at once would take minutes, and each is read again for every trial.
+    Returns whether there was anything to do. One at a time: to queue a grid of thousands at once would take minutes,
+    and each is read again for every trial.
     """
-    trials = study.get_trials(deepcopy=False)
     missing = Counter(map(as_text, points)) - Counter(as_text(point_of(trial)) for trial in trials if does_count(trial))
-    waits = False
+    waits = has_changed = False
     for trial in trials:
         if trial.state == TrialState.WAITING:
             point = as_text(point_of(trial))
@@ -216,19 +217,25 @@ def queue_grid(study: optuna.Study, points: Sequence[Mapping[str, Any]]) -> None
                 waits = True
             else:
                 study._storage.set_trial_state_values(trial._trial_id, state=TrialState.FAIL)
+                has_changed = True
     if not waits and (next_point := next(missing.elements(), None)):
         study.enqueue_trial(json.loads(next_point))
+        has_changed = True
+    return has_changed
 
 
-def queue_killed(study: optuna.Study) -> None:
-    """Queues the parameters of each trial that was killed, unless they are: `retry_of` is the first of such a row."""
-    trials = study.get_trials(deepcopy=False)
+def queue_killed(study: optuna.Study, trials: Sequence[FrozenTrial]) -> bool:
+    """Queues the parameters of each trial that was killed, unless they are: `retry_of` is the first of such a row.
+
+    Returns whether there was anything to queue.
+    """
     killed = {first_of(trial): trial for trial in trials if was_killed(trial) and point_of(trial)}
     tries = Counter(first_of(trial) for trial in trials if was_killed(trial) and point_of(trial))
     tries.subtract(trial.user_attrs["retry_of"] for trial in trials if "retry_of" in trial.user_attrs)
-    for number, trial in killed.items():
-        if tries[number] > 0:
-            study.enqueue_trial(point_of(trial), user_attrs={"retry_of": number})
+    missing = [number for number in killed if tries[number] > 0]
+    for number in missing:
+        study.enqueue_trial(point_of(killed[number]), user_attrs={"retry_of": number})
+    return bool(missing)
 
 
 def first_of(trial: FrozenTrial) -> int:
@@ -256,9 +263,14 @@ def taken(trials: Iterable[FrozenTrial], declared: Declared) -> int:
 
 
 def counts(study: optuna.Study) -> dict[str, int]:
+    """How many trials there are of each state, as `counted` tells."""
+    return counted(study.get_trials(deepcopy=False))
+
+
+def counted(trials: Iterable[FrozenTrial]) -> dict[str, int]:
     """How many trials there are of each state; a killed worker's count as KILLED, apart from those that failed."""
     found = dict.fromkeys(("COMPLETE", "PRUNED", "FAIL", "RUNNING", "WAITING", "KILLED"), 0)
-    for trial in study.get_trials(deepcopy=False):
+    for trial in trials:
         found["KILLED" if was_killed(trial) else trial.state.name] += 1
     return found
 
@@ -268,9 +280,8 @@ def ended(found: Mapping[str, int]) -> int:
     return found["COMPLETE"] + found["PRUNED"] + found["FAIL"]
 
 
-def is_open(study: optuna.Study, declared: Declared) -> bool:
+def is_open(trials: Sequence[FrozenTrial], declared: Declared) -> bool:
     """Whether anything is left to run, or to wait for."""
-    trials = study.get_trials(deepcopy=False)
     return taken(trials, declared) < declared.total or any(trial.state == TrialState.RUNNING for trial in trials)
 
 
@@ -292,30 +303,33 @@ def failures_in_a_row(study: optuna.Study) -> list[FrozenTrial]:
 
 
 def take_trial(study: optuna.Study, storage: optuna.storages.RDBStorage, declared: Declared) -> Trial | None:
-    """The next trial, signed by this worker; None when the declared total is running or done."""
+    """The next trial, signed by this worker; None when the declared total is running or done.
+
+    Other machines see no sign of life of it before its `heartbeat`.
+    """
     with database.study_lock(storage), database.experimental():
         release_trials(study, of=is_dead)
         optuna.storages.fail_stale_trials(study)
-        queue(study, declared)
-        trials = study.get_trials(deepcopy=False)  # read once: another worker's may end at any moment, lock or no lock
+        trials = queue(study, declared)  # read once: another worker's may end at any moment, lock or no lock
         if taken(trials, declared) >= declared.total:
             return None
         study.sampler = search.make_sampler(declared.sampler, declared.seed, len(trials))
         trial = study.ask(declared.space)
-        storage.record_heartbeat(trial._trial_id)
         trial.set_user_attr("worker", this_process())
         return trial
 
 
 @contextlib.contextmanager
 def heartbeat(storage: optuna.storages.RDBStorage, trial: Trial) -> Iterator[None]:
-    """Lets other machines know that the trial's worker is alive."""
+    """Lets other machines know that the trial's worker is alive, at once and then at every interval."""
     stop = threading.Event()
 
     def beat() -> None:
-        while not stop.wait(storage.heartbeat_interval):
+        while True:
             with contextlib.suppress(Exception):  # a database that is away for a moment must not end the trial
                 storage.record_heartbeat(trial._trial_id)
+            if stop.wait(storage.heartbeat_interval):
+                return
 
     thread = threading.Thread(target=beat, daemon=True)
     thread.start()
@@ -328,14 +342,15 @@ def heartbeat(storage: optuna.storages.RDBStorage, trial: Trial) -> Iterator[Non
 
 def running_trial(study: optuna.Study, number: int) -> Trial:
     """The live trial of that number, in any process that reaches the storage."""
-    return Trial(study, study.get_trials(deepcopy=False)[number]._trial_id)
+    return Trial(study, study._storage.get_trial_id_from_study_id_trial_number(study._study_id, number))
 
 
 def end(study: optuna.Study, trial: Trial | FrozenTrial, state: TrialState, value: float | None = None) -> FrozenTrial:
     """Ends a trial and returns it as the study has it then: as it was, if another worker has ended it meanwhile."""
-    with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
-        study.tell(trial.number, value, state=state, skip_if_finished=True)
-    return study.get_trials(deepcopy=False)[trial.number]
+    try:
+        return study.tell(trial.number, value, state=state, skip_if_finished=True)
+    except optuna.exceptions.UpdateFinishedTrialError:
+        return study.get_trials(deepcopy=False)[trial.number]
 
 
 def fail(study: optuna.Study, trial: Trial, **why: str) -> FrozenTrial:
@@ -369,11 +384,3 @@ def best_trial(study: optuna.Study) -> FrozenTrial | None:
     """The best complete trial, if there is one and the study's trials do not differ in their data."""
     found = best_trials(study)
     return found[0] if len(found) == 1 else None
-
-
-def is_better(study: optuna.Study, value: float, data: str = "") -> bool:
-    """Whether `value` would be the study's best on that data set."""
-    best = best_of(study, study.get_trials(deepcopy=False), data)
-    if best is None or best.value is None:
-        return math.isfinite(value)
-    return value < best.value if study.direction == optuna.study.StudyDirection.MINIMIZE else value > best.value

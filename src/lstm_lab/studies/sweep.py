@@ -3,12 +3,13 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import optuna
 import rich.progress
-from optuna.trial import FrozenTrial, Trial
+from optuna.trial import FrozenTrial, Trial, TrialState
 from rich.console import Console
 
 from lstm_lab.commandline import say, typed
@@ -62,9 +63,10 @@ def run_sweep(
         for trial in trials(sweep, bar):
             ended = run_as_job(sweep, trial, [*fixed, *words_of(sweep, trial)], launch)
             faults = faults + 1 if "fault" in ended.user_attrs else 0
-            after_trial(sweep, ended)
-            stop_after_faults(ended, faults, settings["max_failures"])
-            stop_after_failures(sweep.opened, settings["max_failures"])
+            if ended.state == TrialState.FAIL:
+                after_failure(sweep, ended)
+                stop_after_faults(ended, faults, settings["max_failures"])
+                stop_after_failures(sweep.opened, settings["max_failures"])
     report(sweep, command)
 
 
@@ -80,7 +82,8 @@ def begin(storage_settings: Mapping[str, Any], declared: study.Declared) -> Swee
     with store_faults_told():
         run.announce_interrupted(client, console)
     say(console, f"study {declared.name}: {summary(study.counts(opened))} of {declared.total}")
-    return Sweep(declared, storage, opened, page, console, {trial.number for trial in over(opened)})
+    ended = over(opened.get_trials(deepcopy=False))
+    return Sweep(declared, storage, opened, page, console, {trial.number for trial in ended})
 
 
 @contextlib.contextmanager
@@ -119,14 +122,23 @@ def finish(sweep: Sweep) -> None:
 
 
 def trials(sweep: Sweep, bar: Callable[[int], None]) -> Iterator[Trial]:
-    """The trials that this worker takes, one after the other, until the declared total is reached."""
-    while patiently(sweep, lambda: study.is_open(sweep.opened, sweep.declared)):
-        bar(patiently(sweep, lambda: show(sweep)))
-        if trial := patiently(sweep, lambda: take(sweep)):
-            yield trial
-        else:
-            time.sleep(1)  # another worker is at the last trials, and might die over one
-    bar(patiently(sweep, lambda: show(sweep)))
+    """The trials that this worker takes, one after the other, until the declared total is reached.
+
+    While each of them runs, a thread of its own brings the page up to date.
+    """
+    with refreshing(sweep) as refresh:
+        while True:
+            found = patiently(sweep, lambda: sweep.opened.get_trials(deepcopy=False))
+            show(sweep, found)
+            bar(study.ended(study.counted(found)))
+            if not study.is_open(found, sweep.declared):
+                return
+            trial = patiently(sweep, lambda: take(sweep))
+            refresh()
+            if trial:
+                yield trial
+            else:
+                time.sleep(1)  # another worker is at the last trials, and might die over one
 
 
 def take(sweep: Sweep) -> Trial | None:
@@ -135,11 +147,45 @@ def take(sweep: Sweep) -> Trial | None:
     return study.take_trial(sweep.opened, sweep.storage, sweep.declared)
 
 
+@contextlib.contextmanager
+def refreshing(sweep: Sweep) -> Iterator[Callable[[], None]]:
+    """Gives what has the page brought up to date by another thread, after whatever that is at.
+
+    If the store does not take it, the next time makes up for it; of the last one the sweep's end does.
+    """
+
+    def refresh() -> None:
+        try:
+            with database.study_lock(sweep.storage):
+                sweep.page.refresh()
+        except Exception as error:
+            if not is_away(error):
+                raise
+
+    with ThreadPoolExecutor(1) as thread:
+        under_way: list[Future[None]] = []
+
+        def begin() -> None:
+            while under_way:
+                under_way.pop().result()
+            if sweep.page.is_to_be_drawn():  # by this thread alone, in which trials draw, too
+                patiently(sweep, lambda: draw(sweep))
+            under_way.append(thread.submit(refresh))
+
+        yield begin
+
+
+def draw(sweep: Sweep) -> None:
+    """Draws the figures of the page anew."""
+    with database.study_lock(sweep.storage):
+        sweep.page.draw({trial.number: run for trial, run in sweep.page.children()})
+
+
 def words_of(sweep: Sweep, trial: Trial) -> list[str]:
     """The overrides that are the trial's own: its parameters, and the experiment that its study's page is in."""
     values = dict(trial.params)
     if "tracking.experiment" not in sweep.declared.space:
-        values["tracking.experiment"] = patiently(sweep, sweep.page.experiment)
+        values["tracking.experiment"] = sweep.page.experiment
     return overrides.words_of(values)
 
 
@@ -167,23 +213,22 @@ def run_as_job(
     return patiently(sweep, ended)
 
 
-def after_trial(sweep: Sweep, trial: FrozenTrial) -> None:
-    """Says what became of the trial, waits for the stores if one was away, and brings the page up to date."""
-    patiently(sweep, lambda: show(sweep))
+def after_failure(sweep: Sweep, trial: FrozenTrial) -> None:
+    """Says what became of the trial and waits for the stores if one was away; a killed one's run is seen to."""
+    show(sweep, patiently(sweep, lambda: sweep.opened.get_trials(deepcopy=False)))
     if "fault" in trial.user_attrs:
         wait_for_stores(sweep, trial.user_attrs["fault"])
     elif study.was_killed(trial) and "stopped" not in trial.user_attrs:
         message = "was taken from this worker, which gave no sign of life for longer than hydra.sweeper.storage.grace"
         say(sweep.console, f"trial {trial.number} {message}; its parameters are tried again")
-    patiently(sweep, lambda: refresh(sweep, reconcile=study.was_killed(trial)))
+    if study.was_killed(trial):
+        patiently(sweep, lambda: reconcile(sweep))
 
 
-def refresh(sweep: Sweep, reconcile: bool) -> None:
-    """Brings the study's page up to date, the trials' runs with it if one of them did not end as it should."""
+def reconcile(sweep: Sweep) -> None:
+    """Gives every trial's run the status that the study knows."""
     with database.study_lock(sweep.storage):
-        sweep.page.refresh()
-        if reconcile:
-            sweep.page.reconcile()
+        sweep.page.reconcile()
 
 
 def is_fault(error: Exception) -> bool:
@@ -236,20 +281,18 @@ def missing_store(sweep: Sweep) -> str:
     return ""
 
 
-def over(opened: optuna.Study) -> list[FrozenTrial]:
-    """The trials that are over, in the order of their ending."""
-    ended = [trial for trial in opened.get_trials(deepcopy=False) if trial.state.is_finished()]
-    return sorted(ended, key=lambda trial: str(trial.datetime_complete))
+def over(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Those of the trials that are over, in the order of their ending."""
+    return sorted((t for t in trials if t.state.is_finished()), key=lambda trial: str(trial.datetime_complete))
 
 
-def show(sweep: Sweep) -> int:
-    """Says what became of every trial that any worker has ended since the last time; returns how many there are."""
-    ended = over(sweep.opened)
+def show(sweep: Sweep, trials: Sequence[FrozenTrial]) -> None:
+    """Says what became of every trial that any worker has ended since the last time."""
+    ended = over(trials)
     for i, trial in enumerate(ended):
         if trial.number not in sweep.shown:
             say(sweep.console, trial_line(trial, study.best_of(sweep.opened, ended[: i + 1], study.data_of(trial))))
             sweep.shown.add(trial.number)
-    return study.ended(study.counts(sweep.opened))
 
 
 def stop_after_faults(trial: FrozenTrial, faults: int, most: int) -> None:

@@ -123,9 +123,10 @@ def part_of(opened: optuna.Study, trial: Trial, checked: Config, folder: Path) -
             "mlflow.runColor": tracking.color(trial.number * 0.618033988749895 % 1),  # neighbours far apart
         },
         watch=lambda made_of: watch_of(trial, declared, made_of),
-        keep=lambda found: study.is_better(opened, found.get(declared["objective"], math.nan), data),
+        of_study=True,
         evaluated=declared["objective"].startswith(("evaluation/", "baselines/")),
         folder=folder,
+        finished={"trial.state": TrialState.COMPLETE.name},  # the page would have to write it, run by run
     )
 
 
