@@ -81,7 +81,7 @@ def parts(quick: bool) -> dict[str, Callable[[], Any]]:
         "start": lambda: {**measure_start(rounds=5), "peers": measure_peers_start(STARTERS, rounds=2)},
         "tracking": lambda: measure_tracking({200: 5, 10_000: 5, 100_000: 3}),
         "memory": lambda: measure_memory([1_000, 100_000, 1_000_000]),
-        "sweep": lambda: measure_sweep(trials=40, processes=8),
+        "sweep": lambda: measure_sweep(trials=(10, 40, 100, 200), processes=(2, 8), rounds=5),
     }
 
 

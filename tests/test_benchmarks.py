@@ -77,6 +77,11 @@ def found():
     }
     adding = {**results.DEFAULT, "time_steps": 1100, "batch_size": 20, "task": "adding"}
     at_adding = made(lab_fast=10e-3, torch=30e-3, jax="costs differ by 0.3 at step 1")
+    swept = {
+        "trials": {"this repo": [10, 40], "(a)": [10, 40], "(b)": [2, 4]},
+        "seconds": {"this repo": [12.0, 24.0], "(a)": [40.0, 100.0], "(b)": [10.0, 20.0]},
+        "training": [0.1, 0.2, 0.3],
+    }
     tracked = {"untracked": [10.0, 20.0, 30.0], "tracked": [10.2, 20.2, 30.2]}
     return {
         "quick": False,
@@ -90,7 +95,7 @@ def found():
                 **about,
                 "measured": [{"steps": 100_000, "seconds": tracked, "processor_seconds": tracked}],
             },
-            "sweep": {**about, "measured": {"this repo": 60.0, "(a)": 12.0, "(b)": 4.0}},
+            "sweep": {**about, "measured": swept},
         },
     }
 
@@ -107,8 +112,12 @@ def test_the_page_sets_each_goal_beside_what_was_measured(found):
     assert cells(page, "Keras `fit`, on arrays")[:4] == ["10", "1.00", "-", "**not met**"]
     assert cells(page, "the fastest of them, cell size 64")[:4] == ["1", "0.50", "-", "**not met**"]
     assert cells(page, "what tracking adds to 100,000 steps") == ["at most 3 %", "1.0 %", "met"]
-    assert cells(page, "trials a minute, beside one script of Keras `fit`s") == ["5 times", "5.00", "met"]
-    assert cells(page, "trials a minute, beside a process a trial") == ["20 times", "15.0", "**not met**"]
+    assert cells(page, "one more trial by one script of Keras `fit`s, this repo's being 1") == ["5", "5.00", "met"]
+    assert cells(page, "one more trial as a process of its own, this repo's being 1") == ["20", "12.5", "**not met**"]
+    assert cells(page, "one more trial, its training alone being 1") == ["at most 3", "2.00", "met"]
+    assert cells(page, "trials a minute of a study of 40, the script's being 1") == ["4", "4.17", "met"]
+    assert cells(page, "this repo") == ["10, 40", "0.40", "1.00", "100"]
+    assert cells(page, "its training alone") == ["", "0.20 (0.10 to 0.30)", "0.50", ""]
     assert "| PyTorch |" not in page.split("## A training step")[0]
 
 

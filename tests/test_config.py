@@ -433,6 +433,6 @@ def test_a_trials_config_is_the_one_that_hydra_composes_from_all_its_files():
         for words in ([], ["model.cell_size=5", "data.batch_size=3"], CHOSEN, ["model.cell_size=6"], CHOSEN):
             given, expected = (loader.load_sweep_config(master, words) for loader in (quick, own))
             assert OmegaConf.to_container(given) == OmegaConf.to_container(expected), words
-        with pytest.raises(ConfigCompositionException, match="Could not override 'model.size'"):
+        with pytest.raises(ConfigCompositionException, match="Could not override"):
             quick.load_sweep_config(master, ["model.size=1"])
     assert len(quick.chosen) == 2
