@@ -100,7 +100,7 @@ def train_alone(rounds: int) -> list[float]:
     from lstm_lab.science.model import build_model, zero_state
     from lstm_lab.science.training import ChunkOptions, Program, build_optimizer, train
 
-    batches, programs, weights = Batches(50, 20, SPACING, "sine_to_cosine"), [], []
+    batches, programs, weights = Batches("sine_to_cosine", 50, 20, SPACING), [], []
     for size in SIZES:
         model = build_model("lstm", size, hidden_stddev=1.0, hidden_bias=0.1, seed=0, forget_bias=1.0)
         weights.append(model.get_weights())
