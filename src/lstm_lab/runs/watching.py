@@ -65,7 +65,7 @@ class Watchers:
     store: "TrackedRun"
     saver: "Saver | None"
     frames: "Frames | None"
-    terminal: "Terminal"
+    terminal: "Terminal | None"
     tensorboard: "TensorBoard | None"
     live: "LiveFigure | None"
     of_trial: "Observer | None"
@@ -122,19 +122,21 @@ def watchers_of(
     if writable:
         store.remember_store()
     record = observers.Record(earlier)
-    saver = tensorboard = None
+    saver = tensorboard = terminal = None
     if writable and wanted.checkpoint_seconds is not None and (not part or part.resumable):
         folder, digest = resume.folder_of(tracked.run_id), resume.digest(setup.config)
         saver = observers.Saver(folder, wanted.checkpoint_seconds, digest, setup.program, record, judge)
     if writable and wanted.tensorboard:
         events = ROOT / "mlruns/tensorboard" / short_name(tracked.name, tracked.run_id[:6])
         tensorboard = observers.TensorBoard(events, settings.steps, wanted.metric_points, graph)
+    if not setup.console.quiet:
+        terminal = observers.Terminal(setup.console, record, settings.steps, settings.printed_every)
     return Watchers(
         record,
         tracked,
         saver,
         frames=observers.Frames(settings.steps, settings.frames, setup.source.units) if wanted.animation else None,
-        terminal=observers.Terminal(setup.console, record, settings.steps, settings.printed_every),
+        terminal=terminal,
         tensorboard=tensorboard,
         live=observers.LiveFigure(setup.source.units, figures.labels_of_fit(setup.config)) if settings.live else None,
         of_trial=part.watch(setup) if part and part.watch else None,
