@@ -391,7 +391,7 @@ def study(part: dict[str, Any] | None) -> list[str]:
     return [
         "Random sampler, no pruning, 200 training steps a trial, cell sizes 5, 10, 20 and 40; in a clone where one was",
         "swept before. The seconds of whole studies grow with their trials: the slope of the line of least squares",
-        f"is what one more costs. The rate is that of a whole study of {RATED} trials, its beginning and its end included.",
+        f"is what one more costs. The rate is that of a whole study of {RATED} trials, beginning and end included.",
         "",
         *table(["how", "trials", "s for one more trial", "time, this repo's being 1", "trials a minute"], rows),
     ]
