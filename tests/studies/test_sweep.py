@@ -201,7 +201,8 @@ STOPPED = {
     "optuna.study.Study.tell=2": "SIGKILL",  # the dead one is cleared away; the next one's run is over
     "optuna.trial.Trial.report=6": "SIGINT",  # one more is done, the next half trained
     "lstm_lab.studies.page.ParentPage.refresh=2": "SIGKILL",  # the study knows of a trial's end, its page does not
-    "lstm_lab.studies.page.ParentPage.copy_best=1": "SIGKILL",  # the study is done, its page is not
+    "lstm_lab.records.tracking.TrackedRun.log_model=1": "SIGKILL",  # the study is done, its best trial's model is not
+    "lstm_lab.studies.page.ParentPage.copy_best=1": "SIGKILL",  # nor is its page
 }
 
 
@@ -226,6 +227,8 @@ def test_stopped_at_any_moment_a_sweep_goes_on_to_its_total(checkout):
     parent, children = runs_of(checkout, "sweep-default")
     assert parent.info.status == "FINISHED"
     assert all(agree(found.trials[number], run) for number, run in children.items())
+    [model] = children[found.best_trial.number].outputs.model_outputs
+    assert MlflowClient(f"sqlite:///{checkout}/mlflow.db").get_logged_model(model.model_id).status == "READY"
 
 
 def test_a_trial_with_several_seeds_is_judged_by_their_median_and_what_was_trained_of_a_killed_one_counts(checkout):
