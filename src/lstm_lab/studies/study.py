@@ -303,10 +303,7 @@ def failures_in_a_row(study: optuna.Study) -> list[FrozenTrial]:
 
 
 def take_trial(study: optuna.Study, storage: optuna.storages.RDBStorage, declared: Declared) -> Trial | None:
-    """The next trial, signed by this worker; None when the declared total is running or done.
-
-    Other machines see no sign of life of it before its `heartbeat`.
-    """
+    """The next trial, signed by this worker; None when the declared total is running or done."""
     with database.study_lock(storage), database.experimental():
         release_trials(study, of=is_dead)
         optuna.storages.fail_stale_trials(study)
@@ -315,21 +312,20 @@ def take_trial(study: optuna.Study, storage: optuna.storages.RDBStorage, declare
             return None
         study.sampler = search.make_sampler(declared.sampler, declared.seed, len(trials))
         trial = study.ask(declared.space)
+        storage.record_heartbeat(trial._trial_id)
         trial.set_user_attr("worker", this_process())
         return trial
 
 
 @contextlib.contextmanager
 def heartbeat(storage: optuna.storages.RDBStorage, trial: Trial) -> Iterator[None]:
-    """Lets other machines know that the trial's worker is alive, at once and then at every interval."""
+    """Lets other machines know that the trial's worker is alive."""
     stop = threading.Event()
 
     def beat() -> None:
-        while True:
+        while not stop.wait(storage.heartbeat_interval):
             with contextlib.suppress(Exception):  # a database that is away for a moment must not end the trial
                 storage.record_heartbeat(trial._trial_id)
-            if stop.wait(storage.heartbeat_interval):
-                return
 
     thread = threading.Thread(target=beat, daemon=True)
     thread.start()
