@@ -66,19 +66,15 @@ def lstm(
 
 
 class Kept(NamedTuple):
-    """What the forward loop keeps of every time step for the backward one, each [time, batch, cell_size].
+    """What the forward loop keeps of every time step for the backward one.
 
-    h, c and tanh(c), and the tanh of each gate's sum: in arrays of their own, since XLA takes four times as long for an
-    operation that reads two gates out of one array.
+    h, c and tanh(c) [time, batch, cell_size], and the tanh of the gates' sums [time, batch, 4 cell_size].
     """
 
     h: Any
     c: Any
     tanh_c: Any
-    tanh_i: Any
-    tanh_f: Any
-    tanh_g: Any
-    tanh_o: Any
+    tanh: Any
 
 
 @tf.custom_gradient
@@ -112,16 +108,15 @@ def forward_loop(
     """Goes through all time steps; returns the final h and c, and what is kept of every step."""
 
     def step(t: tf.Tensor, h: tf.Tensor, c: tf.Tensor, kept: Kept) -> tuple[Any, ...]:
-        tanhs = tf.split(tf.tanh(h @ recurrent_kernel + (x[t] @ kernel + bias)), 4, axis=1)
-        i, f, g, o = gates_of(tanhs)
+        tanh = tf.tanh(h @ recurrent_kernel + (x[t] @ kernel + bias))
+        i, f, g, o = gates_of(tf.split(tanh, 4, axis=1))
         c = f * c + i * g
         tanh_c = tf.tanh(c)
         h = o * tanh_c
-        now = Kept(h, c, tanh_c, *tanhs)
-        return t + 1, h, c, Kept(*(array.write(t, tensor) for array, tensor in zip(kept, now, strict=True)))
+        return t + 1, h, c, Kept(*(array.write(t, now) for array, now in zip(kept, (h, c, tanh_c, tanh), strict=True)))
 
-    time_steps = x.shape[0]
-    kept = Kept(*(array_of(time_steps, *c.shape) for _ in Kept._fields))
+    time_steps, cell_size = x.shape[0], c.shape[1]
+    kept = Kept(*(array_of(time_steps, c.shape[0], width) for width in (*[cell_size] * 3, 4 * cell_size)))
     _, h, c, kept = tf.while_loop(lambda t, *_: t < time_steps, step, (tf.constant(0), h, c, kept))
     return h, c, Kept(*(array.stack() for array in kept))
 
@@ -134,19 +129,21 @@ def backward_loop(
     `dhs` [time, batch, cell_size] are the gradients for the h of every step. Returns those for the initial h and c, and
     for the sums of the gates [time, batch, 4 cell_size].
     """
+    # Apart before the loop: XLA takes four times as long for an operation that reads two gates out of one array
+    tanhs_of = tf.split(kept.tanh, 4, axis=2)
     earlier_cs = tf.concat([first_c[None], kept.c[:-1]], 0)
 
     def step(t: tf.Tensor, dh: tf.Tensor, dc: tf.Tensor, dsums: tf.TensorArray) -> tuple[Any, ...]:
         dh += dhs[t]
-        tanhs = [kept.tanh_i[t], kept.tanh_f[t], kept.tanh_g[t], kept.tanh_o[t]]
+        tanhs = [tanh[t] for tanh in tanhs_of]
         i, f, g, o = gates_of(tanhs)
         dc += dh * o * (1 - kept.tanh_c[t] ** 2)
         dgates = [0.5 * dc * g, 0.5 * dc * earlier_cs[t], dc * i, 0.5 * dh * kept.tanh_c[t]]
         dsum = tf.concat([dgate * (1 - tanh**2) for dgate, tanh in zip(dgates, tanhs, strict=True)], 1)
         return t - 1, tf.matmul(dsum, recurrent_kernel, transpose_b=True), dc * f, dsums.write(t, dsum)
 
-    time_steps, batch_size, cell_size = kept.c.shape
-    start = (tf.constant(time_steps - 1), dh, dc, array_of(time_steps, batch_size, 4 * cell_size))
+    time_steps, batch_size, width = kept.tanh.shape
+    start = (tf.constant(time_steps - 1), dh, dc, array_of(time_steps, batch_size, width))
     _, dh, dc, dsums = tf.while_loop(lambda t, *_: t >= 0, step, start)
     return [dh, dc, dsums.stack()]
 
