@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import results
+from peak import measure_product
 from peers import PEERS, Shape
 from processes import ROOT, measure_memory, measure_start, measure_tracking
 from steps import Crew, Measured, measure_peers_start
@@ -69,13 +70,19 @@ def parts(quick: bool) -> dict[str, Callable[[], Any]]:
     cores = results.usable_cores()
     if quick:
         return {
-            "one_core": lambda: measure_steps(1, GOALS[:2], rounds=2, seconds=0.3),
+            "one_core": lambda: {
+                **measure_steps(1, GOALS[:2], rounds=2, seconds=0.3),
+                "product_rates": measure_product(),
+            },
             "sequences": lambda: measure_steps(1, [replace(ADDING, time_steps=110)], rounds=2, seconds=0.3),
             "start": lambda: measure_start(rounds=1),
             "tracking": lambda: measure_tracking({200: 2}),
         }
     return {
-        "one_core": lambda: measure_steps(1, [Shape(), *SHAPES], rounds=5, seconds=1.0),
+        "one_core": lambda: {
+            **measure_steps(1, [Shape(), *SHAPES], rounds=5, seconds=1.0),
+            "product_rates": measure_product(),
+        },
         "all_cores": lambda: measure_steps(cores, GOALS, rounds=5, seconds=1.0),
         "sequences": lambda: measure_steps(1, [ADDING], rounds=5, seconds=1.0),
         "start": lambda: {**measure_start(rounds=5), "peers": measure_peers_start(STARTERS, rounds=2)},

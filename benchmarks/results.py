@@ -12,6 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
+from peak import SIZE, step_operations
+
 LABELS = {
     "lab_fast": "this repo, `level=fast`",
     "lab_portable": "this repo, `level=portable`",
@@ -248,9 +250,11 @@ def growth(parts: dict[str, Any]) -> list[str]:
     measured = part["measured"]["measured"] if part else []
     if len(measured) < 2:
         return []
+    product = median(part["measured"].get("product_rates", [0.0])) if part else 0.0
     names = [name for name in SHORT if name in measured[-1]["peers"]]
     body = [
         "On one core; time of each peer, that of `level=fast` at the same shape being 1 (in ms in its own column).",
+        *(arithmetic(product) if product else []),
         "",
     ]
     rows = []
@@ -261,11 +265,27 @@ def growth(parts: dict[str, Any]) -> list[str]:
             number(median(ratios(peers[name]["seconds"], fast))) if peers[name]["seconds"] and fast else "-"
             for name in names[1:]
         ]
-        rows.append([shape_name(shape), number(1e3 * median(fast)) if fast else "-", *cells])
+        speed = rates(shape, peers["lab_fast"]["processor_seconds"], product) if product else []
+        rows.append([shape_name(shape), number(1e3 * median(fast)) if fast else "-", *speed, *cells])
+    head = ["shape", "level=fast, ms", *(["its GFLOP/s", "of the product's"] if product else [])]
+    return [*body, *table([*head, *(SHORT[name].removeprefix("this repo, ") for name in names[1:])], rows)]
+
+
+def arithmetic(product: float) -> list[str]:
+    """What the columns of operations a second mean, beside those of a large matrix product."""
     return [
-        *body,
-        *table(["shape", "level=fast, ms", *(SHORT[name].removeprefix("this repo, ") for name in names[1:])], rows),
+        "GFLOP/s: the operations of a step's matrix products alone (`step_operations` in peak.py) in all of the",
+        f"processor's time for a step. On the same core in the same run a product of two matrices [{SIZE}, {SIZE}]",
+        f"reached {number(product / 1e9)}, which is taken for the processor's peak.",
     ]
+
+
+def rates(shape: dict[str, Any], seconds: Sequence[float], product: float) -> list[str]:
+    """Operations of a step's matrix products a second of the processor's, in GFLOP/s and as a share of `product`."""
+    if not seconds:
+        return ["-", "-"]
+    rate = step_operations(shape) / median(seconds)
+    return [number(rate / 1e9), f"{100 * rate / product:.0f} %"]
 
 
 def sequences(part: dict[str, Any] | None) -> list[str]:

@@ -8,6 +8,7 @@ import pytest
 
 import peers
 import results
+from peak import product_rates, step_operations
 from steps import LOOSER, TOLERANCE, Measured, compare_costs, rounded
 
 NOTES = Path(results.__file__).parent / "NOTES.md"
@@ -134,6 +135,26 @@ def test_sequences_are_compared_by_the_processors_time(found):
     assert "20 sequences of 1,000 to 1,100 time steps" in page
     assert cells(page, results.LABELS["torch"]) == ["22.5 (15.0 to 30.0)", "3.00 (3.00 to 3.00)"]
     assert cells(page, results.LABELS["jax"])[0] == "costs differ by 0.3 at step 1"
+
+
+def test_the_operations_of_a_step_are_those_of_its_matrix_products():
+    # By hand for cell size 10, a row and a time step: 3 products of 2 * 10 * 40, 2 of 2 * 1 * 40, 3 of 2 * 10 * 1
+    assert step_operations(results.DEFAULT) == 20 * 50 * (2400 + 160 + 60) == 2_620_000
+
+
+def test_growth_tells_how_near_a_matrix_product_the_steps_are(found):
+    before = results.render(found, {})
+    assert "GFLOP" not in before
+    found["parts"]["one_core"]["measured"]["product_rates"] = [1e9, 5.24e9, 9e9]
+    page = results.render(found, {}).split("## Growth")[1]
+    assert "reached 5.24, which" in page
+    assert cells(page, "default")[:3] == ["2.00", "3.49", "67 %"]  # 2.62 MFLOP in the median of 0.5 and 1 ms
+
+
+def test_a_matrix_products_rate_is_measured_in_every_round():
+    rates = product_rates(size=8, rounds=3)
+    assert len(rates) == 3
+    assert min(rates) > 0
 
 
 def test_each_part_names_its_machine(found):
