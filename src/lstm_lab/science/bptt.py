@@ -7,9 +7,8 @@ fewer operations:
   and one bias b K + b'. Nothing of in_hidden is left to do for each time step; its gradients are those of two small
   products.
 - sigmoid(z) = (1 + tanh(z / 2)) / 2, so one tanh over all four gates does for three sigmoids and a tanh.
-- The backward loop only finds what the gates' sums have to do with the cost; the gradients of both kernels are then one
-  matrix product, over all time steps at once. XLA has no fast way for that of a kernel with one feature alone: it goes
-  through the columns one by one, which took a sixth of a step at cell size 64.
+- The backward loop only finds what the gates' sums have to do with the cost; the gradients of all weights are then one
+  matrix product each, over all time steps at once.
 
 XLA makes one loop of each time loop; the arithmetic's order differs from Keras's, so the bits do too.
 """
@@ -23,6 +22,7 @@ import tensorflow as tf
 from lstm_lab.science.model import LAYER_NAMES
 
 Tensors = list[tf.Tensor]
+WIDE = 64  # cells
 
 
 def is_lstm(model: keras.Model) -> bool:
@@ -88,8 +88,7 @@ def tanh_lstm(
         with tf.name_scope(f"gradient/{LAYER_NAMES['lstm']}"):  # where Keras's own gradient stands in the graph
             dh, dc, dsums = backward_loop(dhs, dlast_h, dlast_c, c, kept, recurrent_kernel)
             earlier_hs = tf.concat([h[None], kept.h[:-1]], 0)
-            dkernels = tf.einsum("tbi,tbs->is", tf.concat([earlier_hs, x], 2), dsums)
-            drecurrent_kernel, dkernel = tf.split(dkernels, [h.shape[1], x.shape[2]])
+            dkernel, drecurrent_kernel = kernel_gradients(x, earlier_hs, dsums)
             return [
                 tf.einsum("tbs,fs->tbf", dsums, kernel),
                 dh,
@@ -100,6 +99,20 @@ def tanh_lstm(
             ]
 
     return [kept.h, last_h, last_c], gradient
+
+
+def kernel_gradients(x: tf.Tensor, earlier_hs: tf.Tensor, dsums: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """The gradients of kernel and recurrent kernel, from those for the gates' sums at every time step.
+
+    TensorFlow's XLA goes through the columns of a product with one feature one by one, a sixth of a step at cell size
+    64. From WIDE on the features are rows of the other product instead, which sums in another order: in smaller cells
+    the time is hardly felt, and the bits of earlier runs are kept.
+    """
+    if earlier_hs.shape[2] < WIDE:
+        return tf.einsum("tbf,tbs->fs", x, dsums), tf.einsum("tbc,tbs->cs", earlier_hs, dsums)
+    both = tf.einsum("tbi,tbs->is", tf.concat([x, earlier_hs], 2), dsums)
+    dkernel, drecurrent_kernel = tf.split(both, [x.shape[2], earlier_hs.shape[2]])
+    return dkernel, drecurrent_kernel
 
 
 def forward_loop(
