@@ -17,6 +17,8 @@ from lstm_lab.config import NEWER, WATCHED, WATCHING, Config, ConfigError
 from lstm_lab.records import lookup, processes, reading, store
 from lstm_lab.records.reading import printable
 from lstm_lab.records.tagging import is_group, is_study, tags_of
+from lstm_lab.reports import ranked
+from lstm_lab.reports.ranked import both
 from lstm_lab.runs import metrics, naming, resume
 from lstm_lab.runs.seeds import PARENT
 
@@ -157,12 +159,15 @@ def choose(client: "MlflowClient", choice: Choice) -> list[Facts]:
 
 
 def search(client: "MlflowClient", anywhere: Collection[str], experiments: list[str], choice: Choice) -> "list[Run]":
-    """The runs of these experiments that are meant, the latest first: the last, or all if the best are wanted."""
+    """The runs of these experiments that are meant, the latest first: the last, or some with the best among them."""
     condition = choice.filter
     if choice.study is not None:
         page, _ = study_page(client, choice.study)
         condition = both(f"tags.`{PARENT}` = '{page}'", condition)
-    if choice.best or choice.last is None:
+    if choice.best:
+        leaves = "" if choice.study is not None else "tags.seeds IS NULL"  # a group's own runs are ranked in its place
+        return ranked.candidates(client, experiments, both(condition, leaves), choice.best)
+    if choice.last is None:
         return list(lookup.pages(client.search_runs, experiments, condition))
     if condition:
         return client.search_runs(experiments, condition, max_results=choice.last)
@@ -193,11 +198,6 @@ def every_run_of(client: "MlflowClient", anywhere: list[str], experiments: list[
     others = {run_id for group in groups for run_id in lookup.members_of(tags_of(group)).values()} - found.keys()
     found |= by_id(client, experiments, others, choice.filter)
     return sorted(found.values(), key=lambda run: run.info.start_time or 0, reverse=True)
-
-
-def both(*conditions: str) -> str:
-    """MLflow's filter for runs that pass all of these."""
-    return " AND ".join(filter(None, conditions))
 
 
 def study_page(client: "MlflowClient", study: str) -> tuple[str, str]:
@@ -254,16 +254,29 @@ def near_name(name: str, names: Iterable[str]) -> str:
 
 
 def folded(client: "MlflowClient", anywhere: list[str], experiments: list[str], last: int) -> "list[Run]":
-    """The last runs without those that a study or a group in the store stands for, in three queries."""
+    """The last runs without those that a study or a group in the store stands for, in three queries or a few more.
+
+    Of runs that belong to others only the last are asked for, too; where these turn out to be of a parent that is older
+    than every row, it is left out of the next query.
+    """
     rows = client.search_runs(experiments, f"tags.`{PARENT}` IS NULL", max_results=last)
-    parents = [run.info.run_id for run in rows if is_parent(run.data.tags) and reading.is_run_id(run.info.run_id)]
-    conditions = [f"tags.`{PARENT}` IS NOT NULL", *(f"tags.`{PARENT}` != '{parent}'" for parent in parents[:FOLDED])]
-    if len(rows) == last:
-        conditions.append(f"attributes.start_time >= {max(0, rows[-1].info.start_time or 0)}")
-    children = list(lookup.pages(client.search_runs, experiments, both(*conditions)))
-    present = by_id(client, anywhere, {*filter(reading.is_run_id, map(parent_of, children))})
-    known = {run_id for run_id, run in present.items() if is_parent(run.data.tags)}
-    alone = [run for run in children if parent_of(run) not in known]
+    since = f"attributes.start_time >= {max(0, rows[-1].info.start_time or 0)}" if len(rows) == last else ""
+    parents = {run.info.run_id for run in rows if is_parent(run.data.tags) and reading.is_run_id(run.info.run_id)}
+    left_out = [run.info.run_id for run in rows if run.info.run_id in parents]
+    while True:
+        apart = (f"tags.`{PARENT}` != '{parent}'" for parent in left_out[:FOLDED])
+        condition = both(f"tags.`{PARENT}` IS NOT NULL", *apart, since)
+        if is_full := len(left_out) >= FOLDED:
+            children = list(lookup.pages(client.search_runs, experiments, condition))
+        else:
+            children = list(client.search_runs(experiments, condition, max_results=last))
+        present = by_id(client, anywhere, {*filter(reading.is_run_id, map(parent_of, children))} - parents)
+        older = [run_id for run_id, run in present.items() if is_parent(run.data.tags)]
+        parents.update(older)
+        if is_full or not older or len(children) < last:
+            break
+        left_out = [*older, *left_out]
+    alone = [run for run in children if parent_of(run) not in parents]
     return sorted([*rows, *alone], key=lambda run: run.info.start_time or 0, reverse=True)[:last]
 
 
