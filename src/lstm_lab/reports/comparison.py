@@ -34,6 +34,7 @@ LAST_STEP = 10**9  # that a run can have
 DRAWN = tuple(map(float, (np.finfo(np.float32).smallest_subnormal, np.finfo(np.float32).max)))  # costs are float32
 COSTS = 10**8  # steps of which a curve is fetched; more would not fit into memory as curves beside each other
 PICTURE_BYTES = 2**23
+FITS = 48  # runs, the first ones, of which the picture of the fit is fetched: nobody looks at hundreds
 LONGEST_VALUE = 10_000  # characters of a setting: as many as a store keeps, since runs may differ in the last
 UNREADABLE = "UNREADABLE"  # the status of a run whose row in the store makes no sense
 ABSENT = "-"  # a value that a run does not have
@@ -403,19 +404,19 @@ def infinite(value: float) -> float:
 
 
 def fetch(client: "MlflowClient", chosen: Sequence[Facts], advance: Callable[[], None]) -> list[Compared]:
-    """Gets the cost curve and the fitted curve of each run; calls `advance` after each."""
+    """Gets the cost curve of each run, and the fitted curve of the first FITS; calls `advance` after each."""
 
-    def fetch_one(facts: Facts) -> Compared:
-        compared = fetch_files(client, facts)
+    def fetch_one(place: int, facts: Facts) -> Compared:
+        compared = fetch_files(client, facts, with_fit=place < FITS)
         advance()
         return compared
 
     with ThreadPoolExecutor(FETCHERS) as pool:
-        return list(pool.map(fetch_one, chosen))
+        return list(pool.map(fetch_one, range(len(chosen)), chosen))
 
 
-def fetch_files(client: "MlflowClient", facts: Facts) -> Compared:
-    """Gets a run's curve and the picture of its fit.
+def fetch_files(client: "MlflowClient", facts: Facts, with_fit: bool = True) -> Compared:
+    """Gets a run's curve and, if it is wanted, the picture of its fit.
 
     The curve is in cost.npy; while there is none, in the run's checkpoint on this machine; and else in its metric,
     which can take a minute to read.
@@ -434,7 +435,9 @@ def fetch_files(client: "MlflowClient", facts: Facts) -> Compared:
     costs = attempt(lambda: lookup.costs_of(client, run, COSTS)) if run else None
     if costs is None:
         costs = resume.costs_in_checkpoint(facts.run_id)
-    fit = attempt(lambda: lookup.artifact(client, run, "figures/fitted_curve.png", PICTURE_BYTES)) if run else None
+    fit = None
+    if run and with_fit:
+        fit = attempt(lambda: lookup.artifact(client, run, "figures/fitted_curve.png", PICTURE_BYTES))
     curve = Curve(np.arange(len(costs)), costs.astype(np.float64)) if costs is not None else None
     if curve is None and "cost" in facts.metrics:
         curve = attempt(lambda: curve_of(lookup.history_of(client, facts.run_id, "cost")))
@@ -445,6 +448,11 @@ def curve_of(history: "Iterable[Metric]") -> Curve:
     """The curve of a metric, the last value of each step; what is of no step of a run is left out."""
     points = {point.step: infinite(point.value) for point in history if 0 <= point.step <= LAST_STEP}
     return Curve(np.array(sorted(points), np.int64), np.array([points[step] for step in sorted(points)], np.float64))
+
+
+def without_fit(compared: Sequence[Compared]) -> list[int]:
+    """Which runs (counted from 0) have no picture of their fit, of those whose picture was asked for."""
+    return [i for i, run in enumerate(compared[:FITS]) if run.fit is None]
 
 
 def highest_drawn(curves: Sequence[Curve | None]) -> float:
