@@ -1,4 +1,4 @@
-"""What the program takes on a store of many runs, beside an empty one: whole processes, in turn, in clones of their own.
+"""What the program takes on a store of many runs, beside an empty one: whole processes, in turn, each store in a clone.
 
 The runs are made by filling.py, through the program's own layers. `empty` has but a few runs: it has been opened, and
 the bench's own commands leave theirs.

@@ -36,8 +36,8 @@ def many_runs(part: dict[str, Any] | None) -> list[str]:
     sizes = {name: count / 1e6 for name, count in measured["bytes"].items()}
     return [
         f"{measured['runs']:,} runs of 200 steps, made through the program's own layers without training, in",
-        f"{measured['filling'] / 60:.0f} minutes: {sizes['mlflow.db']:,.0f} MB of database, {sizes['mlruns']:,.0f} MB of",
-        "files. Of 500 runs 41 are a study and its trials, 22 two groups of ten seeds, the rest stand alone.",
+        f"{measured['filling'] / 60:.0f} minutes: {sizes['mlflow.db']:,.0f} MB of database, {sizes['mlruns']:,.0f} MB",
+        "of files. Of 500 runs 41 are a study and its trials, 22 two groups of ten seeds, the rest stand alone.",
         "",
         *table(["what", "aim", "measured", ""], rows),
     ]
@@ -57,8 +57,8 @@ def curves_and_files(curves: dict[str, Any] | None, files: dict[str, Any] | None
             for one in curves["measured"]
         ]
         body += [
-            "Whole tracked runs of `experiment=long`, metrics alone: the usual number of points in the store, and one a",
-            "step. The file cost.npy has every step in any case.",
+            "Whole tracked runs of `experiment=long`, metrics alone: the usual number of points in the store, and one",
+            "a step. The file cost.npy has every step in any case.",
             "",
             *table([*head, "database, MB", "files, MB"], rows),
         ]
@@ -74,8 +74,8 @@ def curves_and_files(curves: dict[str, Any] | None, files: dict[str, Any] | None
         ]
         body += [
             *([""] if body else []),
-            "Runs of 20 steps on a file with a time stamp and a value in each row. While such a run lasts it has 16 bytes",
-            "a row in temporary files. One that is evaluated goes through all that it was not trained on.",
+            "Runs of 20 steps on a file with a time stamp and a value in each row. While such a run lasts it has 16",
+            "bytes a row in temporary files. One that is evaluated goes through all that it was not trained on.",
             "",
             *table([*head, "peak memory, MB", "left below mlruns/, MB"], rows),
         ]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 [TAG] = tagging.as_stored({recipe.DATA_SET: ""})
 SEEN = 50  # runs in one answer to the question for other data sets
 MOST = 30  # data sets that a query leaves out: SQLite joins 64 tables at most, and a user's filter takes some
-# The error by which MLflow ranks is that of `metrics.ranked_by`: runs without the first come last, in the second's order
+# The error by which MLflow ranks is that of `metrics.ranked_by`: runs without the first are behind, by the second
 ORDER = [f"metrics.`{VALIDATION}` ASC", f"metrics.`{metrics.COSTS[1]}` ASC"]
 
 
