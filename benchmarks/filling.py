@@ -147,7 +147,7 @@ def write(folder: Path, settings: Config, costs: np.ndarray, weights: list[np.nd
     (folder / "config.yaml").write_text(tracking.config_text(settings))
     provenance.current(seed=settings.training.seed, level=settings.training.level).write(folder / "provenance")
     np.save(folder / "cost.npy", costs)
-    np.savez(folder / "final_weights.npz", *weights)  # type: ignore[arg-type]
+    np.savez(folder / "final_weights.npz", *weights)
     (folder / "figures").mkdir()
     (folder / "figures/fitted_curve.png").write_bytes(picture)
 

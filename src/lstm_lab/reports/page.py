@@ -217,7 +217,7 @@ def drawn(means: Mapping[int, Curve], x: Axis, y: Axis, diverged: Collection[int
         near = [i for i, (across, _) in ends.items() if across // LABEL_GAP == place]
         labels |= zip(near, spread([ends[i][1] for i in near]), strict=True)
     buckets = min(BUCKETS, max(FEWEST_BUCKETS, BUCKETS * MANY // len(means)))
-    curves = [
+    curves: list[dict[str, Any]] = [
         {
             "run": i,
             "mean": path(mean, x, y, buckets),
