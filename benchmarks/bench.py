@@ -22,7 +22,9 @@ import results
 from peak import measure_product
 from peers import PEERS, Shape
 from processes import ROOT, measure_memory, measure_start, measure_tracking
+from sizes import measure_curves, measure_files
 from steps import Crew, Measured, measure_peers_start
+from store import measure_store
 from sweep import measure_sweep
 
 sys.path.insert(0, str(ROOT / "src"))
@@ -77,6 +79,9 @@ def parts(quick: bool) -> dict[str, Callable[[], Any]]:
             "sequences": lambda: measure_steps(1, [replace(ADDING, time_steps=110)], rounds=2, seconds=0.3),
             "start": lambda: measure_start(rounds=1),
             "tracking": lambda: measure_tracking({200: 2}),
+            "store": lambda: measure_store(runs=600, rounds=1, trials=5),
+            "curves": lambda: measure_curves([10_000]),
+            "files": lambda: measure_files([200_000], evaluated=[200_000]),
         }
     return {
         "one_core": lambda: {
@@ -89,6 +94,9 @@ def parts(quick: bool) -> dict[str, Callable[[], Any]]:
         "tracking": lambda: measure_tracking({200: 5, 10_000: 5, 100_000: 3}),
         "memory": lambda: measure_memory([1_000, 100_000, 1_000_000]),
         "sweep": lambda: measure_sweep(trials=(10, 40, 100, 200), processes=(2, 8), rounds=5),
+        "store": lambda: measure_store(runs=10_000, rounds=5, trials=40),
+        "curves": lambda: measure_curves([1_000_000]),
+        "files": lambda: measure_files([2_000_000, 20_000_000], evaluated=[2_000_000]),
     }
 
 

@@ -29,9 +29,11 @@ METRICS_ALONE.append("evaluation.windows=0")
 
 @dataclass(frozen=True)
 class Ended:
-    """A process that ended: how long it ran, when it printed the line looked for, its memory's peak, its output."""
+    """A process that ended: how long it ran and how long processors worked for it, when it printed the line looked for,
+    its memory's peak, its output."""
 
     seconds: float
+    processor_seconds: float
     until_line: float
     peak_megabytes: float
     output: str
@@ -71,7 +73,8 @@ def run(root: Path, words: Sequence[str], line: str = "", **environment: str) ->
         if process.returncode not in (0, 2):
             errors.seek(0)
             sys.exit(f"{' '.join(words)} failed:\n{errors.read()[-2000:]}")
-    return Ended(seconds, until_line, megabytes(usage.ru_maxrss), "".join(output))
+    worked = usage.ru_utime + usage.ru_stime
+    return Ended(seconds, worked, until_line, megabytes(usage.ru_maxrss), "".join(output))
 
 
 def megabytes(maxrss: int) -> float:

@@ -72,7 +72,7 @@ START_GOALS = [
 ]
 TITLES = (
     *("Goals", "A training step of the default recipe", "Growth", "Sequences", "Starting", "Tracking"),
-    *("A million steps", "A study's trials"),
+    *("A million steps", "A study's trials", "A store of many runs", "Long curves and long files"),
 )
 OTHER_WORK = "costs differ"  # how the fault of a peer begins that did not do equal work
 DEFAULT = {"cell_size": 10, "time_steps": 20, "batch_size": 50, "task": "curve"}
@@ -154,6 +154,8 @@ def sections(notes: str) -> dict[str, str]:
 
 def render(found: dict[str, Any], notes: dict[str, str]) -> str:
     """All of RESULTS.md."""
+    from store_page import curves_and_files, many_runs  # which make their tables by what is here
+
     parts = found["parts"]
     command = "make bench ARGS=--quick" if found["quick"] else "make bench"
     lines = [
@@ -172,7 +174,8 @@ def render(found: dict[str, Any], notes: dict[str, str]) -> str:
     bodies = (
         *(goals(parts), default_recipe(parts), growth(parts), sequences(parts.get("sequences"))),
         *(starting(parts.get("start")), tracking(parts.get("tracking")), memory(parts.get("memory"))),
-        study(parts.get("sweep")),
+        *(study(parts.get("sweep")), many_runs(parts.get("store"))),
+        curves_and_files(parts.get("curves"), parts.get("files")),
     )
     for title, body in zip(TITLES, bodies, strict=True):
         if body:

@@ -6,8 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import filling
 import peers
 import results
+import sizes
+from lstm_lab.records import lookup, store
 from peak import product_rates, step_operations
 from steps import LOOSER, TOLERANCE, Measured, compare_costs, rounded
 
@@ -177,3 +180,70 @@ def test_the_files_are_written_from_the_stored_results(found, tmp_path):
     results.write(tmp_path, stored, NOTES)
     assert (tmp_path / "RESULTS.md").read_text() == results.render(found, results.sections(NOTES.read_text()))
     assert (tmp_path / "results.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_store_of_many_runs_stands_beside_its_aims(found):
+    seconds = {
+        "imports": [2.0, 3.0],
+        "list": [2.5, 3.5],
+        "best": [4.5, 5.5],
+        "filter": [2.1, 3.1],
+        "compare": [9.0, 10.0],
+    }
+    seconds |= {"sweep, empty": [20.0, 40.0], "sweep, filled": [21.0, 44.0]}
+    many = {"runs": 10_000, "filling": 1200.0, "bytes": {"mlflow.db": 1.1e9, "mlruns": 5e8}, "trials": 40}
+    many |= {"seconds": seconds, "until_first_step": {"empty": [10.0, 10.0], "filled": [10.1, 10.3]}}
+    many |= {"page": {"bytes": 3.5e6, "elements": 35_000}}
+    curve = {"steps": 10**6, "points": 5000, "seconds": 400.0, "processor_seconds": 390.0, "megabytes": 900.0}
+    file = {"rows": 2 * 10**7, "evaluated": True, "seconds": 90.0, "processor_seconds": 80.0, "until_first_step": 60.0}
+    about = found["parts"]["one_core"]
+    found["parts"] |= {
+        "store": about | {"measured": many},
+        "curves": about | {"measured": [curve | {"database_bytes": 2e6, "artifact_bytes": 4e6}]},
+        "files": about | {"measured": [file | {"megabytes": 1500.0, "file_bytes": 6e8, "left_bytes": 3e5}]},
+    }
+    page = results.render(found, {})
+    assert "10,000 runs of 200 steps" in page
+    assert cells(page, "`report.py`, s beyond its imports") == ["at most 2", "0.50 (0.50 to 0.50)", "met"]
+    assert cells(page, "`report.py best=10`, s beyond its imports")[2] == "**not met**"
+    assert cells(page, "500 runs compared, s in all; a page of 3.5 MB, 35,000 elements")[1:] == [
+        "9.50 (9.00 to 10.0)",
+        "met",
+    ]
+    assert cells(page, "`train.py` until its first step, an empty store being 1")[1:] == ["1.02 (1.01 to 1.03)", "met"]
+    assert cells(page, "a study of 40 trials, the same")[1:] == ["1.08 (1.05 to 1.10)", "**not met**"]
+    assert cells(page, "1,000,000") == ["5,000", "400", "390", "900", "2.0", "4.0"]
+    assert cells(page, "20,000,000, evaluated") == ["600", "60.0", "90.0", "80.0", "1,500", "0.3"]
+
+
+def test_a_file_of_the_bench_is_the_same_however_it_is_cut(tmp_path, monkeypatch):
+    sizes.write_series(tmp_path / "whole.csv", 10)
+    monkeypatch.setattr(sizes, "ROWS", 4)
+    sizes.write_series(tmp_path / "cut.csv", 10)
+    lines = (tmp_path / "whole.csv").read_text().splitlines()
+    assert lines[0] == "time,value"
+    assert [line.split(",")[0] for line in lines[1:]] == [f"1970-01-01T00:00:0{i}" for i in range(10)]
+    assert (tmp_path / "cut.csv").read_text().splitlines() == lines
+
+
+def test_a_filled_store_has_trials_seeds_and_runs_alone_as_training_leaves_them(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/runs.db")
+    monkeypatch.setattr(store, "STORES", tmp_path / ".stores")
+    monkeypatch.setattr(filling, "BLOCK", 12)
+    monkeypatch.setattr(filling, "TRIALS", 3)
+    monkeypatch.setattr(filling, "SEEDS", 2)
+    store.open_store.cache_clear()
+    filling.main(12)
+    client = store.open_store()
+    every = [run for one in client.search_experiments() for run in client.search_runs([one.experiment_id])]
+    store.open_store.cache_clear()
+    kinds = ["study" if tags.get("sweep") else "group" if "seeds" in tags else "trial" if "trial" in tags else "run"
+             for tags in (run.data.tags for run in every)]  # fmt: skip
+    assert sorted(kinds) == ["group"] * 2 + ["run"] * 6 + ["study"] + ["trial"] * 3
+    for run, kind in zip(every, kinds, strict=True):
+        if kind in ("run", "trial"):
+            costs = lookup.costs_of(client, run, filling.STEPS)
+            logged = [point.value for point in lookup.history_of(client, run.info.run_id, "cost")]
+            np.testing.assert_array_equal(costs, np.array(logged, np.float32))
+            assert lookup.config_of(client, run).training.steps == filling.STEPS
+            assert lookup.weights_of(client, run, lookup.config_of(client, run)) is not None

@@ -193,3 +193,40 @@ def test_where_mlruns_cannot_be_made_the_lock_is_this_users_own(tmp_path, monkey
     made.symlink_to(tmp_path / "repo/mlruns")
     with pytest.raises(OSError, match="symbolic links"), store.locked(tmp_path / "repo/mlruns/.lock"):
         pass
+
+
+def test_sqlite_counts_its_rows_anew_only_when_the_runs_have_doubled(tmp_path, monkeypatch):
+    database = tmp_path / "runs.db"
+    monkeypatch.setattr(store, "MANY", 4)
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        for table in ("runs", *store.COUNTED):
+            connection.execute(f"CREATE TABLE {table} (key TEXT, run_uuid TEXT, PRIMARY KEY (key, run_uuid))")
+
+        def counted(runs):
+            with connection:
+                for table in ("runs", *store.COUNTED):
+                    connection.execute(f"DELETE FROM {table}")
+                    connection.executemany(f"INSERT INTO {table} VALUES ('k', ?)", [(str(i),) for i in range(runs)])
+            store.count_rows(database)
+            return store.counted_runs(connection)
+
+        assert [counted(runs) for runs in (3, 4, 7, 8, 15, 2, 16)] == [0, 4, 4, 8, 8, 8, 16]
+        tables = {name for (name,) in connection.execute("SELECT DISTINCT tbl FROM sqlite_stat1")}
+    assert tables == {"runs", *store.COUNTED}
+
+
+def test_a_database_that_cannot_be_counted_is_left_to_mlflow(tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "MANY", 0)
+    damaged = tmp_path / "runs.db"
+    damaged.write_bytes(b"not a database" * 100)
+    store.count_rows(damaged)
+    assert damaged.read_bytes() == b"not a database" * 100
+    with contextlib.closing(sqlite3.connect(tmp_path / "locked.db")) as holder:
+        holder.execute("CREATE TABLE runs (run_uuid TEXT)")
+        holder.commit()
+        holder.execute("BEGIN EXCLUSIVE")
+        store.count_rows(tmp_path / "locked.db")
+        holder.rollback()
+    monkeypatch.setattr(os, "access", read_only(tmp_path))
+    store.count_rows(damaged)
+    assert damaged.read_bytes() == b"not a database" * 100

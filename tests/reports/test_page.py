@@ -9,8 +9,9 @@ import pytest
 from mlflow import MlflowClient
 from PIL import Image
 
+from lstm_lab.reports import comparison
 from lstm_lab.reports import page as report_page
-from lstm_lab.reports.comparison import Curve
+from lstm_lab.reports.comparison import Compared, Curve, Facts
 from reports.conftest import Elements
 from stores import HOSTILE, compare, png
 
@@ -126,3 +127,44 @@ def test_the_page_shows_curves_fits_and_what_differs(html, kinds):
     assert "training.seed" in differing
     assert "training.seed" not in shared
     assert "training.level" in shared
+
+
+def many(count, steps=1000):
+    """So many curves that fall, each by its own rate."""
+    return [Curve(np.arange(steps), np.geomspace(30, 0.01 * (1 + i), steps)) for i in range(count)]
+
+
+def test_the_more_curves_the_fewer_points_each_and_the_page_says_so():
+    shown = {count: report_page.draw_curves(many(count), []) for count in (2, 24, 48, 500)}
+    assert {count: chart["cut_to"] for count, chart in shown.items()} == {2: 400, 24: 400, 48: 200, 500: 100}
+    for chart in shown.values():
+        longest = max(len(points_of(curve["mean"])) for curve in chart["curves"])
+        assert longest <= 2 * chart["cut_to"] + 2
+    short = report_page.draw_curves(many(500, steps=150), [])
+    assert short["cut_to"] == 0
+    assert len(points_of(short["curves"][0]["mean"])) == 150
+
+
+@pytest.mark.parametrize("count", [report_page.MOST_HIDDEN, report_page.MOST_HIDDEN + 1])
+def test_hundreds_of_curves_have_no_rule_of_their_own_and_only_the_first_fits_are_shown(count):
+    fit = png()
+    runs = [Compared(Facts(f"{i:032x}", f"run {i}"), curve, fit, "") for i, curve in enumerate(many(count, 60))]
+    elements = Elements(html := report_page.render(runs, "report.py", "now"))
+    hidden = count if count <= report_page.MOST_HIDDEN else 0
+    assert html.count(":not(:checked)) .run-") == [a.get("type") for _, a in elements.tags].count("checkbox") == hidden
+    assert ("Click a name to hide its curve." in elements.text) == bool(hidden)
+    assert ("Point at a curve to have it alone" in elements.text) == (not hidden)
+
+
+def test_the_page_says_of_how_many_runs_it_has_the_fits(client, kinds, monkeypatch):
+    ids = list(kinds.ids.values())
+    monkeypatch.setattr(comparison, "FITS", 1)
+    compared = compare(client, ids)
+    assert [run.fit is not None for run in compared] == [True, *[False] * (len(ids) - 1)]
+    text = " ".join(Elements(report_page.render(compared, "report.py", "now")).text.split())
+    assert "Of the first 1 runs only; every run has its own in MLflow." in text
+    assert "Without a picture" not in text
+    monkeypatch.setattr(comparison, "FITS", len(ids))
+    whole = " ".join(Elements(report_page.render(compare(client, ids), "report.py", "now")).text.split())
+    assert "runs only" not in whole
+    assert "Without a picture: 3-7, 9-11." in whole

@@ -55,6 +55,15 @@ def test_the_terminal_shows_a_comparison_in_80_columns(client, kinds, tmp_path):
     assert os.listdir(tmp_path) == ["page.html"]
 
 
+def test_of_more_runs_than_can_be_read_the_page_alone_has_every_metric(client, kinds, tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "READABLE", len(kinds.ids) - 1)
+    text = printed(80, Choice(runs=list(kinds.ids.values())), tmp_path / "page.html")
+    assert "how each of 11 runs went, and what differs in their configs: on the page" in text
+    assert "how they went" not in text
+    assert all(run_id[:8] in text for run_id in kinds.ids.values())
+    assert "final_cost" in (tmp_path / "page.html").read_text()
+
+
 def test_the_list_fits_the_terminal_and_has_more_where_there_is_room(client, kinds):
     narrow, wide = printed(80, Choice(), None), printed(170, Choice(), None)
     assert max(map(len, narrow.splitlines())) <= 80

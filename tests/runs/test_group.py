@@ -1,6 +1,7 @@
 """Groups of seeds: what is trained, what is counted, what the page says; killed at any moment, they go on."""
 
 import csv
+import hashlib
 import io
 import math
 import re
@@ -14,6 +15,7 @@ from rich.console import Console
 from helpers import train, train_until
 from lstm_lab.config import ConfigError, check
 from lstm_lab.records import code, lookup, store, tagging
+from lstm_lab.reports import comparison
 from lstm_lab.runs import figures, group, recipe, resume, run, seeds, setup, watching
 from lstm_lab.runs.group_page import Asked
 from lstm_lab.science import training
@@ -65,6 +67,18 @@ def groups(tmp_path, monkeypatch):
     store.open_store.cache_clear()
     yield Groups(tmp_path)
     store.open_store.cache_clear()
+
+
+def test_a_group_and_its_runs_are_tagged_with_their_data_set_as_the_report_tells_it(groups):
+    outcome = groups.train(1)
+    config = groups.config()
+    same = recipe.tags(config.model_copy(update={"data": config.data.model_copy(update={"batch_size": 7})}), None)
+    other = recipe.tags(config.model_copy(update={"data": config.data.model_copy(update={"time_steps": 7})}), None)
+    tags = [tagging.tags_of(run)[recipe.DATA_SET] for run in (groups.page(outcome), *groups.runs())]
+    assert tags == [same[recipe.DATA_SET]] * 2
+    assert tags[0] != other[recipe.DATA_SET]
+    [told] = {comparison.facts_of(run, "").data for run in groups.runs()}
+    assert tags[0] == hashlib.sha256(told.encode()).hexdigest()
 
 
 def history(client, run_id, key):

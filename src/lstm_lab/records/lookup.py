@@ -189,13 +189,13 @@ def experiments_of(client: "MlflowClient") -> dict[str, str]:
     return {found.experiment_id: found.name for found in pages(client.search_experiments)}
 
 
-def artifact(client: "MlflowClient", run: "Run", path: str, most: int) -> bytes | None:
+def artifact(client: "MlflowClient", run: "Run", path: str, most: int, at_once: bool = False) -> bytes | None:
     """The content of one of the run's files, of at most so many bytes; None if it has none of that name.
 
-    StoreError names the run, the file and why it cannot be read.
+    StoreError names the run, the file and why it cannot be read. `at_once` is as in `reading.fetch`.
     """
     with told(run, path):
-        return reading.fetch(run.info.artifact_uri, path, most, client.tracking_uri)
+        return reading.fetch(run.info.artifact_uri, path, most, client.tracking_uri, at_once)
 
 
 @contextlib.contextmanager
@@ -279,7 +279,7 @@ def provenance_of(client: "MlflowClient", run_id: str) -> provenance.Provenance 
 
 def costs_of(client: "MlflowClient", run: "Run", steps: int) -> np.ndarray | None:
     """The cost of every step, float32 [steps done], of a run that is to do `steps`; None if it has none."""
-    content = artifact(client, run, "cost.npy", 4 * steps + ROOM)
+    content = artifact(client, run, "cost.npy", 4 * steps + ROOM, at_once=True)
     if content is None:
         return None
     with told(run, "cost.npy"):

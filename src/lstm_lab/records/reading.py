@@ -6,6 +6,7 @@ that begins with the file's name.
 """
 
 import contextlib
+import functools
 import io
 import itertools
 import json
@@ -74,10 +75,11 @@ def name_of(run: "Run") -> str:
     return printable(run.info.run_name or "?")
 
 
-def fetch(place: str, path: str, most: int, tracking_uri: str) -> bytes | None:
+def fetch(place: str, path: str, most: int, tracking_uri: str, at_once: bool = False) -> bytes | None:
     """The content of the file `path` below `place`, an address that the store has of artifacts; None if there is none.
 
-    UnsoundError if it is larger than `most` bytes, or no plain file there.
+    UnsoundError if it is larger than `most` bytes, or no plain file there. `at_once`: a server is asked for the file
+    first, and only if it gives none whether it is there; that is one question for a file that most runs have.
     """
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
     from mlflow.store.artifact.http_artifact_repo import HttpArtifactRepository
@@ -88,12 +90,15 @@ def fetch(place: str, path: str, most: int, tracking_uri: str) -> bytes | None:
     if not servers.may_ask(place, tracking_uri):
         raise UnsoundError(f"is at {printable(place)!r}{ELSEWHERE}")
     artifacts = get_artifact_repository(place, tracking_uri=tracking_uri)
+    served = isinstance(artifacts, HttpArtifactRepository)
+    if served and at_once and (content := served_at_once(artifacts, path, most)) is not None:
+        return content
     listed = artifacts.list_artifacts(posixpath.dirname(path) or None)
     sizes = {file.path: file.file_size or 0 for file in listed if not file.is_dir}
     if path not in sizes:
         return None
     check_size(sizes[path], most)
-    if isinstance(artifacts, HttpArtifactRepository):
+    if served:
         return served_file(artifacts, path, most)
     with tempfile.TemporaryDirectory() as folder:
         artifacts.download_artifacts(path, folder)
@@ -104,12 +109,29 @@ def served_file(artifacts: Any, path: str, most: int) -> bytes:
     """The same of a server, which may have said another size than it sends."""
     from mlflow.utils.rest_utils import augmented_raise_for_status, http_request
 
-    content = bytearray()
     with http_request(artifacts._host_creds, f"/{path}", "GET", stream=True) as answer:
         augmented_raise_for_status(answer)
-        for piece in answer.iter_content(2**20):
-            content += piece
-            check_size(len(content), most)
+        return content_of(answer, most)
+
+
+def served_at_once(artifacts: Any, path: str, most: int) -> bytes | None:
+    """The same without patience: None whatever keeps the server from giving the file."""
+    from mlflow.exceptions import MlflowException
+    from mlflow.utils.rest_utils import http_request
+    from requests.exceptions import RequestException
+
+    ask = functools.partial(http_request, artifacts._host_creds, f"/{path}", "GET", max_retries=0, stream=True)
+    with contextlib.suppress(MlflowException, RequestException), ask(raise_on_status=False) as answer:
+        return content_of(answer, most) if answer.status_code == 200 else None
+    return None
+
+
+def content_of(answer: Any, most: int) -> bytes:
+    """What a server sends, of at most so many bytes."""
+    content = bytearray()
+    for piece in answer.iter_content(2**20):
+        content += piece
+        check_size(len(content), most)
     return bytes(content)
 
 

@@ -30,6 +30,9 @@ if TYPE_CHECKING:  # mlflow takes a second or two to import, and a refused confi
     from mlflow import MlflowClient
 
 ARTIFACTS = "/mlruns/artifacts"
+COUNTED = ("tags", "params", "latest_metrics")  # tables that searches for runs join
+MANY = 1000  # runs from which it matters how SQLite joins them
+LOOKED_AT = 1000  # entries of an index, for an estimate
 TRAINING = "workflowType=machine_learning"  # of a link: without it MLflow's pages are those for language models
 ABOUT = (
     "Runs on one data set, trained by LSTM Lab. `cost` is the squared error summed over a batch and divided by its "
@@ -195,6 +198,8 @@ def open_store(verbose: bool = False) -> "MlflowClient":
                 create_database(database.absolute())
             if is_local_store():
                 adopt_moved_store(ROOT / "mlflow.db")
+            if database:
+                count_rows(database.absolute())
             mlflow.set_tracking_uri(tracking_uri())
             client = mlflow.MlflowClient()
             client.search_experiments(max_results=1)
@@ -287,6 +292,36 @@ def adopt_moved_store(database: Path) -> None:
                 f"WHERE instr({column} || '/', :artifacts || '/') AND NOT instr({column} || '/', :here || '/') = 1",
                 {"here": here, "artifacts": ARTIFACTS, "length": len(ARTIFACTS)},
             )
+
+
+def count_rows(database: Path) -> None:
+    """Has SQLite count what it joins, if the runs have become twice as many since it last did; some milliseconds.
+
+    Left alone it takes every table for a small one, and then ranking runs by a metric takes a time that grows with the
+    square of their number. What it counts is in a table of its own (sqlite_stat1), which is no part of MLflow's schema.
+    """
+    if not os.access(database, os.W_OK) or not os.access(database.parent, os.W_OK):
+        return
+    with (
+        contextlib.suppress(sqlite3.Error),  # locked: the next process counts; damaged: MLflow tells of it
+        contextlib.closing(sqlite3.connect(database, timeout=1)) as connection,
+        connection,
+    ):
+        [runs] = connection.execute("SELECT count(*) FROM runs").fetchone()
+        if runs < MANY or runs < 2 * counted_runs(connection):
+            return
+        connection.execute("ANALYZE runs")
+        connection.execute(f"PRAGMA analysis_limit = {LOOKED_AT}")
+        for table in COUNTED:
+            connection.execute(f"ANALYZE {table}")
+
+
+def counted_runs(connection: sqlite3.Connection) -> int:
+    """How many runs there were when SQLite last counted; 0 if it never did."""
+    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'sqlite_stat1'").fetchone():
+        return 0
+    found = connection.execute("SELECT stat FROM sqlite_stat1 WHERE tbl = 'runs'").fetchone()
+    return int(found[0].split()[0]) if found else 0
 
 
 def find_or_create_experiment(client: "MlflowClient", name: str) -> str:

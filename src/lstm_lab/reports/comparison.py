@@ -17,6 +17,8 @@ from lstm_lab.config import NEWER, WATCHED, WATCHING, Config, ConfigError
 from lstm_lab.records import lookup, processes, reading, store
 from lstm_lab.records.reading import printable
 from lstm_lab.records.tagging import is_group, is_study, tags_of
+from lstm_lab.reports import ranked
+from lstm_lab.reports.ranked import both
 from lstm_lab.runs import metrics, naming, resume
 from lstm_lab.runs.seeds import PARENT
 
@@ -32,6 +34,7 @@ LAST_STEP = 10**9  # that a run can have
 DRAWN = tuple(map(float, (np.finfo(np.float32).smallest_subnormal, np.finfo(np.float32).max)))  # costs are float32
 COSTS = 10**8  # steps of which a curve is fetched; more would not fit into memory as curves beside each other
 PICTURE_BYTES = 2**23
+FITS = 48  # runs, the first ones, of which the picture of the fit is fetched: nobody looks at hundreds
 LONGEST_VALUE = 10_000  # characters of a setting: as many as a store keeps, since runs may differ in the last
 UNREADABLE = "UNREADABLE"  # the status of a run whose row in the store makes no sense
 ABSENT = "-"  # a value that a run does not have
@@ -157,12 +160,15 @@ def choose(client: "MlflowClient", choice: Choice) -> list[Facts]:
 
 
 def search(client: "MlflowClient", anywhere: Collection[str], experiments: list[str], choice: Choice) -> "list[Run]":
-    """The runs of these experiments that are meant, the latest first: the last, or all if the best are wanted."""
+    """The runs of these experiments that are meant, the latest first: the last, or some with the best among them."""
     condition = choice.filter
     if choice.study is not None:
         page, _ = study_page(client, choice.study)
         condition = both(f"tags.`{PARENT}` = '{page}'", condition)
-    if choice.best or choice.last is None:
+    if choice.best:
+        leaves = "" if choice.study is not None else "tags.seeds IS NULL"  # a group's own runs are ranked in its place
+        return ranked.candidates(client, experiments, both(condition, leaves), choice.best)
+    if choice.last is None:
         return list(lookup.pages(client.search_runs, experiments, condition))
     if condition:
         return client.search_runs(experiments, condition, max_results=choice.last)
@@ -193,11 +199,6 @@ def every_run_of(client: "MlflowClient", anywhere: list[str], experiments: list[
     others = {run_id for group in groups for run_id in lookup.members_of(tags_of(group)).values()} - found.keys()
     found |= by_id(client, experiments, others, choice.filter)
     return sorted(found.values(), key=lambda run: run.info.start_time or 0, reverse=True)
-
-
-def both(*conditions: str) -> str:
-    """MLflow's filter for runs that pass all of these."""
-    return " AND ".join(filter(None, conditions))
 
 
 def study_page(client: "MlflowClient", study: str) -> tuple[str, str]:
@@ -254,16 +255,29 @@ def near_name(name: str, names: Iterable[str]) -> str:
 
 
 def folded(client: "MlflowClient", anywhere: list[str], experiments: list[str], last: int) -> "list[Run]":
-    """The last runs without those that a study or a group in the store stands for, in three queries."""
+    """The last runs without those that a study or a group in the store stands for, in three queries or a few more.
+
+    Of runs that belong to others only the last are asked for, too; where these turn out to be of a parent that is older
+    than every row, it is left out of the next query.
+    """
     rows = client.search_runs(experiments, f"tags.`{PARENT}` IS NULL", max_results=last)
-    parents = [run.info.run_id for run in rows if is_parent(run.data.tags) and reading.is_run_id(run.info.run_id)]
-    conditions = [f"tags.`{PARENT}` IS NOT NULL", *(f"tags.`{PARENT}` != '{parent}'" for parent in parents[:FOLDED])]
-    if len(rows) == last:
-        conditions.append(f"attributes.start_time >= {max(0, rows[-1].info.start_time or 0)}")
-    children = list(lookup.pages(client.search_runs, experiments, both(*conditions)))
-    present = by_id(client, anywhere, {*filter(reading.is_run_id, map(parent_of, children))})
-    known = {run_id for run_id, run in present.items() if is_parent(run.data.tags)}
-    alone = [run for run in children if parent_of(run) not in known]
+    since = f"attributes.start_time >= {max(0, rows[-1].info.start_time or 0)}" if len(rows) == last else ""
+    parents = {run.info.run_id for run in rows if is_parent(run.data.tags) and reading.is_run_id(run.info.run_id)}
+    left_out = [run.info.run_id for run in rows if run.info.run_id in parents]
+    while True:
+        apart = (f"tags.`{PARENT}` != '{parent}'" for parent in left_out[:FOLDED])
+        condition = both(f"tags.`{PARENT}` IS NOT NULL", *apart, since)
+        if is_full := len(left_out) >= FOLDED:
+            children = list(lookup.pages(client.search_runs, experiments, condition))
+        else:
+            children = list(client.search_runs(experiments, condition, max_results=last))
+        present = by_id(client, anywhere, {*filter(reading.is_run_id, map(parent_of, children))} - parents)
+        older = [run_id for run_id, run in present.items() if is_parent(run.data.tags)]
+        parents.update(older)
+        if is_full or not older or len(children) < last:
+            break
+        left_out = [*older, *left_out]
+    alone = [run for run in children if parent_of(run) not in parents]
     return sorted([*rows, *alone], key=lambda run: run.info.start_time or 0, reverse=True)[:last]
 
 
@@ -390,19 +404,19 @@ def infinite(value: float) -> float:
 
 
 def fetch(client: "MlflowClient", chosen: Sequence[Facts], advance: Callable[[], None]) -> list[Compared]:
-    """Gets the cost curve and the fitted curve of each run; calls `advance` after each."""
+    """Gets the cost curve of each run, and the fitted curve of the first FITS; calls `advance` after each."""
 
-    def fetch_one(facts: Facts) -> Compared:
-        compared = fetch_files(client, facts)
+    def fetch_one(place: int, facts: Facts) -> Compared:
+        compared = fetch_files(client, facts, with_fit=place < FITS)
         advance()
         return compared
 
     with ThreadPoolExecutor(FETCHERS) as pool:
-        return list(pool.map(fetch_one, chosen))
+        return list(pool.map(fetch_one, range(len(chosen)), chosen))
 
 
-def fetch_files(client: "MlflowClient", facts: Facts) -> Compared:
-    """Gets a run's curve and the picture of its fit.
+def fetch_files(client: "MlflowClient", facts: Facts, with_fit: bool = True) -> Compared:
+    """Gets a run's curve and, if it is wanted, the picture of its fit.
 
     The curve is in cost.npy; while there is none, in the run's checkpoint on this machine; and else in its metric,
     which can take a minute to read.
@@ -421,7 +435,9 @@ def fetch_files(client: "MlflowClient", facts: Facts) -> Compared:
     costs = attempt(lambda: lookup.costs_of(client, run, COSTS)) if run else None
     if costs is None:
         costs = resume.costs_in_checkpoint(facts.run_id)
-    fit = attempt(lambda: lookup.artifact(client, run, "figures/fitted_curve.png", PICTURE_BYTES)) if run else None
+    fit = None
+    if run and with_fit:
+        fit = attempt(lambda: lookup.artifact(client, run, "figures/fitted_curve.png", PICTURE_BYTES))
     curve = Curve(np.arange(len(costs)), costs.astype(np.float64)) if costs is not None else None
     if curve is None and "cost" in facts.metrics:
         curve = attempt(lambda: curve_of(lookup.history_of(client, facts.run_id, "cost")))
@@ -432,6 +448,11 @@ def curve_of(history: "Iterable[Metric]") -> Curve:
     """The curve of a metric, the last value of each step; what is of no step of a run is left out."""
     points = {point.step: infinite(point.value) for point in history if 0 <= point.step <= LAST_STEP}
     return Curve(np.array(sorted(points), np.int64), np.array([points[step] for step in sorted(points)], np.float64))
+
+
+def without_fit(compared: Sequence[Compared]) -> list[int]:
+    """Which runs (counted from 0) have no picture of their fit, of those whose picture was asked for."""
+    return [i for i, run in enumerate(compared[:FITS]) if run.fit is None]
 
 
 def highest_drawn(curves: Sequence[Curve | None]) -> float:

@@ -26,8 +26,11 @@ COLORS = ("#1f77b4", "#d62728", "#2ca02c", "#ff7f0e", "#9467bd", "#17becf", "#e3
 # Drawn and left out, in pixels: beside its colour each curve has one of these, for who cannot tell colours apart.
 DASHES = ("none", "9 4", "2 4", "14 4 2 4", "14 3 2 3 2 3")
 REPEATED = "7 7"  # of a curve that lies on one with the same bits
-BUCKETS = 400  # of the step axis, of which a curve shows the highest and the lowest point
+BUCKETS = 400  # of the step axis, of which a curve shows the highest and the lowest point ...
+FEWEST_BUCKETS = 100  # ... the fewer the more curves there are beyond MANY: a page of hundreds stays small
 FEW = 8  # runs, each of which has room for its number at its curve's end and for every step's cost behind the mean
+MANY = 3 * FEW  # runs above which lines are thin
+MOST_HIDDEN = 100  # runs up to which each curve can be hidden: a rule of its own for each makes a browser slow
 LABEL_GAP = 5.0  # percent between two numbers
 LONGER = 8  # a run that is so many times as long as another gets both a logarithmic step axis
 PICTURE = (768, 4_000_000)  # pixels: the width of an embedded picture, and of which size on it is none of ours
@@ -86,7 +89,8 @@ def render(compared: Sequence[Compared], command: str, made: str, code: Mapping[
         code=code or {},
         shared=comparison.shared(chosen),
         without_curve=comparison.numbers([i for i, run in enumerate(compared) if run.curve is None]),
-        without_fit=comparison.numbers([i for i, run in enumerate(compared) if run.fit is None]),
+        fits=min(comparison.FITS, len(compared)),
+        without_fit=comparison.numbers(comparison.without_fit(compared)),
         same_bits=comparison.same_bits(chosen),
         command=command,
         made=made,
@@ -212,10 +216,11 @@ def drawn(means: Mapping[int, Curve], x: Axis, y: Axis, diverged: Collection[int
     for place in {across // LABEL_GAP for across, _ in ends.values()}:  # only numbers side by side can cover another
         near = [i for i, (across, _) in ends.items() if across // LABEL_GAP == place]
         labels |= zip(near, spread([ends[i][1] for i in near]), strict=True)
-    curves = [
+    buckets = min(BUCKETS, max(FEWEST_BUCKETS, BUCKETS * MANY // len(means)))
+    curves: list[dict[str, Any]] = [
         {
             "run": i,
-            "mean": path(mean, x, y),
+            "mean": path(mean, x, y, buckets),
             "dash": DASHES[i % len(DASHES)],
             "diverged": i in diverged,
             "end": ends[i],
@@ -227,16 +232,18 @@ def drawn(means: Mapping[int, Curve], x: Axis, y: Axis, diverged: Collection[int
         "curves": curves,
         "labelled": len(means) <= FEW,
         "logarithmic": x.logarithmic,
-        "thin": len(means) > 3 * FEW,
+        "can_hide": len(means) <= MOST_HIDDEN,
+        "thin": len(means) > MANY,
+        "cut_to": buckets if any(one["mean"].count(",") < len(means[one["run"]].steps) for one in curves) else 0,
         "x_ticks": [(percent(x, tick), f"{tick:,.0f}") for tick in x.ticks()],
         "y_ticks": [(100 - percent(y, tick), f"{tick:g}") for tick in y.ticks()],
     }
 
 
-def path(curve: Curve, x: Axis, y: Axis) -> str:
-    """The curve as an SVG path; of many points in one bucket, the highest and the lowest."""
+def path(curve: Curve, x: Axis, y: Axis, buckets: int = BUCKETS) -> str:
+    """The curve as an SVG path; of many points in one bucket of the step axis, the highest and the lowest."""
     across, down = x.percent(curve.steps + 1), 100 - y.percent(curve.costs)
-    bucket = (across * BUCKETS / 100).astype(int)
+    bucket = (across * buckets / 100).astype(int)
     starts = np.flatnonzero(np.diff(bucket, prepend=-1))
     if len(across) > 2 * len(starts):
         ends = [np.minimum.reduceat(down, starts), np.maximum.reduceat(down, starts)]

@@ -44,6 +44,7 @@ HEADS = {COST: "mean cost,\nlast 20", VALIDATION: VALIDATION.replace("/", "\n"),
 DATA = 14  # columns of a data set's name; a longer one goes on in the next line
 LINE_STYLES = {"+": "green", "-": "red", "@": "cyan", "d": "bold"}  # of a diff, by what they begin with
 WIDEST = 32  # columns of a cell
+READABLE = 100  # runs of which every metric and setting is printed; the page has them of more
 
 
 def report(choice: Choice, page: Path | None, command: str, console: Console, with_code: bool = False) -> None:
@@ -240,6 +241,24 @@ def compare_runs(compared: Sequence[Compared], console: Console) -> None:
         if facts.reason:
             say(console, f"{i + 1} {facts.status}: {facts.reason}", "yellow")
 
+    print_grids(compared, console)
+    for group in comparison.same_bits(chosen):
+        say(console, f"the same bits in every cost: {comparison.numbers(group)}", "green")
+    if without := [i for i, run in enumerate(compared) if run.curve is None]:
+        say(console, f"without a cost curve: {comparison.numbers(without)}", "dim")
+    if without := comparison.without_fit(compared):
+        say(console, f"without a picture of the fit: {comparison.numbers(without)}", "dim")
+    for i, run in enumerate(compared):
+        if run.fault:
+            say(console, f"{i + 1}: {run.fault}", "yellow")
+
+
+def print_grids(compared: Sequence[Compared], console: Console) -> None:
+    """How the runs went, and what differs between their configs; of more than can be read, where it is."""
+    chosen = [run.facts for run in compared]
+    if len(chosen) > READABLE:
+        say(console, f"\nhow each of {len(chosen):,} runs went, and what differs in their configs: on the page")
+        return
     results = comparison.results(compared) | {"level": comparison.origins(chosen)["level"]}
     print_grid(console, "how they went", results, comparison.best_in(results, chosen))
     if len(chosen) > 1:
@@ -247,15 +266,6 @@ def compare_runs(compared: Sequence[Compared], console: Console) -> None:
     console.print()
     if len(chosen) > 1 and not comparison.differing(chosen):
         say(console, "nothing differs in what their configs train")
-    for group in comparison.same_bits(chosen):
-        say(console, f"the same bits in every cost: {comparison.numbers(group)}", "green")
-    if without := [i for i, run in enumerate(compared) if run.curve is None]:
-        say(console, f"without a cost curve: {comparison.numbers(without)}", "dim")
-    if without := [i for i, run in enumerate(compared) if run.fit is None]:
-        say(console, f"without a picture of the fit: {comparison.numbers(without)}", "dim")
-    for i, run in enumerate(compared):
-        if run.fault:
-            say(console, f"{i + 1}: {run.fault}", "yellow")
 
 
 def code_between(client: "MlflowClient", chosen: Sequence[Facts]) -> dict[str, Difference]:

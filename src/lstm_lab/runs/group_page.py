@@ -218,9 +218,9 @@ def open_page(client: "MlflowClient", asked: Asked, source: "Source", part: "Par
     """
     config = asked.config
     experiment = store.find_or_create_experiment(client, config.experiment)
-    same = recipe.tags(config, source.file_sha256)
+    same = recipe.known_by(config, source.file_sha256)
     text = json.dumps([*same.values(), *asked.seeds, asked.again])
-    tags = same | {"group.sha256": hashlib.sha256(text.encode()).hexdigest()}
+    tags = recipe.tags(config, source.file_sha256) | {"group.sha256": hashlib.sha256(text.encode()).hexdigest()}
     tags |= {"seeds": seeds.in_words(asked.seeds)} | (part.tags if part else {})
     name = (part.name if part else config.tracking.run_name) or naming.NOTHING_TYPED
     with store.store_lock():

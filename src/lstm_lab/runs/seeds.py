@@ -49,7 +49,7 @@ def trained(client: "MlflowClient", settings: Config, file_sha256: str | None, s
 
     A reproduction is left out, since it says nothing that its original does not.
     """
-    tags = tagging.as_stored(recipe.tags(settings, file_sha256))
+    tags = tagging.as_stored(recipe.known_by(settings, file_sha256))
     condition = " AND ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
     runs = [run for run in lookup.every_run(client, condition) if seed_of(run) in seeds]
     leaves = [run for run in runs if not is_group(run.data.tags) and "reproduces" not in run.data.tags]
