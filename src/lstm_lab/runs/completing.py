@@ -107,5 +107,6 @@ def keep(made_of: Setup, tracked: tracking.TrackedRun, fit: Fit, metrics: dict[s
         if not config.tracking.figures:
             keeping.draw_figures(Path(folder, "figures"), made_of, fit, evaluated)
         tracked.log_files(Path(folder))
-    if not config.tracking.model:
+    has_model = tracked.run.outputs and tracked.run.outputs.model_outputs  # from a process killed after it
+    if not config.tracking.model and not has_model:
         tracked.log_model(keeping.model_in_units(made_of))
