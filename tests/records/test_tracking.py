@@ -180,7 +180,7 @@ def test_costs_that_come_in_while_others_are_sent_are_sent_after_them():
                 run.log_costs(first, np.arange(first, first + 5, dtype=np.float32))
 
     client = Slow()
-    run = tracked(client, steps=15, points=15)
+    run = tracked(client, steps=16, points=16)
     run.log_costs(0, np.arange(5, dtype=np.float32))
     run.close()
     assert [point for batch in client.batches for point in batch] == [(k, float(k)) for k in range(15)]

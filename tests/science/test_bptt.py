@@ -13,7 +13,7 @@ SHAPES = {  # cell size, batch, time, inputs, outputs
     "one time step": (5, 4, 1, 1, 4),
     "three in": (6, 4, 5, 3, 4),
     "fifty in": (6, 4, 5, 50, 1),
-    "wide": (64, 3, 11, 50, 4),
+    "wide": (128, 3, 11, 50, 4),
 }
 
 

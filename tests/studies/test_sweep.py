@@ -161,6 +161,8 @@ def test_the_printed_command_trains_the_best_again_to_the_bit(default_sweep):
     best = runs_of(checkout, "sweep-default")[1][found.best_trial.number]
     assert run.data.metrics["mean_last_20_cost"] == found.best_value
     assert but_for_speed(run) == but_for_speed(best)  # which was evaluated when the sweep was over, from what it left
+    one, other = ([point.step for point in client.get_metric_history(each.info.run_id, "cost")] for each in (run, best))
+    assert one == other
     one, other = (checkout / "mlruns/artifacts" / each.info.run_id / "artifacts" for each in (run, best))
     figures = ("cost_curve", "fitted_curve", "continued_curve")
     for name in ("cost.npy", "final_weights.npz", *(f"figures/{figure}.png" for figure in figures)):

@@ -26,13 +26,12 @@ if TYPE_CHECKING:
 COMPLETED = "completed"  # the tag of a trial that has it all
 
 
-def complete(client: "MlflowClient", run_id: str) -> None:
+def complete(client: "MlflowClient", run: "Run") -> None:
     """Gives a finished trial what its config left to the best one: evaluation, figures, model, from what it kept.
 
     StoreError if the store does not have that as it was written, ConfigError if the trial's file is not there. One that
     has everything stays as it is, and so does one of an older version, which drew them at once.
     """
-    run = reading.sound(client.get_run(run_id))
     config = lookup.config_of(client, run)
     left = None if COMPLETED in run.data.tags else arrays_left(client, run, config)
     if left is None:
@@ -41,8 +40,9 @@ def complete(client: "MlflowClient", run_id: str) -> None:
     fit, tracked = fit_of(client, run, made_of, left), tracking.TrackedRun.resume(client, config, run)
     metrics = dict(run.data.metrics)
     keep(made_of, tracked, fit, metrics)
-    result = Result(run_id, run.info.status, run.data.tags.get("reason", ""), metrics, fit.costs, ())
-    tracked.log_summary(fit.last.step, metrics, {COMPLETED: "true"}, tell(config, result))
+    result = Result(tracked.run_id, run.info.status, run.data.tags.get("reason", ""), metrics, fit.costs, ())
+    new = {key: value for key, value in metrics.items() if key not in run.data.metrics}
+    tracked.log_summary(fit.last.step, new, {COMPLETED: "true"}, tell(config, result))
     tracked.close()
 
 

@@ -22,7 +22,7 @@ import tensorflow as tf
 from lstm_lab.science.model import LAYER_NAMES
 
 Tensors = list[tf.Tensor]
-WIDE = 64  # cells
+WIDE = 128  # cells
 
 
 def is_lstm(model: keras.Model) -> bool:
@@ -104,9 +104,9 @@ def tanh_lstm(
 def kernel_gradients(x: tf.Tensor, earlier_hs: tf.Tensor, dsums: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """The gradients of kernel and recurrent kernel, from those for the gates' sums at every time step.
 
-    TensorFlow's XLA goes through the columns of a product with one feature one by one, a sixth of a step at cell size
-    64. From WIDE on the features are rows of the other product instead, which sums in another order: in smaller cells
-    the time is hardly felt, and the bits of earlier runs are kept.
+    TensorFlow's XLA goes through the columns of a product with one feature one by one, which takes a sixth of a step.
+    From WIDE on the features are rows of the other product instead. That sums in another order; in smaller cells, of
+    which runs have been published, the bits stay as they are.
     """
     if earlier_hs.shape[2] < WIDE:
         return tf.einsum("tbf,tbs->fs", x, dsums), tf.einsum("tbc,tbs->cs", earlier_hs, dsums)

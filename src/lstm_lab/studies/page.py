@@ -214,7 +214,7 @@ class ParentPage:
     def complete(self, best: FrozenTrial, run: "Run") -> None:
         """Gives the run of the best trial its evaluation, figures and model; says why if that cannot be done."""
         try:
-            completing.complete(self.client, run.info.run_id)
+            completing.complete(self.client, reading.sound(run))
         except Exception as error:  # its file may have gone, or what it left may be somebody else's
             if store.is_fault(error) and not isinstance(error, store.StoreError):
                 raise
