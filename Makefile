@@ -62,7 +62,7 @@ gc: ## Say what runs left that nobody owns; remove it: make gc ARGS=--yes or ARG
 	@$(setup) venv .venv requirements.lock
 	@$(python) src/tidy.py $(ARGS)
 
-bench: ## Measure this repo beside what others use, 25 minutes; in three: make bench ARGS=--quick
+bench: ## Measure this repo beside what others use, in two hours; in ten minutes: make bench ARGS=--quick
 	@$(setup) venv .venv requirements.lock
 	@$(setup) venv benchmarks/.venv benchmarks/requirements.lock benchmarks/requirements-torch.lock
 	@$(python) benchmarks/bench.py $(ARGS)

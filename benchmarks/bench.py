@@ -1,7 +1,7 @@
 """Measures this repo beside what people would use instead, and writes RESULTS.md and its figure: `make bench`.
 
-    make bench                                everything, in about 25 minutes
-    make bench ARGS=--quick                   in three: whether every peer does equal work, and rough ratios
+    make bench                                everything, in some two hours
+    make bench ARGS=--quick                   in some ten minutes: whether every peer does equal work, and rough ratios
     make bench ARGS="--parts one_core start"  some parts; the others' last results stay, each with its own machine
 
 Quick results go to benchmarks/quick/, all others to benchmarks/. Exit code 1 if a peer did other work than this repo.

@@ -130,11 +130,20 @@ def measure_memory(steps: Sequence[int]) -> list[dict[str, Any]]:
         run(root, ["src/train.py", "training.level=fast"])
         for count in steps:
             ended = run(root, ["src/train.py", "experiment=long", f"training.steps={count}"])
-            rate = float(ended.output.split("steps_per_second ")[1].split()[0])
             made.append(
-                {"steps": count, "seconds": ended.seconds, "per_step": 1 / rate, "megabytes": ended.peak_megabytes}
+                {
+                    "steps": count,
+                    "seconds": ended.seconds,
+                    "per_step": 1 / rate_of(ended.output),
+                    "megabytes": ended.peak_megabytes,
+                }
             )
     return made
+
+
+def rate_of(output: str) -> float:
+    """The steps a second that a run has printed at its end, as in `(1,234 steps/s)`."""
+    return float(output.rpartition(" steps/s)")[0].rpartition("(")[2].replace(",", ""))
 
 
 def measure_tracking(rounds: dict[int, int]) -> list[dict[str, Any]]:

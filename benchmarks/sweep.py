@@ -53,7 +53,7 @@ def objective(trial):
     words = [f"model.cell_size={cell_size}", f"optimizer.learning_rate={rate}", "tracking.figures=false",
              "tracking.animation=false", "tracking.model=false", "tracking.tensorboard=false"]
     done = subprocess.run([sys.executable, "src/train.py", *words], capture_output=True, text=True, check=True)
-    return float(done.stdout.split("mean_last_20_cost ")[1].split()[0])
+    return float(done.stdout.split("mean of the last 20 ")[1].split()[0])
 
 optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).optimize(objective, int(sys.argv[1]))
 """

@@ -1,6 +1,7 @@
 """The benchmarks' equal work and their page. No test here needs a package that the product does not."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,10 @@ import pytest
 
 import filling
 import peers
+import processes
 import results
 import sizes
+import sweep
 from lstm_lab.records import lookup, store
 from peak import product_rates, step_operations
 from steps import LOOSER, TOLERANCE, Measured, compare_costs, rounded
@@ -247,3 +250,10 @@ def test_a_filled_store_has_trials_seeds_and_runs_alone_as_training_leaves_them(
             np.testing.assert_array_equal(costs, np.array(logged, np.float32))
             assert lookup.config_of(client, run).training.steps == filling.STEPS
             assert lookup.weights_of(client, run, lookup.config_of(client, run)) is not None
+
+
+def test_what_a_run_prints_at_its_end_is_read(default_run):
+    [told] = re.findall(r"\(([\d,]+) steps/s\)$", default_run.stdout, flags=re.M)
+    assert processes.rate_of(default_run.stdout) == int(told.replace(",", ""))
+    [words] = re.findall(r'split\("(mean.*?)"\)', sweep.ONE_PROCESS_A_TRIAL)
+    assert float(default_run.stdout.split(words)[1].split()[0]) == pytest.approx(0.023, abs=5e-4)
