@@ -47,7 +47,7 @@ NOT_RUN = {  # and why
             f"python src/train.py -m sweeps={study}"
             for study in ("best", "carry", "memory", "window", "truncation", "papers/adding-1000")
         ),
-        "20 seeds take half a minute to half an hour, the benchmarks 25 minutes and packages of their own",
+        "20 seeds take half a minute to half an hour, the benchmarks two hours and packages of their own",
     ),
     "python src/train.py experiment=long": "half a minute to minutes",
     "python src/train.py training.live=true": "it needs a display",
