@@ -133,6 +133,8 @@ def trials(sweep: Sweep, bar: Callable[[int], None]) -> Iterator[Trial]:
             bar(study.ended(study.counted(found)))
             if not study.is_open(found, sweep.declared):
                 return
+            if sweep.page.is_to_be_drawn():  # by this thread alone, in which trials draw, too
+                patiently(sweep, lambda: draw(sweep))
             trial = patiently(sweep, lambda: take(sweep))
             refresh()
             if trial:
@@ -166,10 +168,8 @@ def refreshing(sweep: Sweep) -> Iterator[Callable[[], None]]:
         under_way: list[Future[None]] = []
 
         def begin() -> None:
-            while under_way:
-                under_way.pop().result()
-            if sweep.page.is_to_be_drawn():  # by this thread alone, in which trials draw, too
-                patiently(sweep, lambda: draw(sweep))
+            while under_way and under_way[0].done():  # no trial that was taken waits for the store without a heartbeat
+                under_way.pop(0).result()
             under_way.append(thread.submit(refresh))
 
         yield begin
