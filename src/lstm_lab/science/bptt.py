@@ -22,7 +22,7 @@ import tensorflow as tf
 from lstm_lab.science.model import LAYER_NAMES
 
 Tensors = list[tf.Tensor]
-WIDE = 128  # cells
+WIDE = 16  # cells
 
 
 def is_lstm(model: keras.Model) -> bool:
@@ -105,8 +105,8 @@ def kernel_gradients(x: tf.Tensor, earlier_hs: tf.Tensor, dsums: tf.Tensor) -> t
     """The gradients of kernel and recurrent kernel, from those for the gates' sums at every time step.
 
     TensorFlow's XLA goes through the columns of a product with one feature one by one, which takes a sixth of a step.
-    From WIDE on the features are rows of the other product instead. That sums in another order; in smaller cells, of
-    which runs have been published, the bits stay as they are.
+    From WIDE on the features are rows of the other product instead, which sums in another order. Smaller cells gain
+    less than a tenth, and keep the bits of the runs that PAPERS.md has of them.
     """
     if earlier_hs.shape[2] < WIDE:
         return tf.einsum("tbf,tbs->fs", x, dsums), tf.einsum("tbc,tbs->cs", earlier_hs, dsums)
