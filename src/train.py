@@ -170,8 +170,10 @@ def fail(message: str) -> None:
 def add_studies() -> None:
     """Makes the files of sweeps/ choices of the config group `sweeps`, wherever the command is typed.
 
-    One that cannot be read is none; it is told of when it is chosen.
+    One that cannot be read is none; it is told of when it is chosen. Hydra copies the store each time that it composes
+    a config, and for every group that --help lists; what is loaded from it is a copy in any case.
     """
+    ConfigStore.__deepcopy__ = lambda store, _: store  # type: ignore[attr-defined]
     for file in sorted((ROOT / "sweeps").rglob("*.yaml")):
         with contextlib.suppress(ConfigError):
             group = file.parent.relative_to(ROOT).as_posix()

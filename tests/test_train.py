@@ -1,5 +1,6 @@
 """The command as a user types it, and what it leaves behind."""
 
+import copy
 import importlib
 import json
 import os
@@ -12,6 +13,7 @@ import keras
 import numpy as np
 import pytest
 import yaml
+from hydra.core.config_store import ConfigStore
 from mlflow import MlflowClient
 
 from helpers import train, train_until
@@ -279,6 +281,14 @@ def test_help_and_completion_answer_without_tensorflow(checkout):
     done = train(checkout, "-sc", "query=bash", env={**os.environ, "COMP_LINE": "train.py model=l", "COMP_POINT": "16"})
     assert "model=lstm" in done.stdout
     assert nothing_written(checkout)
+
+
+def test_hydra_copies_a_study_that_is_chosen_and_no_other():
+    importlib.import_module("train").add_studies()
+    store = ConfigStore.instance()
+    assert copy.deepcopy(store) is store
+    store.load("sweeps/best.yaml").node.hydra.sweeper.study_name = "changed"
+    assert store.load("sweeps/best.yaml").node.hydra.sweeper.study_name == "best"
 
 
 @pytest.mark.parametrize(("number", "name"), [("SIGINT", "Ctrl-C"), ("SIGTERM", "SIGTERM"), ("SIGHUP", "SIGHUP")])
