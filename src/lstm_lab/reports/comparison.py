@@ -437,7 +437,7 @@ def fetch_files(client: "MlflowClient", facts: Facts, with_fit: bool = True) -> 
         costs = resume.costs_in_checkpoint(facts.run_id)
     fit = None
     if run and with_fit:
-        fit = attempt(lambda: lookup.artifact(client, run, "figures/fitted_curve.png", PICTURE_BYTES))
+        fit = attempt(lambda: lookup.artifact(client, run, "figures/fitted_curve.png", PICTURE_BYTES, at_once=True))
     curve = Curve(np.arange(len(costs)), costs.astype(np.float64)) if costs is not None else None
     if curve is None and "cost" in facts.metrics:
         curve = attempt(lambda: curve_of(lookup.history_of(client, facts.run_id, "cost")))

@@ -149,7 +149,7 @@ def picture(png: bytes | None) -> str | None:
         return None
     image.thumbnail((PICTURE[0], PICTURE[0]))
     small = io.BytesIO()
-    image.quantize(48, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
+    image.quantize(48, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
     return base64.b64encode(small.getvalue()).decode()
 
 
