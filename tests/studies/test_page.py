@@ -231,6 +231,7 @@ def test_values_of_one_magnitude_and_one_parameter(drawn):
 
 
 def test_optunas_figures_leave_the_style_of_others_alone(drawn):
+    matplotlib.use("Agg")  # as whoever draws does: a setting, but none of the style
     before = dict(matplotlib.rcParams), dict(matplotlib.style.library["ggplot"])
     figures = drawn(searched([1.0, 2.0, 3.0], rate=RATE, other=FloatDistribution(0, 1)))
     assert (dict(matplotlib.rcParams), dict(matplotlib.style.library["ggplot"])) == before
