@@ -14,6 +14,7 @@ SHAPES = {  # cell size, batch, time, inputs, outputs
     "three in": (6, 4, 5, 3, 4),
     "fifty in": (6, 4, 5, 50, 1),
     "wide": (128, 3, 11, 50, 4),
+    "wide, one in": (bptt.WIDE, 3, 11, 1, 1),
 }
 
 
@@ -29,7 +30,8 @@ def random_model(cell_size, input_size, output_size):
 
 
 @pytest.mark.parametrize(
-    ("shape", "jit_compile"), [*((name, False) for name in SHAPES), ("recipe", True), ("wide", True)]
+    ("shape", "jit_compile"),
+    [*((name, False) for name in SHAPES), ("recipe", True), ("wide", True), ("wide, one in", True)],
 )
 def test_gives_what_keras_gives_and_every_gradient(shape, jit_compile):
     cell_size, batch_size, time_steps, *sizes = SHAPES[shape]
